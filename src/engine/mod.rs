@@ -1,0 +1,3 @@
+//! The one pipeline: graph, observe, plan, apply.
+
+pub mod event;

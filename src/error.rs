@@ -1,0 +1,74 @@
+//! What can go wrong, and the one place where an error becomes an exit code.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How the program ends. The codes are part of the contract (`docs/exit-codes.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done; the deployment is as wanted.
+    Done = 0,
+    /// Failed; a re-run continues.
+    Failed = 1,
+    /// Usage or configuration is wrong; nothing was touched.
+    Usage = 2,
+    /// What exists differs from what is wanted.
+    Differs = 3,
+    /// Nothing exists.
+    Absent = 4,
+    /// The resources stand, but the chat round trip failed.
+    ChatFailed = 5,
+    /// Interrupted; a re-run continues.
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error as a person and a pipeline see it: what failed, what stands now, what to do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Error {
+    #[serde(skip)]
+    pub exit: Exit,
+    /// A stable word for machines: an AWS error code, or one of ours such as `Usage`.
+    pub code: String,
+    pub message: String,
+    pub hint: Option<String>,
+    /// What exists now because of this run, one `kind name` each.
+    pub leftovers: Vec<String>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { exit, code: code.into(), message: message.into(), hint: None, leftovers: Vec::new() }
+    }
+
+    /// Exit 1, with a word of ours as the code.
+    pub fn failed(code: &str, message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, code, message)
+    }
+
+    /// Exit 2: refused before anything was touched.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "Usage", message)
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
