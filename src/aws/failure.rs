@@ -1,0 +1,242 @@
+//! An AWS call that failed: which call, on what, and what kind of failure it is.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::error::{Error, Exit};
+
+/// One operation of one service, as IAM and CloudTrail write it: `lambda:CreateFunction`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    pub service: &'static str,
+    pub name: &'static str,
+}
+
+/// What kind of failure it is, as far as the engine cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    NotFound,
+    AlreadyExists,
+    AccessDenied,
+    /// No, wrong or expired credentials, or a clock that is off.
+    Credentials,
+    Throttled,
+    /// Worth another try: a timeout, a reset, a 5xx.
+    Transient,
+    /// The interrupt came while we waited.
+    Interrupted,
+    Other,
+}
+
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub operation: Operation,
+    /// What it was about, as a person would name it: `function chat-sendMessage`.
+    pub subject: String,
+    pub code: String,
+    pub message: String,
+    pub request_id: Option<String>,
+    pub class: Class,
+}
+
+impl Failure {
+    /// Reads an error of the SDK. Codes are compared as strings, because what is outside an operation's model
+    /// arrives as `Unhandled` (R5).
+    pub fn of<E>(operation: Operation, subject: &str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let request_id = error
+            .raw_response()
+            .and_then(|response| {
+                ["x-amzn-requestid", "x-amzn-request-id", "x-amz-request-id", "apigw-requestid"]
+                    .iter()
+                    .find_map(|name| response.headers().get(*name))
+            })
+            .map(str::to_owned);
+        let (code, message) = match error {
+            SdkError::ServiceError(service) => {
+                let meta = service.err().meta();
+                let code = meta.code().map_or_else(|| format!("Http{}", status.unwrap_or(0)), str::to_owned);
+                (code, meta.message().unwrap_or("no message").to_owned())
+            }
+            SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
+            SdkError::DispatchFailure(_) => ("Connection".to_owned(), inmost(error)),
+            SdkError::ResponseError(_) => ("BadResponse".to_owned(), inmost(error)),
+            _ => ("Client".to_owned(), DisplayErrorContext(error).to_string()),
+        };
+        let class = classify(operation, &code, &message, status, error);
+        Self { operation, subject: subject.to_owned(), code, message, request_id, class }
+    }
+
+    /// A failure of ours rather than of a call: what was found stands in the way.
+    pub fn ours(operation: Operation, subject: &str, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            operation,
+            subject: subject.to_owned(),
+            code: code.to_owned(),
+            message: message.into(),
+            request_id: None,
+            class: Class::Other,
+        }
+    }
+
+    pub fn interrupted(operation: Operation, subject: &str) -> Self {
+        let mut failure = Self::ours(operation, subject, "Interrupted", "interrupted while waiting");
+        failure.class = Class::Interrupted;
+        failure
+    }
+
+    /// Whether the world moved under us, so that looking again may be all that is needed.
+    pub fn is_moved_world(&self) -> bool {
+        matches!(self.class, Class::NotFound | Class::AlreadyExists)
+            || self.code.contains("Conflict")
+            || self.code == "ResourceInUseException"
+    }
+
+    /// One line: the call, the thing, the code, AWS's own words.
+    pub fn line(&self) -> String {
+        let id = self.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default();
+        format!(
+            "{}: `{}:{}` failed with {}: {}{id}",
+            self.subject,
+            self.operation.service,
+            self.operation.name,
+            self.code,
+            self.message.trim_end_matches('.')
+        )
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Operation { service, name } = self.operation;
+        Some(match self.class {
+            Class::AccessDenied if self.message.contains("service control policy") => {
+                "a service control policy of the organisation forbids it; whoever runs the organisation has to allow it".to_owned()
+            }
+            Class::AccessDenied if self.message.contains("permissions boundary") => {
+                "a permissions boundary forbids it; pass the boundary that roles must carry with `--permissions-boundary`".to_owned()
+            }
+            Class::AccessDenied if self.message.contains("TagResource") || self.message.contains("TagRole") => {
+                format!("creating with tags needs the tag permission of {service} too; `chatctl policy` prints all that is needed")
+            }
+            Class::AccessDenied if service == "apigateway" && name == "CreateApi" => {
+                "the tag permission may be missing (`apigateway:TagResource`, `apigateway:POST` on `/tags/*`); `chatctl policy` prints all that is needed".to_owned()
+            }
+            Class::AccessDenied => "`chatctl policy` prints the IAM policy that is needed".to_owned(),
+            Class::Credentials if self.code.contains("Expired") => {
+                "get new credentials and run the same command again; it continues where this run stopped".to_owned()
+            }
+            Class::Credentials if self.code.contains("Skew") || self.code.contains("RequestExpired") || self.message.contains("Signature expired") || self.message.contains("not yet current") => {
+                "this machine's clock differs from AWS's; set it and run the same command again".to_owned()
+            }
+            Class::Credentials => {
+                "sign in with `aws sso login` or `aws login`, set `AWS_PROFILE` or the `AWS_ACCESS_KEY_ID` variables, or use `--local`".to_owned()
+            }
+            Class::Throttled => "the account's request quota is used up; wait a minute and run the same command again".to_owned(),
+            Class::Transient if self.code == "Connection" => {
+                format!("is the network up, and does {service} exist in this region? a re-run continues where this run stopped")
+            }
+            Class::Transient => "run the same command again; it continues where this run stopped".to_owned(),
+            Class::Other if self.code == "LimitExceeded" || self.code == "LimitExceededException" => {
+                "a quota of the account is reached; remove what is not needed or ask AWS for more".to_owned()
+            }
+            Class::Other if service == "apigateway" && self.message.contains("API mappings") => {
+                "remove the API's custom domain mappings first, then run the same command again".to_owned()
+            }
+            Class::Other if service == "dynamodb" && self.message.contains("eletion protection") => {
+                "somebody protected the table; switch its deletion protection off, then run the same command again".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let exit = if failure.class == Class::Interrupted { Exit::Interrupted } else { Exit::Failed };
+        let mut error = Self::new(exit, failure.code.clone(), failure.line());
+        error.hint = failure.hint();
+        error
+    }
+}
+
+/// Makes the two failures that are no failures read well.
+pub trait Outcome<T> {
+    /// A typed not-found is `None`; everything else, access denied too, stays an error.
+    fn optional(self) -> Result<Option<T>, Failure>;
+    /// Already gone is as good as deleted.
+    fn gone(self) -> Result<(), Failure>;
+}
+
+impl<T> Outcome<T> for Result<T, Failure> {
+    fn optional(self) -> Result<Option<T>, Failure> {
+        match self {
+            Ok(value) => Ok(Some(value)),
+            Err(failure) if failure.class == Class::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn gone(self) -> Result<(), Failure> {
+        self.optional().map(drop)
+    }
+}
+
+fn classify<E>(
+    operation: Operation,
+    code: &str,
+    message: &str,
+    status: Option<u16>,
+    error: &SdkError<E, HttpResponse>,
+) -> Class {
+    match code {
+        "NotFoundException" | "ResourceNotFoundException" | "NoSuchEntity" => return Class::NotFound,
+        "EntityAlreadyExists" | "ResourceAlreadyExistsException" => return Class::AlreadyExists,
+        "ResourceInUseException" if operation.name == "CreateTable" => return Class::AlreadyExists,
+        "ResourceConflictException" if message.contains("already exist") => return Class::AlreadyExists,
+        "ConflictException" if !message.contains("try again later") && operation.name.starts_with("Create") => {
+            return Class::AlreadyExists;
+        }
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => {
+            return Class::AccessDenied;
+        }
+        "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId" | "UnrecognizedClientException"
+        | "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed"
+        | "RequestInTheFuture" | "AuthFailure" | "InvalidAccessKeyId" | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" | "IncompleteSignature" | "IncompleteSignatureException"
+        | "NotAuthorized" => return Class::Credentials,
+        _ => {}
+    }
+    if code.contains("Throttl") || code == "TooManyRequestsException" || code == "RequestLimitExceeded" || status == Some(429)
+    {
+        return Class::Throttled;
+    }
+    match error {
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Class::Transient,
+        // Nobody is signed in: the SDK finds that out before it sends anything.
+        SdkError::DispatchFailure(dispatch) if dispatch.as_connector_error().is_none_or(|e| e.is_user()) => {
+            Class::Credentials
+        }
+        SdkError::DispatchFailure(_) if inmost(error).contains("redential") => Class::Credentials,
+        SdkError::DispatchFailure(_) => Class::Transient,
+        _ if matches!(status, Some(500..=599)) => Class::Transient,
+        _ if status == Some(403) => Class::AccessDenied,
+        _ if status == Some(401) => Class::Credentials,
+        _ => Class::Other,
+    }
+}
+
+/// The deepest cause: `connection refused` rather than `dispatch failure`.
+fn inmost<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    SdkError<E, HttpResponse>: std::error::Error,
+{
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

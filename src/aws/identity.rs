@@ -1,0 +1,22 @@
+//! Who we are to AWS, and the ARNs that follow from it.
+
+/// The partition and account behind the credentials (S1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub partition: String,
+    pub account: String,
+}
+
+impl Identity {
+    /// Reads any ARN of the account.
+    pub fn from_arn(arn: &str) -> Option<Self> {
+        let mut parts = arn.split(':');
+        let (Some("arn"), Some(partition), _, _, Some(account)) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        (!partition.is_empty() && account.len() == 12)
+            .then(|| Self { partition: partition.to_owned(), account: account.to_owned() })
+    }
+}

@@ -1,0 +1,92 @@
+//! Everything about AWS that is not one kind of resource: clients, identity, failures, retries.
+
+pub mod failure;
+pub mod identity;
+pub mod retry;
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::host::Host;
+
+/// One client a service; cheap to clone, because they share the connection pool.
+#[derive(Clone)]
+pub struct Clients {
+    pub apigateway: aws_sdk_apigatewayv2::Client,
+    pub lambda: aws_sdk_lambda::Client,
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub iam: aws_sdk_iam::Client,
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub sts: aws_sdk_sts::Client,
+}
+
+impl Clients {
+    pub fn new(sdk: &SdkConfig) -> Self {
+        Self {
+            apigateway: aws_sdk_apigatewayv2::Client::new(sdk),
+            lambda: aws_sdk_lambda::Client::new(sdk),
+            dynamodb: aws_sdk_dynamodb::Client::new(sdk),
+            iam: aws_sdk_iam::Client::new(sdk),
+            logs: aws_sdk_cloudwatchlogs::Client::new(sdk),
+            sts: aws_sdk_sts::Client::new(sdk),
+        }
+    }
+}
+
+/// How often the SDK itself tries a call: throttles, 5xx and broken connections only (R2, R3).
+const ATTEMPTS: u32 = 8;
+
+/// The SDK's configuration by its own chain, with our timeouts (R1). Makes no call.
+///
+/// # Errors
+/// A usage error where no region is set.
+pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&str>) -> Result<SdkConfig> {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(4))
+        .operation_attempt_timeout(Duration::from_secs(25))
+        .operation_timeout(Duration::from_secs(150))
+        .build();
+    let ready = match &host.aws {
+        Some(sdk) => sdk.clone(),
+        None => loader(config, local_endpoint).load().await,
+    };
+    let mut builder = ready.into_builder().timeout_config(timeouts);
+    if host.env.get("AWS_MAX_ATTEMPTS").is_none() {
+        builder.set_retry_config(Some(RetryConfig::standard().with_max_attempts(ATTEMPTS)));
+    }
+    if let Some(region) = &config.region {
+        builder.set_region(Some(Region::new(region.clone())));
+    }
+    let sdk = builder.build();
+    if sdk.region().is_none() {
+        return Err(Error::usage("no AWS region is set").hint(
+            "pass `--region eu-central-1`, set `AWS_REGION`, or put `region` into the profile or `chatctl.toml`",
+        ));
+    }
+    Ok(sdk)
+}
+
+fn loader(config: &Config, local_endpoint: Option<&str>) -> ConfigLoader {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
+            aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
+        ))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+    if let Some(profile) = &config.profile {
+        loader = loader.profile_name(profile);
+    }
+    match local_endpoint {
+        // The local AWS takes an account id for an access key and any secret.
+        Some(url) => loader
+            .endpoint_url(url)
+            .region(Region::new(config.region.clone().unwrap_or_else(|| "us-east-1".to_owned())))
+            .credentials_provider(aws_credential_types::Credentials::from_keys("000000000001", "local", None)),
+        None => loader,
+    }
+}

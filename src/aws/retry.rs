@@ -1,0 +1,154 @@
+//! Which refusals are worth another try, why, how often, and for how long (R3).
+//!
+//! The SDK itself retries throttles, 5xx and broken connections. Everything else that heals by waiting is in
+//! `RULES`, and nothing that is not there is tried again.
+
+use std::time::Duration;
+
+use super::failure::{Class, Failure};
+
+/// One refusal that heals by itself.
+pub struct Rule {
+    service: &'static str,
+    operations: &'static [&'static str],
+    matches: fn(&Failure) -> bool,
+    /// Only for what this run has made itself a moment ago.
+    only_fresh: bool,
+    /// What we wait for, in the words of the live view.
+    pub waits_for: &'static str,
+    /// The next try comes after something between the two, in milliseconds.
+    pause: (u64, u64),
+    pub budget: Duration,
+}
+
+const ANY: &[&str] = &[];
+
+/// Lambda's ways to say that it does not see the new role yet (L1).
+const ROLE_NOT_SEEN: [&str; 4] = [
+    "cannot be assumed by Lambda",
+    "execution role does not have permissions",
+    "KMS key is invalid for CreateGrant",
+    "does not refer to a valid principal",
+];
+
+const RULES: &[Rule] = &[
+    Rule {
+        // L1: usually 7 to 12 s, more than 48 s have been seen.
+        service: "lambda",
+        operations: &["CreateFunction", "UpdateFunctionConfiguration"],
+        matches: |f| {
+            f.code == "InvalidParameterValueException" && ROLE_NOT_SEEN.iter().any(|text| f.message.contains(text))
+        },
+        only_fresh: false,
+        waits_for: "the role to be assumable by Lambda",
+        pause: (400, 490),
+        budget: Duration::from_secs(180),
+    },
+    Rule {
+        // L3: pending, or a change still in progress; L7: a concurrent policy write.
+        service: "lambda",
+        operations: ANY,
+        matches: |f| f.code == "ResourceConflictException" && f.class != Class::AlreadyExists,
+        only_fresh: false,
+        waits_for: "the function to settle",
+        pause: (400, 490),
+        budget: Duration::from_secs(60),
+    },
+    Rule {
+        // L7: the policy was written by somebody else in between.
+        service: "lambda",
+        operations: &["AddPermission", "RemovePermission"],
+        matches: |f| f.code == "PreconditionFailedException",
+        only_fresh: false,
+        waits_for: "the function's policy to settle",
+        pause: (200, 400),
+        budget: Duration::from_secs(60),
+    },
+    Rule {
+        // G2
+        service: "apigateway",
+        operations: ANY,
+        matches: |f| f.code == "ConflictException" && f.message.contains("try again later"),
+        only_fresh: false,
+        waits_for: "another change of the API to end",
+        pause: (300, 700),
+        budget: Duration::from_secs(60),
+    },
+    Rule {
+        // G1: one every 5 s, for the whole account; G4: CreateApi is sent once only, but a throttle has no effect.
+        service: "apigateway",
+        operations: &["CreateDeployment", "CreateApi"],
+        matches: |f| f.class == Class::Throttled,
+        only_fresh: false,
+        waits_for: "the account's quota of deployments",
+        pause: (800, 2_200),
+        budget: Duration::from_secs(180),
+    },
+    Rule {
+        // Sent without the SDK's own retries, whose long pauses would waste the quota; one too many is pruned.
+        service: "apigateway",
+        operations: &["CreateDeployment"],
+        matches: |f| f.class == Class::Transient,
+        only_fresh: false,
+        waits_for: "API Gateway to answer",
+        pause: (500, 1_000),
+        budget: Duration::from_secs(30),
+    },
+    Rule {
+        // I4
+        service: "iam",
+        operations: ANY,
+        matches: |f| f.code == "ConcurrentModification" || f.code == "ConcurrentModificationException",
+        only_fresh: false,
+        waits_for: "another change of the role to end",
+        pause: (300, 700),
+        budget: Duration::from_secs(60),
+    },
+    Rule {
+        // I1, D1: a read or write right after the create may not see it yet.
+        service: "",
+        operations: ANY,
+        matches: |f| f.class == Class::NotFound,
+        only_fresh: true,
+        waits_for: "the new resource to be seen",
+        pause: (300, 490),
+        budget: Duration::from_secs(30),
+    },
+    Rule {
+        // D2
+        service: "dynamodb",
+        operations: &["DeleteTable", "UpdateTimeToLive", "TagResource", "UntagResource", "UpdateTable"],
+        matches: |f| f.code == "ResourceInUseException",
+        only_fresh: false,
+        waits_for: "the table to settle",
+        pause: (400, 490),
+        budget: Duration::from_secs(300),
+    },
+    Rule {
+        service: "logs",
+        operations: ANY,
+        matches: |f| f.code == "OperationAbortedException",
+        only_fresh: false,
+        waits_for: "another change of the log group to end",
+        pause: (300, 700),
+        budget: Duration::from_secs(30),
+    },
+];
+
+impl Rule {
+    /// The rule for `failure`, if there is one; `fresh` tells whether this run has made its subject.
+    pub fn for_failure(failure: &Failure, fresh: bool) -> Option<&'static Self> {
+        RULES.iter().find(|rule| {
+            (rule.service.is_empty() || rule.service == failure.operation.service)
+                && (rule.operations.is_empty() || rule.operations.contains(&failure.operation.name))
+                && (fresh || !rule.only_fresh)
+                && (rule.matches)(failure)
+        })
+    }
+
+    /// How long to wait before the next try; jittered, so that runs side by side spread out.
+    pub fn pause(&self) -> Duration {
+        let (from, to) = self.pause;
+        Duration::from_millis(fastrand::u64(from..=to))
+    }
+}

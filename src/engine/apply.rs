@@ -1,0 +1,169 @@
+//! Carries out a plan: each step starts the moment what it comes after is done.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use crate::aws::failure::{Class, Failure};
+use crate::engine::event::Ended;
+use crate::engine::graph::{Graph, Key};
+use crate::engine::observe::{Fields, Found, Owner};
+use crate::engine::plan::{Action, Change, Plan};
+use crate::engine::scope::Ctx;
+use crate::resources::kind_of;
+
+/// How one step ended.
+pub enum End {
+    Done,
+    Failed(Failure),
+    /// What it comes after did not get done, or the interrupt came first.
+    Skipped,
+}
+
+/// One step, for the report.
+pub struct Step {
+    pub action: Action,
+    pub key: Key,
+    pub end: End,
+    /// Since the run began.
+    pub from: Duration,
+    pub to: Duration,
+    /// The keys of the steps that it came after.
+    pub after: Vec<Key>,
+}
+
+/// Applies `plan`. A step that fails takes along only what comes after it (design rule 5); after an interrupt no
+/// further step begins.
+pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
+    let changes = &plan.0;
+    let mut ends: Vec<Option<Step>> = changes.iter().map(|_| None).collect();
+    let mut begun = vec![false; changes.len()];
+    let mut running = FuturesUnordered::new();
+    loop {
+        for at in 0..changes.len() {
+            if begun[at] || !changes[at].after.iter().all(|first| ends[*first].is_some()) {
+                continue;
+            }
+            begun[at] = true;
+            let blocked = changes[at].after.iter().any(|f| !matches!(&ends[*f], Some(Step { end: End::Done, .. })));
+            let interrupted = ctx.interrupt.is_raised();
+            running.push(async move {
+                let from = ctx.began.elapsed();
+                let end = if blocked || interrupted {
+                    skip(ctx, &changes[at]);
+                    End::Skipped
+                } else {
+                    step(ctx, graph, &changes[at]).await
+                };
+                (at, end, from, ctx.began.elapsed())
+            });
+        }
+        let Some((at, end, from, to)) = running.next().await else { break };
+        let change = &changes[at];
+        let after = change.after.iter().map(|first| changes[*first].key.clone()).collect();
+        ends[at] = Some(Step { action: change.action, key: change.key.clone(), end, from, to, after });
+    }
+    ends.into_iter().flatten().collect()
+}
+
+fn skip(ctx: &Ctx, change: &Change) {
+    let why = if ctx.interrupt.is_raised() { "interrupted" } else { "what it needs failed" };
+    ctx.reporter.end(&change.key.to_string(), Ended::Skipped(why.to_owned()));
+}
+
+async fn step(ctx: &Ctx, graph: &Graph, change: &Change) -> End {
+    let task = change.key.to_string();
+    ctx.reporter.begin(&task, change.action.doing());
+    match carry_out(ctx, graph, change).await {
+        Ok(()) => {
+            ctx.reporter.end(&task, Ended::Done(change.action.done()));
+            End::Done
+        }
+        Err(failure) => {
+            ctx.reporter.end(&task, Ended::Failed(failure.line()));
+            End::Failed(failure)
+        }
+    }
+}
+
+async fn carry_out(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
+    let kind = kind_of(&change.key);
+    if change.with.is_some() {
+        ctx.is_gone(&change.key);
+        return Ok(());
+    }
+    // Held until the end of the step: the writes of one lane are strictly serial (G2, L7).
+    let lane = kind.lane(change).map(|lane| ctx.lane(&lane));
+    let _turn = match &lane {
+        Some(lane) => Some(lane.lock().await),
+        None => None,
+    };
+    match (change.action, &change.found) {
+        (Action::Delete, Some(found)) => {
+            kind.delete(ctx, found).await?;
+            ctx.is_gone(&change.key);
+        }
+        (Action::Update, Some(found)) => kind.update(ctx, found, &change.fields).await?,
+        (Action::Replace, Some(found)) => {
+            // A snapshot's old one is deleted by a step of its own, once nothing uses it.
+            if kind.snapshot_of().is_empty() {
+                kind.delete(ctx, found).await?;
+                ctx.is_gone(&change.key);
+            }
+            create(ctx, graph, change).await?;
+        }
+        _ => create(ctx, graph, change).await?,
+    }
+    Ok(())
+}
+
+/// Creates, or adopts what is there already and is ours: somebody raced us, or an answer was lost (L4, D3, G3).
+async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
+    let kind = kind_of(&change.key);
+    match kind.create(ctx, &change.key.name).await {
+        Ok(id) => {
+            ctx.scope.learn_id(&change.key, id);
+            ctx.made(&change.key);
+            Ok(())
+        }
+        Err(failure) if failure.class == Class::AlreadyExists => adopt(ctx, graph, change, failure).await,
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> Result<(), Failure> {
+    let kind = kind_of(&change.key);
+    let parent = kind.parent().and_then(|parent| {
+        let key = graph.needs(&change.key).iter().find(|need| need.kind == parent)?;
+        Some(Found::new(key.clone(), ctx.scope.id(key), Fields::new()))
+    });
+    let probe = parent.as_ref().map_or_else(
+        || {
+            let probes = kind.probes(&ctx.scope);
+            probes.iter().find(|probe| **probe == change.key.name).or(probes.first()).cloned().unwrap_or_default()
+        },
+        |parent| parent.key.name.clone(),
+    );
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let there = kind.find(ctx, &probe, parent.as_ref()).await?;
+        match there.into_iter().find(|found| found.key == change.key) {
+            Some(found) => {
+                if let Owner::Foreign(why) = found.owner {
+                    let mut refused = failure;
+                    refused.class = Class::Other;
+                    refused.message = format!("somebody else's stands in the way: {why}");
+                    return Err(refused);
+                }
+                ctx.scope.learn_id(&change.key, found.id);
+                ctx.made(&change.key);
+                return Ok(());
+            }
+            // It exists, but is not shown yet (I1), or is on its way out (D2, L5).
+            None if Instant::now() < deadline && ctx.pause(Duration::from_millis(450)).await => {}
+            None => return Err(failure),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What exists: reads everything that may be ours, all at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::aws::failure::{Failure, Operation};
+use crate::aws::identity::Identity;
+use crate::engine::graph::{Graph, Key};
+use crate::engine::scope::{Ctx, MANAGED, NAME, Scope};
+use crate::error::{Error, Exit};
+use crate::resources::{KINDS, Kind};
+
+/// The properties of a resource, by name, as they are compared and shown.
+pub type Fields = Map<String, Value>;
+
+/// Whose it is, by its tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Ours,
+    /// Somebody else's; says how one can tell.
+    Foreign(String),
+}
+
+impl Owner {
+    pub fn by_tags(scope: &Scope, tags: &BTreeMap<String, String>) -> Self {
+        match (tags.get(MANAGED).map(String::as_str), tags.get(NAME)) {
+            (Some("true"), Some(name)) if name == scope.config.name.as_str() => Self::Ours,
+            (Some("true"), Some(other)) => Self::Foreign(format!("it belongs to the deployment `{other}`")),
+            _ => Self::Foreign(format!("it does not carry our tags `{MANAGED}` and `{NAME}`")),
+        }
+    }
+}
+
+/// One thing that exists.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub key: Key,
+    /// What AWS calls it: an id, an ARN or again the name.
+    pub id: String,
+    pub owner: Owner,
+    pub fields: Fields,
+    /// What it is waiting for, while AWS still works on it.
+    pub settling: Option<String>,
+    /// Why it must be made anew, when AWS gave up on it.
+    pub broken: Option<String>,
+    /// Facts that nobody can wish for: when it was made, its endpoint.
+    pub attributes: BTreeMap<&'static str, String>,
+    /// The resource that it lives in.
+    pub parent: Option<Key>,
+}
+
+impl Found {
+    pub fn new(key: Key, id: impl Into<String>, fields: Fields) -> Self {
+        Self {
+            key,
+            id: id.into(),
+            owner: Owner::Ours,
+            fields,
+            settling: None,
+            broken: None,
+            attributes: BTreeMap::new(),
+            parent: None,
+        }
+    }
+
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(String::as_str)
+    }
+
+    /// A property that is a text; empty where there is none.
+    pub fn text(&self, field: &str) -> &str {
+        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Everything that was found.
+#[derive(Default)]
+pub struct Observed(pub Vec<Found>);
+
+impl Observed {
+    pub fn get(&self, key: &Key) -> Option<&Found> {
+        self.0.iter().find(|found| found.key == *key)
+    }
+
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Found> {
+        self.0.iter().filter(move |found| found.key.kind == kind)
+    }
+}
+
+/// Whether to wait for what AWS still works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Show things as they are at this moment.
+    None,
+    /// Look again until everything has settled.
+    Wait,
+}
+
+/// Between two looks at something that has not settled: readiness is seen less than half a second late.
+const LOOK_AGAIN: Duration = Duration::from_millis(450);
+/// How long a thing may take to settle: D2's slow tables are the longest.
+const SETTLE_BUDGET: Duration = Duration::from_secs(300);
+/// How long what we made may stay out of sight (I1, D1).
+const SIGHT_BUDGET: Duration = Duration::from_secs(15);
+
+/// Reads all that exists, and refuses to go on where something of somebody else stands in the way.
+///
+/// # Errors
+/// The first read that failed; a foreign look-alike; the interrupt.
+pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Observed, Error> {
+    let looks = try_join_all(KINDS.iter().filter(|kind| kind.parent().is_none()).map(|kind| async move {
+        let found = try_join_all(
+            kind.probes(&ctx.scope).into_iter().map(|probe| look(ctx, graph, *kind, probe, None, patience)),
+        )
+        .await?
+        .concat();
+        if kind.name() == crate::resources::table::TABLE {
+            learn_identity(ctx, found.first()).await?;
+        }
+        Ok::<_, Failure>(found)
+    }));
+    let found = tokio::select! {
+        found = looks => found?.concat(),
+        () = ctx.interrupt.raised(1) => {
+            return Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted while reading what exists"));
+        }
+    };
+    refuse_foreign(&found)?;
+    let mut observed = Observed(found);
+    ctx.scope.forget_ids();
+    for kind in KINDS {
+        kind.identify(&ctx.scope, &mut observed);
+        for found in observed.of_kind(kind.name()) {
+            ctx.scope.learn_id(&found.key, &found.id);
+        }
+    }
+    ctx.set_standing(observed.0.iter().map(|found| found.key.clone()).collect());
+    Ok(observed)
+}
+
+/// Looks at one place of one kind, and then, within what it found of ours, at the kinds that live there.
+fn look<'a>(
+    ctx: &'a Ctx,
+    graph: &'a Graph,
+    kind: &'static dyn Kind,
+    probe: String,
+    parent: Option<&'a Found>,
+    patience: Patience,
+) -> BoxFuture<'a, Result<Vec<Found>, Failure>> {
+    async move {
+        let begun = Instant::now();
+        let mut found = loop {
+            let found = kind.find(ctx, &probe, parent).await?;
+            let settling = found.iter().find_map(|f| Some((f.key.clone(), f.settling.clone()?)));
+            let waits = settling.or_else(|| {
+                let key = unseen(ctx, graph, kind, &probe, &found)?;
+                (begun.elapsed() < SIGHT_BUDGET).then(|| (key, "to be seen".to_owned()))
+            });
+            match waits {
+                Some((key, what)) if patience == Patience::Wait && begun.elapsed() < SETTLE_BUDGET => {
+                    ctx.reporter.waiting(&key.to_string(), &what);
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                _ => break found,
+            }
+        };
+        for f in &mut found {
+            f.parent = parent.map(|parent| parent.key.clone());
+        }
+        let parents: Vec<Found> =
+            found.iter().filter(|f| f.owner == Owner::Ours && graph.contains(&f.key)).cloned().collect();
+        let within = try_join_all(KINDS.iter().filter(|child| child.parent() == Some(kind.name())).flat_map(|child| {
+            parents.iter().map(move |parent| look(ctx, graph, *child, parent.key.name.clone(), Some(parent), patience))
+        }))
+        .await?;
+        found.extend(within.concat());
+        Ok(found)
+    }
+    .boxed()
+}
+
+/// Something that this run has just made and that this look, perhaps too early, does not show (I1, D1). Within an
+/// API, everything that a reply has confirmed is listed.
+fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found]) -> Option<Key> {
+    if kind.parent() == Some(crate::resources::api::API) {
+        return None;
+    }
+    let of_kind = || graph.keys().filter(|key| key.kind == kind.name());
+    let by_name = of_kind().any(|key| key.name == probe);
+    of_kind()
+        .filter(|key| !by_name || key.name == probe)
+        .find(|key| ctx.is_fresh(key) && found.iter().all(|f| f.key != **key))
+        .cloned()
+}
+
+/// Learns the account from the table's ARN where there is a table, and asks STS where there is none: one call
+/// less for every run that finds its deployment.
+async fn learn_identity(ctx: &Ctx, table: Option<&Found>) -> Result<(), Failure> {
+    if ctx.scope.identity().is_some() {
+        return Ok(());
+    }
+    const CALL: &str = "sts:GetCallerIdentity";
+    let known = table.and_then(|table| Identity::from_arn(&table.id));
+    let identity = match known {
+        Some(identity) => Some(identity),
+        None => {
+            let us = Key::new("identity", "of the caller");
+            let caller = ctx.call(CALL, &us, || ctx.aws.sts.get_caller_identity().send()).await?;
+            caller.arn().and_then(Identity::from_arn)
+        }
+    };
+    match identity {
+        Some(identity) => ctx.scope.learn_identity(identity),
+        None => {
+            let operation = Operation { service: "sts", name: "GetCallerIdentity" };
+            return Err(Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN"));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_foreign(found: &[Found]) -> Result<(), Error> {
+    let foreign: Vec<String> = found
+        .iter()
+        .filter_map(|f| match &f.owner {
+            Owner::Foreign(why) => Some(format!("{} (`{}`): {why}", f.key, f.id)),
+            Owner::Ours => None,
+        })
+        .collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed("NotOurs", format!("somebody else's resources stand in the way, nothing was touched: {}", foreign.join("; ")))
+        .hint("choose another `--name`, or remove them yourself if nobody needs them"))
+}

@@ -1,0 +1,244 @@
+//! The difference between what is wanted and what exists, as changes in an order that works. Pure.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::engine::graph::{Graph, Key};
+use crate::engine::observe::{Fields, Found, Observed};
+use crate::engine::scope::Ctx;
+use crate::resources::{KINDS, kind_of};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Create,
+    Update,
+    Replace,
+    Delete,
+}
+
+impl Action {
+    /// `creating`
+    pub fn doing(self) -> &'static str {
+        match self {
+            Self::Create => "creating",
+            Self::Update => "updating",
+            Self::Replace => "replacing",
+            Self::Delete => "deleting",
+        }
+    }
+
+    /// `created`
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Create => "created",
+            Self::Update => "updated",
+            Self::Replace => "replaced",
+            Self::Delete => "deleted",
+        }
+    }
+}
+
+/// One property that is not as wanted. `Null` stands for none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FieldChange {
+    pub field: String,
+    pub from: Value,
+    pub to: Value,
+}
+
+/// The property changes of one resource.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Changes(pub Vec<FieldChange>);
+
+impl Changes {
+    /// Whether `field`, or an entry of it, changes.
+    pub fn touches(&self, field: &str) -> bool {
+        self.0.iter().any(|change| root(&change.field) == field)
+    }
+
+    /// The entries of a map such as `tags`: those to set, and those to remove.
+    pub fn entries(&self, field: &str) -> (Vec<(String, String)>, Vec<String>) {
+        let (mut set, mut removed) = (Vec::new(), Vec::new());
+        for change in &self.0 {
+            if let Some(entry) = change.field.strip_prefix(field).and_then(|rest| rest.strip_prefix('.')) {
+                match &change.to {
+                    Value::String(value) => set.push((entry.to_owned(), value.clone())),
+                    _ => removed.push(entry.to_owned()),
+                }
+            }
+        }
+        (set, removed)
+    }
+}
+
+fn root(field: &str) -> &str {
+    field.split('.').next().unwrap_or(field)
+}
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub action: Action,
+    pub key: Key,
+    pub fields: Changes,
+    /// What exists of it now.
+    pub found: Option<Found>,
+    /// It goes with this one, without a call of its own.
+    pub with: Option<Key>,
+    /// Indexes of the changes that must be done first.
+    pub after: Vec<usize>,
+}
+
+/// All there is to do. Empty means: as wanted.
+#[derive(Default)]
+pub struct Plan(pub Vec<Change>);
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What makes `observed` as wanted.
+    ///
+    /// Goes through the resources in the order in which they need one another, so that whatever refers to the id of
+    /// one that will be made anew is seen to differ.
+    pub fn to_wanted(ctx: &Ctx, graph: &Graph, observed: &Observed) -> Self {
+        let strays = observed.0.iter().filter(|found| !graph.contains(&found.key));
+        let mut changes: Vec<Change> =
+            strays.map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone()))).collect();
+        for key in graph.keys() {
+            let found = observed.get(key).filter(|found| !lives_in_replaced(found, &changes));
+            let Some(change) = change_of(ctx, key, found, &changes) else { continue };
+            if change.action == Action::Replace {
+                ctx.scope.forget_id(key);
+                changes.extend(old_snapshot(&change));
+            }
+            changes.push(change);
+        }
+        let order: Vec<Vec<usize>> = changes.iter().map(|change| after_for_wanted(graph, &changes, change)).collect();
+        Self::ordered(changes, order)
+    }
+
+    /// What removes everything in `observed`.
+    pub fn to_nothing(graph: &Graph, observed: &Observed) -> Self {
+        let mut changes: Vec<Change> = observed
+            .0
+            .iter()
+            .map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone())))
+            .collect();
+        for change in &mut changes {
+            change.with = change
+                .found
+                .as_ref()
+                .and_then(|found| found.parent.clone())
+                .filter(|_| kind_of(&change.key).vanishes_with_parent());
+        }
+        let order: Vec<Vec<usize>> = changes.iter().map(|change| after_for_nothing(graph, &changes, change)).collect();
+        Self::ordered(changes, order)
+    }
+
+    fn ordered(changes: Vec<Change>, order: Vec<Vec<usize>>) -> Self {
+        Self(changes.into_iter().zip(order).map(|(change, after)| Change { after, ..change }).collect())
+    }
+}
+
+impl Change {
+    fn new(action: Action, key: Key, found: Option<Found>) -> Self {
+        Self { action, key, fields: Changes::default(), found, with: None, after: Vec::new() }
+    }
+}
+
+/// What is different about one wanted resource, if anything, given the changes to what it needs.
+fn change_of(ctx: &Ctx, key: &Key, found: Option<&Found>, before: &[Change]) -> Option<Change> {
+    let kind = kind_of(key);
+    let wanted = kind.wanted(&ctx.scope, &key.name);
+    let Some(found) = found else {
+        let fields = difference(&wanted, &Fields::new());
+        return Some(Change { fields, ..Change::new(Action::Create, key.clone(), None) });
+    };
+    let mut fields = difference(&wanted, &found.fields);
+    fields.0.retain(|change| !ctx.is_deferred(key, root(&change.field)));
+    if let Some(why) = &found.broken {
+        fields.0.push(FieldChange { field: "state".to_owned(), from: why.as_str().into(), to: "ready".into() });
+    }
+    let outdated = before.iter().any(|change| kind.snapshot_of().contains(&change.key.kind));
+    let replaces = found.broken.is_some() || outdated || kind.immutable().iter().any(|field| fields.touches(field));
+    if fields.0.is_empty() && !replaces {
+        return None;
+    }
+    let action = if replaces { Action::Replace } else { Action::Update };
+    Some(Change { fields, ..Change::new(action, key.clone(), Some(found.clone())) })
+}
+
+/// The properties that differ; maps are compared entry by entry. Only what is wanted counts: AWS may say more.
+pub fn difference(wanted: &Fields, found: &Fields) -> Changes {
+    let mut changes = Vec::new();
+    let mut compare = |field: String, from: &Value, to: &Value| {
+        if from != to {
+            changes.push(FieldChange { field, from: from.clone(), to: to.clone() });
+        }
+    };
+    for (field, to) in wanted {
+        let from = found.get(field).unwrap_or(&Value::Null);
+        match (from, to) {
+            (Value::Object(from), Value::Object(to)) => {
+                let entries: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+                for entry in entries {
+                    compare(
+                        format!("{field}.{entry}"),
+                        from.get(entry).unwrap_or(&Value::Null),
+                        to.get(entry).unwrap_or(&Value::Null),
+                    );
+                }
+            }
+            _ => compare(field.clone(), from, to),
+        }
+    }
+    Changes(changes)
+}
+
+/// Whether this was found in something that is going to be replaced, and so goes with it.
+fn lives_in_replaced(found: &Found, changes: &[Change]) -> bool {
+    changes.iter().any(|change| change.action == Action::Replace && found.parent.as_ref() == Some(&change.key))
+}
+
+/// A resource that is a snapshot of others is made before the old one is deleted, once nothing uses that any more.
+fn old_snapshot(change: &Change) -> Option<Change> {
+    let found = change.found.as_ref().filter(|_| !kind_of(&change.key).snapshot_of().is_empty())?;
+    let old = Found { key: Key::new(change.key.kind, &found.id), ..found.clone() };
+    Some(Change::new(Action::Delete, old.key.clone(), Some(old)))
+}
+
+/// A wanted resource waits for what it needs; a stray is deleted when whatever may use it has been changed.
+fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<usize> {
+    let snapshot_of = kind_of(&change.key).snapshot_of();
+    positions(changes, |other| {
+        if other.key == change.key {
+            return false;
+        }
+        if change.action != Action::Delete {
+            return graph.needs(&change.key).contains(&other.key) || snapshot_of.contains(&other.key.kind);
+        }
+        let takes_a_snapshot = kind_of(&other.key).snapshot_of().contains(&change.key.kind);
+        graph.depends(other.key.kind, change.key.kind) && !takes_a_snapshot
+    })
+}
+
+/// Things are deleted in the reverse of the order in which they were needed, children before parents.
+fn after_for_nothing(graph: &Graph, changes: &[Change], change: &Change) -> Vec<usize> {
+    positions(changes, |other| {
+        if let Some(with) = &change.with {
+            return other.key == *with;
+        }
+        let is_child = other.found.as_ref().and_then(|found| found.parent.as_ref()) == Some(&change.key);
+        other.with.is_none() && (is_child || graph.needs(&other.key).contains(&change.key))
+    })
+}
+
+fn positions(changes: &[Change], mut is_first: impl FnMut(&Change) -> bool) -> Vec<usize> {
+    changes.iter().enumerate().filter(|(_, other)| is_first(other)).map(|(at, _)| at).collect()
+}

@@ -1,0 +1,286 @@
+//! What a run works with: the pure part that decides (`Scope`), and the part that reaches AWS (`Ctx`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::time::Instant;
+
+use crate::aws::Clients;
+use crate::aws::failure::{Failure, Operation};
+use crate::aws::identity::Identity;
+use crate::aws::retry::Rule;
+use crate::config::Config;
+use crate::engine::event::Reporter;
+use crate::engine::graph::Key;
+use crate::handlers::Bundles;
+use crate::host::Interrupt;
+
+/// Stands in a planned value for an id that AWS has yet to choose.
+pub const UNKNOWN: &str = "(known after apply)";
+
+/// All that decides what is wanted. Only the ids and the identity are learned on the way.
+pub struct Scope {
+    pub config: Config,
+    pub region: String,
+    /// The endpoint override, when the SDK has one: then this is no real AWS (S3).
+    pub endpoint_override: Option<String>,
+    /// When this deployment expires, RFC 3339; set iff the configuration has a time to live.
+    pub expires_at: Option<String>,
+    pub bundles: Bundles,
+    identity: OnceLock<Identity>,
+    ids: Mutex<BTreeMap<Key, String>>,
+}
+
+impl Scope {
+    pub fn new(
+        config: Config,
+        region: String,
+        endpoint_override: Option<String>,
+        expires_at: Option<String>,
+        bundles: Bundles,
+    ) -> Self {
+        Self {
+            config,
+            region,
+            endpoint_override,
+            expires_at,
+            bundles,
+            identity: OnceLock::new(),
+            ids: Mutex::default(),
+        }
+    }
+
+    /// The id that AWS gave to `key`, or a placeholder while there is none.
+    pub fn id(&self, key: &Key) -> String {
+        lock(&self.ids).get(key).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
+    }
+
+    pub fn learn_id(&self, key: &Key, id: impl Into<String>) {
+        lock(&self.ids).insert(key.clone(), id.into());
+    }
+
+    /// The id will be another one: `key` is going to be made anew.
+    pub fn forget_id(&self, key: &Key) {
+        lock(&self.ids).remove(key);
+    }
+
+    pub fn forget_ids(&self) {
+        lock(&self.ids).clear();
+    }
+
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.get()
+    }
+
+    pub fn learn_identity(&self, identity: Identity) {
+        // Two observations of one run find the same account.
+        let _ = self.identity.set(identity);
+    }
+
+    /// `arn:<partition>:<service>:<region>:<account>:<resource>`; IAM's have no region.
+    pub fn arn(&self, service: &str, resource: &str) -> String {
+        let (partition, account) =
+            self.identity().map_or((UNKNOWN, UNKNOWN), |id| (id.partition.as_str(), id.account.as_str()));
+        let region = if service == "iam" { "" } else { self.region.as_str() };
+        format!("arn:{partition}:{service}:{region}:{account}:{resource}")
+    }
+
+    pub fn partition(&self) -> &str {
+        self.identity().map_or(UNKNOWN, |id| id.partition.as_str())
+    }
+
+    /// The tags of everything that can carry them, without the expiry: ours and the user's.
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        let mut tags = self.config.tags.clone();
+        tags.insert(MANAGED.to_owned(), "true".to_owned());
+        tags.insert(NAME.to_owned(), self.config.name.to_string());
+        tags
+    }
+
+    /// What a create call carries: the tags, and when it all expires.
+    pub fn tags_at_creation(&self) -> BTreeMap<String, String> {
+        let mut tags = self.tags();
+        tags.extend(self.expires_at.clone().map(|at| (EXPIRES_AT.to_owned(), at)));
+        tags
+    }
+}
+
+/// How long a resource counts as young (I1).
+const YOUNG: Duration = Duration::from_secs(30);
+
+pub const MANAGED: &str = "chatctl:managed";
+pub const NAME: &str = "chatctl:name";
+pub const EXPIRES_AT: &str = "chatctl:expires-at";
+
+/// One AWS call as it was made, for `--verbose` and `--timings`.
+#[derive(Clone, Debug)]
+pub struct Span {
+    pub subject: String,
+    pub operation: &'static str,
+    pub from: Instant,
+    pub to: Instant,
+}
+
+/// A run: the scope, the way to AWS, and what is known of the run so far.
+pub struct Ctx {
+    pub scope: Scope,
+    pub aws: Clients,
+    pub reporter: Arc<dyn Reporter>,
+    pub interrupt: Interrupt,
+    pub began: Instant,
+    /// What this run has made and when, for the rules that forgive a young resource (I1).
+    fresh: Mutex<BTreeMap<Key, Instant>>,
+    /// What stands now, as far as this run knows: the leftovers, should it fail.
+    standing: Mutex<BTreeSet<Key>>,
+    /// Fields that AWS will not change now; `up` says so and ends well (D8).
+    deferred: Mutex<BTreeMap<(Key, &'static str), String>>,
+    /// What a pass does once only.
+    done_once: Mutex<BTreeSet<&'static str>>,
+    spans: Mutex<Vec<Span>>,
+    lanes: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Ctx {
+    pub fn new(scope: Scope, aws: Clients, reporter: Arc<dyn Reporter>, interrupt: Interrupt) -> Self {
+        Self {
+            scope,
+            aws,
+            reporter,
+            interrupt,
+            began: Instant::now(),
+            fresh: Mutex::default(),
+            standing: Mutex::default(),
+            deferred: Mutex::default(),
+            done_once: Mutex::default(),
+            spans: Mutex::default(),
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// Makes one AWS call about `key`, again and again as long as a rule of `retry.rs` allows it.
+    ///
+    /// # Errors
+    /// The failure that no rule forgives, or the last one when its budget is used up.
+    pub async fn call<T, E, F, R>(&self, operation: &'static str, key: &Key, send: F) -> Result<T, Failure>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let (service, name) = operation.split_once(':').unwrap_or(("", operation));
+        let parsed = Operation { service, name };
+        let subject = key.to_string();
+        let begun = Instant::now();
+        let mut waiting_for = None;
+        loop {
+            let from = Instant::now();
+            let answer = send().await;
+            self.record(Span { subject: subject.clone(), operation, from, to: Instant::now() });
+            let error = match answer {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let failure = Failure::of(parsed, &subject, &error);
+            let is_read = ["Get", "List", "Describe"].iter().any(|verb| name.starts_with(verb));
+            let Some(rule) = Rule::for_failure(&failure, !is_read && self.is_fresh_name(&key.name)) else {
+                return Err(failure);
+            };
+            if begun.elapsed() >= rule.budget {
+                return Err(failure);
+            }
+            if waiting_for != Some(rule.waits_for) {
+                waiting_for = Some(rule.waits_for);
+                self.reporter.waiting(&subject, rule.waits_for);
+            }
+            if !self.pause(rule.pause()).await {
+                return Err(Failure::interrupted(parsed, &subject));
+            }
+        }
+    }
+
+    /// Sleeps; false when the interrupt came meanwhile.
+    pub async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            () = self.interrupt.raised(1) => false,
+        }
+    }
+
+    fn record(&self, span: Span) {
+        if self.scope.config.face.verbose {
+            let took = span.to.duration_since(span.from).as_millis();
+            self.reporter.note(&format!("{} for {} took {took} ms", span.operation, span.subject));
+        }
+        lock(&self.spans).push(span);
+    }
+
+    pub fn spans(&self) -> Vec<Span> {
+        lock(&self.spans).clone()
+    }
+
+    /// Whether this run made `key` a moment ago.
+    pub fn is_fresh(&self, key: &Key) -> bool {
+        lock(&self.fresh).get(key).is_some_and(|made| made.elapsed() < YOUNG)
+    }
+
+    /// Whether this run made `key`, or what it belongs to and shares the name with.
+    fn is_fresh_name(&self, name: &str) -> bool {
+        lock(&self.fresh).iter().any(|(key, made)| key.name == name && made.elapsed() < YOUNG)
+    }
+
+    /// This run has made `key`.
+    pub fn made(&self, key: &Key) {
+        lock(&self.fresh).insert(key.clone(), Instant::now());
+        lock(&self.standing).insert(key.clone());
+    }
+
+    /// Whether `key` exists, as far as this run knows.
+    pub fn stands(&self, key: &Key) -> bool {
+        lock(&self.standing).contains(key)
+    }
+
+    /// Whether `what` is about to be done for the first time in this pass.
+    pub fn first_time(&self, what: &'static str) -> bool {
+        lock(&self.done_once).insert(what)
+    }
+
+    pub fn is_gone(&self, key: &Key) {
+        lock(&self.standing).remove(key);
+        lock(&self.fresh).remove(key);
+    }
+
+    /// A new pass begins, in which `keys` exist.
+    pub fn set_standing(&self, keys: BTreeSet<Key>) {
+        *lock(&self.standing) = keys;
+        lock(&self.done_once).clear();
+    }
+
+    pub fn standing(&self) -> Vec<String> {
+        lock(&self.standing).iter().map(ToString::to_string).collect()
+    }
+
+    /// Notes that AWS refuses to change `field` now, and why.
+    pub fn defer(&self, key: &Key, field: &'static str, why: String) {
+        self.reporter.note(&format!("warning: {key}: {why}"));
+        lock(&self.deferred).insert((key.clone(), field), why);
+    }
+
+    pub fn is_deferred(&self, key: &Key, field: &str) -> bool {
+        lock(&self.deferred).keys().any(|(k, f)| k == key && *f == field)
+    }
+
+    /// The lock that keeps the writes of one lane strictly serial.
+    pub fn lane(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        lock(&self.lanes).entry(name.to_owned()).or_default().clone()
+    }
+}
+
+/// A panic elsewhere leaves these plain maps whole, so a poisoned lock is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

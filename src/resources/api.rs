@@ -1,0 +1,284 @@
+//! The WebSocket API: the one resource whose id AWS chooses and whose creation is not idempotent (G4).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::retry::RetryConfig;
+use aws_sdk_apigatewayv2::types::{Api, ProtocolType};
+use serde::Serialize;
+
+use super::tags::{self, Tags};
+use super::{Kind, Permission, fields};
+use crate::aws::failure::{Class, Failure, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Owner};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, EXPIRES_AT, Scope};
+
+pub const API: &str = "api";
+
+/// The lane of all writes to the API and what lives in it: two at once are refused (G2).
+pub const LANE: &str = "api";
+
+pub const ROUTE_SELECTION: &str = "$request.body.action";
+
+pub struct ApiKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiSpec {
+    name: String,
+    protocol: String,
+    route_selection_expression: String,
+    endpoint_enabled: bool,
+    tags: Tags,
+    expires_at: Option<String>,
+}
+
+pub fn key_of(scope: &Scope) -> Key {
+    Key::new(API, scope.config.name.as_str())
+}
+
+/// API Gateway's own ARNs have no account (G16).
+pub fn tagging_arn(scope: &Scope, path: &str) -> String {
+    format!("arn:{}:apigateway:{}::{path}", scope.partition(), scope.region)
+}
+
+/// Every API of the account and region, page by page (G5).
+pub async fn list(ctx: &Ctx) -> Result<Vec<Api>, Failure> {
+    let key = Key::new(API, "list");
+    let mut apis = Vec::new();
+    let mut token = None;
+    loop {
+        let page = ctx
+            .call("apigateway:GetApis", &key, || {
+                ctx.aws.apigateway.get_apis().max_results("100").set_next_token(token.clone()).send()
+            })
+            .await?;
+        apis.extend(page.items.unwrap_or_default());
+        token = page.next_token;
+        if token.is_none() {
+            return Ok(apis);
+        }
+    }
+}
+
+/// The tags of `arn`, by their own call: an emulator's lists go on showing the tags of the creation.
+pub async fn tags_of(ctx: &Ctx, key: &Key, arn: &str) -> Result<Tags, Failure> {
+    let answer = ctx
+        .call("apigateway:GetTags", key, || ctx.aws.apigateway.get_tags().resource_arn(arn).send())
+        .await
+        .optional()?;
+    Ok(answer.and_then(|answer| answer.tags).unwrap_or_default().into_iter().collect())
+}
+
+/// Sets and removes tags of `arn`.
+pub async fn change_tags(
+    ctx: &Ctx,
+    key: &Key,
+    arn: &str,
+    set: Vec<(String, String)>,
+    removed: Vec<String>,
+) -> Result<(), Failure> {
+    if !set.is_empty() {
+        let set: HashMap<String, String> = set.into_iter().collect();
+        ctx.call("apigateway:TagResource", key, || {
+            ctx.aws.apigateway.tag_resource().resource_arn(arn).set_tags(Some(set.clone())).send()
+        })
+        .await?;
+    }
+    if !removed.is_empty() {
+        ctx.call("apigateway:UntagResource", key, || {
+            ctx.aws.apigateway.untag_resource().resource_arn(arn).set_tag_keys(Some(removed.clone())).send()
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+fn all_tags(api: &Api) -> Tags {
+    api.tags().cloned().unwrap_or_default().into_iter().collect()
+}
+
+/// Which of several wins when runs raced: the oldest, and among those of one second the least id (design rule 1).
+fn seniority(api: &Api) -> (Option<i64>, String) {
+    (api.created_date().map(|date| date.secs()), api.api_id().unwrap_or_default().to_owned())
+}
+
+/// Ours among `apis`, the survivor of any race first.
+fn ours(scope: &Scope, apis: &[Api]) -> Vec<Api> {
+    let mut ours: Vec<Api> =
+        apis.iter().filter(|api| Owner::by_tags(scope, &all_tags(api)) == Owner::Ours).cloned().collect();
+    ours.sort_by_key(seniority);
+    ours
+}
+
+#[async_trait]
+impl Kind for ApiKind {
+    fn name(&self) -> &'static str {
+        API
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        vec![(key_of(scope), vec![])]
+    }
+
+    /// By tag. One of our name that is not ours stands in the way, like that of any other kind.
+    async fn find(&self, ctx: &Ctx, _probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let scope = &ctx.scope;
+        let apis = list(ctx).await?;
+        let mut found = Vec::new();
+        for (at, api) in ours(scope, &apis).iter().enumerate() {
+            let id = api.api_id().unwrap_or_default().to_owned();
+            let key = if at == 0 { key_of(scope) } else { Key::new(API, &id) };
+            let mut of_api = found_of(scope, key, id, api, all_tags(api));
+            if at == 0 && of_api.differs_in_tags(scope, self) {
+                let arn = tagging_arn(scope, &format!("/apis/{}", of_api.id));
+                of_api = found_of(scope, of_api.key, of_api.id, api, tags_of(ctx, &key_of(scope), &arn).await?);
+            }
+            found.push(of_api);
+        }
+        let namesakes = apis.iter().filter(|api| api.name() == Some(scope.config.name.as_str()));
+        found.extend(namesakes.filter_map(|api| {
+            let owner = Owner::by_tags(scope, &all_tags(api));
+            let id = api.api_id().unwrap_or_default();
+            (owner != Owner::Ours).then(|| Found { owner, ..Found::new(Key::new(API, id), id, Fields::new()) })
+        }));
+        Ok(found)
+    }
+
+    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+        fields(&ApiSpec {
+            name: scope.config.name.to_string(),
+            protocol: ProtocolType::Websocket.as_str().to_owned(),
+            route_selection_expression: ROUTE_SELECTION.to_owned(),
+            endpoint_enabled: true,
+            tags: scope.tags(),
+            expires_at: scope.expires_at.clone(),
+        })
+    }
+
+    fn immutable(&self) -> &'static [&'static str] {
+        &["protocol"]
+    }
+
+    fn lane(&self, _change: &Change) -> Option<String> {
+        Some(LANE.to_owned())
+    }
+
+    /// Sent once: after a doubtful failure the list tells whether it had its effect (G4).
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        const TRIES: u32 = 5;
+        let key = Key::new(API, name);
+        let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
+        let mut tries = 0;
+        loop {
+            let answer = ctx
+                .call("apigateway:CreateApi", &key, || {
+                    ctx.aws
+                        .apigateway
+                        .create_api()
+                        .name(name)
+                        .protocol_type(ProtocolType::Websocket)
+                        .route_selection_expression(ROUTE_SELECTION)
+                        .set_tags(Some(tags.clone()))
+                        .customize()
+                        .config_override(once(ctx))
+                        .send()
+                })
+                .await;
+            let failure = match answer {
+                Ok(api) => return Ok(api.api_id.unwrap_or_default()),
+                Err(failure) => failure,
+            };
+            tries += 1;
+            if failure.class != Class::Transient || tries == TRIES {
+                return Err(failure);
+            }
+            ctx.reporter.waiting(&key.to_string(), "API Gateway to answer");
+            if !ctx.pause(Duration::from_millis(500) * tries).await {
+                return Err(Failure::interrupted(failure.operation, &key.to_string()));
+            }
+            if let Some(api) = ours(&ctx.scope, &list(ctx).await?).into_iter().next() {
+                return Ok(api.api_id.unwrap_or_default());
+            }
+        }
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        if ["name", "routeSelectionExpression", "endpointEnabled"].iter().any(|field| changes.touches(field)) {
+            ctx.call("apigateway:UpdateApi", &found.key, || {
+                ctx.aws
+                    .apigateway
+                    .update_api()
+                    .api_id(&found.id)
+                    .name(ctx.scope.config.name.as_str())
+                    .route_selection_expression(ROUTE_SELECTION)
+                    .disable_execute_api_endpoint(false)
+                    .send()
+            })
+            .await?;
+        }
+        let (mut set, mut removed) = changes.entries("tags");
+        if changes.touches("expiresAt") {
+            match &ctx.scope.expires_at {
+                Some(at) => set.push((EXPIRES_AT.to_owned(), at.clone())),
+                None => removed.push(EXPIRES_AT.to_owned()),
+            }
+        }
+        let arn = tagging_arn(&ctx.scope, &format!("/apis/{}", found.id));
+        change_tags(ctx, &found.key, &arn, set, removed).await
+    }
+
+    /// Takes along routes, integrations, deployments and stages (G14).
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        ctx.call("apigateway:DeleteApi", &found.key, || ctx.aws.apigateway.delete_api().api_id(&found.id).send())
+            .await
+            .gone()
+    }
+
+    /// Authorisation is by HTTP verb, for all that lives in an API at once; tags need more (G16).
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let arn = |path: &str| tagging_arn(scope, path);
+        vec![
+            Permission::read(&["apigateway:GET"], vec![arn("/apis"), arn("/apis/*"), arn("/tags/*")]),
+            Permission::write(
+                &["apigateway:DELETE", "apigateway:PATCH", "apigateway:POST"],
+                vec![arn("/apis"), arn("/apis/*"), arn("/tags/*")],
+            ),
+            Permission::write(&["apigateway:PUT"], vec![arn("/tags/*")]),
+            Permission::write(&["apigateway:TagResource"], vec![arn("/apis"), arn("/apis/*")]),
+        ]
+    }
+}
+
+impl Found {
+    fn differs_in_tags(&self, scope: &Scope, kind: &dyn Kind) -> bool {
+        let wanted = kind.wanted(scope, &self.key.name);
+        ["tags", "expiresAt"].iter().any(|field| self.fields.get(*field) != wanted.get(*field))
+    }
+}
+
+fn found_of(scope: &Scope, key: Key, id: String, api: &Api, all: Tags) -> Found {
+    let owner = Owner::by_tags(scope, &all);
+    let (tags, expires_at) = tags::split(all);
+    let spec = ApiSpec {
+        name: api.name().unwrap_or_default().to_owned(),
+        protocol: api.protocol_type().map_or("", ProtocolType::as_str).to_owned(),
+        route_selection_expression: api.route_selection_expression().unwrap_or_default().to_owned(),
+        endpoint_enabled: api.disable_execute_api_endpoint() != Some(true),
+        tags,
+        expires_at,
+    };
+    let mut found = Found { owner, ..Found::new(key, id, fields(&spec)) };
+    found.attributes.extend(api.api_endpoint().map(|endpoint| ("endpoint", endpoint.to_owned())));
+    found.attributes.extend(api.created_date().map(|date| ("created", date.secs().to_string())));
+    found
+}
+
+/// Without the SDK's retries: for calls that must not be repeated blindly.
+pub fn once(ctx: &Ctx) -> aws_sdk_apigatewayv2::config::Builder {
+    let attempts = ctx.aws.apigateway.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+    aws_sdk_apigatewayv2::Config::builder().retry_config(attempts.with_max_attempts(1))
+}

@@ -1,0 +1,164 @@
+//! The optional authorizer of `$connect`: a Lambda function of the user's that decides by REQUEST.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use aws_sdk_apigatewayv2::types::AuthorizerType;
+use serde::Serialize;
+
+use super::{Kind, Permission, api, fields, route, stage};
+use crate::aws::failure::{Failure, Outcome};
+use crate::config::Authorizer;
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Observed};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+
+pub const AUTHORIZER: &str = "authorizer";
+
+pub struct AuthorizerKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthorizerSpec {
+    r#type: String,
+    uri: String,
+}
+
+pub fn key_of(scope: &Scope) -> Key {
+    Key::new(AUTHORIZER, scope.config.name.as_str())
+}
+
+/// The key, where the configuration wants an authorizer function.
+pub fn wanted_key(scope: &Scope) -> Option<Key> {
+    matches!(scope.config.authorizer, Authorizer::Lambda(_)).then(|| key_of(scope))
+}
+
+fn uri(scope: &Scope) -> String {
+    let Authorizer::Lambda(function) = &scope.config.authorizer else { return String::new() };
+    format!(
+        "arn:{}:apigateway:{}:lambda:path/2015-03-31/functions/{function}/invocations",
+        scope.partition(),
+        scope.region
+    )
+}
+
+#[async_trait]
+impl Kind for AuthorizerKind {
+    fn name(&self) -> &'static str {
+        AUTHORIZER
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        wanted_key(scope).map(|key| (key, vec![api::key_of(scope)])).into_iter().collect()
+    }
+
+    fn parent(&self) -> Option<&'static str> {
+        Some(api::API)
+    }
+
+    /// Only where one is wanted; one that is wanted no more is known from the route that still refers to it.
+    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let Some(parent) = parent.filter(|_| wanted_key(&ctx.scope).is_some()) else { return Ok(vec![]) };
+        let key = key_of(&ctx.scope);
+        let mut found: Vec<Found> = Vec::new();
+        let mut token = None;
+        loop {
+            let page = ctx
+                .call("apigateway:GetAuthorizers", &key, || {
+                    ctx.aws.apigateway.get_authorizers().api_id(&parent.id).set_next_token(token.clone()).send()
+                })
+                .await
+                .optional()?;
+            let Some(page) = page else { return Ok(vec![]) };
+            for authorizer in page.items.unwrap_or_default() {
+                let id = authorizer.authorizer_id().unwrap_or_default();
+                let spec = AuthorizerSpec {
+                    r#type: authorizer.authorizer_type().map_or("", AuthorizerType::as_str).to_owned(),
+                    uri: authorizer.authorizer_uri().unwrap_or_default().to_owned(),
+                };
+                let is_ours = authorizer.name() == Some(key.name.as_str()) && found.iter().all(|f| f.key != key);
+                let key = if is_ours { key.clone() } else { Key::new(AUTHORIZER, id) };
+                found.push(Found::new(key, id, fields(&spec)));
+            }
+            token = page.next_token;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn identify(&self, scope: &Scope, observed: &mut Observed) {
+        if wanted_key(scope).is_some() {
+            return;
+        }
+        let referred: BTreeSet<(String, Option<Key>)> = observed
+            .of_kind(route::ROUTE)
+            .map(|route| (route.text("authorizer").to_owned(), route.parent.clone()))
+            .filter(|(id, _)| !id.is_empty())
+            .collect();
+        observed.0.extend(referred.into_iter().map(|(id, parent)| {
+            Found { parent, ..Found::new(Key::new(AUTHORIZER, &id), id, Fields::new()) }
+        }));
+    }
+
+    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+        fields(&AuthorizerSpec { r#type: AuthorizerType::Request.as_str().to_owned(), uri: uri(scope) })
+    }
+
+    fn lane(&self, _change: &Change) -> Option<String> {
+        Some(api::LANE.to_owned())
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(AUTHORIZER, name);
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let uri = uri(&ctx.scope);
+        let created = ctx
+            .call("apigateway:CreateAuthorizer", &key, || {
+                ctx.aws
+                    .apigateway
+                    .create_authorizer()
+                    .api_id(&api_id)
+                    .name(name)
+                    .authorizer_type(AuthorizerType::Request)
+                    .authorizer_uri(&uri)
+                    .send()
+            })
+            .await?;
+        Ok(created.authorizer_id.unwrap_or_default())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        stage::mark_outdated(ctx).await?;
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let uri = uri(&ctx.scope);
+        ctx.call("apigateway:UpdateAuthorizer", &found.key, || {
+            ctx.aws
+                .apigateway
+                .update_authorizer()
+                .api_id(&api_id)
+                .authorizer_id(&found.id)
+                .authorizer_type(AuthorizerType::Request)
+                .authorizer_uri(&uri)
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        stage::mark_outdated(ctx).await?;
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        ctx.call("apigateway:DeleteAuthorizer", &found.key, || {
+            ctx.aws.apigateway.delete_authorizer().api_id(&api_id).authorizer_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+
+    /// Part of the API's.
+    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
+        vec![]
+    }
+}

@@ -1,0 +1,204 @@
+//! The deployment: a snapshot of routes and integrations, made anew iff those change (G8).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_apigatewayv2::types::{Deployment, DeploymentStatus};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::{Kind, Permission, api, authorizer, fields, integration, kind_of, route, stage};
+use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Observed};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+use crate::functions::FUNCTIONS;
+
+pub const DEPLOYMENT: &str = "deployment";
+
+pub struct DeploymentKind;
+
+#[derive(Serialize)]
+struct DeploymentSpec {
+    /// Holds the hash of what it is a snapshot of.
+    description: String,
+}
+
+pub fn key_of(scope: &Scope) -> Key {
+    Key::new(DEPLOYMENT, scope.config.name.as_str())
+}
+
+/// Says which routes and integrations it is a snapshot of, by a hash of what they are and of their ids: whatever
+/// was made anew has another id.
+fn description(scope: &Scope) -> String {
+    let parts: Vec<_> = FUNCTIONS
+        .iter()
+        .flat_map(|function| [integration::key_of(function.route_key), route::key_of(function.route_key)])
+        .chain(authorizer::wanted_key(scope))
+        .map(|key| json!([key, scope.id(&key), kind_of(&key).wanted(scope, &key.name)]))
+        .collect();
+    let hash: String =
+        Sha256::digest(json!(parts).to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("chatctl: routes {hash}")
+}
+
+#[async_trait]
+impl Kind for DeploymentKind {
+    fn name(&self) -> &'static str {
+        DEPLOYMENT
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        vec![(key_of(scope), FUNCTIONS.iter().map(|function| route::key_of(function.route_key)).collect())]
+    }
+
+    fn parent(&self) -> Option<&'static str> {
+        Some(api::API)
+    }
+
+    /// Under their ids: which one is wanted is seen only beside routes and stage.
+    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let Some(parent) = parent else { return Ok(vec![]) };
+        let key = Key::new(DEPLOYMENT, "list");
+        let mut deployments: Vec<Deployment> = Vec::new();
+        let mut token = None;
+        loop {
+            let page = ctx
+                .call("apigateway:GetDeployments", &key, || {
+                    ctx.aws.apigateway.get_deployments().api_id(&parent.id).set_next_token(token.clone()).send()
+                })
+                .await
+                .optional()?;
+            let Some(page) = page else { return Ok(vec![]) };
+            deployments.extend(page.items.unwrap_or_default());
+            token = page.next_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        Ok(deployments
+            .into_iter()
+            .map(|deployment| {
+                let id = deployment.deployment_id().unwrap_or_default();
+                let spec = DeploymentSpec { description: deployment.description().unwrap_or_default().to_owned() };
+                let mut found = Found::new(Key::new(DEPLOYMENT, id), id, fields(&spec));
+                match deployment.deployment_status() {
+                    Some(DeploymentStatus::Pending) => found.settling = Some("the deployment to be live".to_owned()),
+                    Some(DeploymentStatus::Failed) => {
+                        let why = deployment.deployment_status_message().unwrap_or("no reason given");
+                        found.broken = Some(format!("the deployment failed: {why}"));
+                    }
+                    _ => {}
+                }
+                found
+            })
+            .collect())
+    }
+
+    /// The wanted one is a snapshot of the routes as they are now; of several, the one in use. There is none after a
+    /// run that died between changing a route and deploying it, which the stage tells.
+    fn identify(&self, scope: &Scope, observed: &mut Observed) {
+        let stage = observed.get(&stage::key_of(scope));
+        if stage.is_some_and(stage::is_outdated) {
+            return;
+        }
+        let in_use = stage.map(|stage| stage.text("deployment").to_owned());
+        let description = description(scope);
+        let best = observed
+            .of_kind(DEPLOYMENT)
+            .filter(|found| found.text("description") == description && found.broken.is_none())
+            .min_by_key(|found| (in_use.as_ref() != Some(&found.id), found.id.clone()))
+            .map(|found| found.id.clone());
+        for found in observed.0.iter_mut().filter(|found| found.key.kind == DEPLOYMENT) {
+            if Some(&found.id) == best.as_ref() {
+                found.key = key_of(scope);
+            }
+        }
+    }
+
+    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+        fields(&DeploymentSpec { description: description(scope) })
+    }
+
+    fn snapshot_of(&self) -> &'static [&'static str] {
+        &[route::ROUTE, integration::INTEGRATION, authorizer::AUTHORIZER]
+    }
+
+    fn lane(&self, _change: &Change) -> Option<String> {
+        Some(api::LANE.to_owned())
+    }
+
+    /// Without the SDK's retries, whose pauses would waste the account's quota of one in 5 s (G1).
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(DEPLOYMENT, name);
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let description = description(&ctx.scope);
+        let created = ctx
+            .call("apigateway:CreateDeployment", &key, || {
+                ctx.aws
+                    .apigateway
+                    .create_deployment()
+                    .api_id(&api_id)
+                    .description(&description)
+                    .customize()
+                    .config_override(api::once(ctx))
+                    .send()
+            })
+            .await?;
+        let id = created.deployment_id.unwrap_or_default();
+        if created.deployment_status == Some(DeploymentStatus::Pending) {
+            wait_until_deployed(ctx, &key, &api_id, &id).await?;
+        }
+        Ok(id)
+    }
+
+    /// Its only property is the hash, and another hash means another deployment.
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        self.create(ctx, &found.key.name).await.map(drop)
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        ctx.call("apigateway:DeleteDeployment", &found.key, || {
+            ctx.aws.apigateway.delete_deployment().api_id(&api_id).deployment_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+
+    /// Part of the API's.
+    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
+        vec![]
+    }
+}
+
+/// G9: pending for a while; a failed one says why.
+async fn wait_until_deployed(ctx: &Ctx, key: &Key, api_id: &str, id: &str) -> Result<(), Failure> {
+    const STEP: Duration = Duration::from_millis(450);
+    const BUDGET: Duration = Duration::from_secs(60);
+    let operation = Operation { service: "apigateway", name: "GetDeployment" };
+    let fail = |code: &str, why: &str| Failure::ours(operation, &key.to_string(), code, why);
+    ctx.reporter.waiting(&key.to_string(), "the deployment to be live");
+    let begun = Instant::now();
+    loop {
+        if !ctx.pause(STEP).await {
+            return Err(Failure::interrupted(operation, &key.to_string()));
+        }
+        let now = ctx
+            .call("apigateway:GetDeployment", key, || {
+                ctx.aws.apigateway.get_deployment().api_id(api_id).deployment_id(id).send()
+            })
+            .await?;
+        match now.deployment_status() {
+            Some(DeploymentStatus::Pending) if begun.elapsed() < BUDGET => {}
+            Some(DeploymentStatus::Pending) => return Err(fail("Timeout", "the deployment is still pending")),
+            Some(DeploymentStatus::Failed) => {
+                return Err(fail("DeploymentFailed", now.deployment_status_message().unwrap_or("no reason given")));
+            }
+            _ => return Ok(()),
+        }
+    }
+}

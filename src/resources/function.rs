@@ -1,0 +1,311 @@
+//! The Lambda functions behind the routes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, Runtime, State};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::tags::{self, Tags};
+use super::{Kind, Permission, fields, log_group, role, role_policy};
+use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Observed, Owner};
+use crate::engine::plan::Changes;
+use crate::engine::scope::{Ctx, Scope};
+use crate::functions::{FUNCTIONS, Function};
+
+pub const FUNCTION: &str = "function";
+
+pub struct FunctionKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FunctionSpec {
+    runtime: String,
+    architecture: String,
+    handler: String,
+    /// MB
+    memory: i32,
+    /// Seconds
+    timeout: i32,
+    role: String,
+    environment: BTreeMap<String, String>,
+    code_sha256: String,
+    tags: Tags,
+}
+
+pub fn key_of(scope: &Scope, function: &str) -> Key {
+    Key::new(FUNCTION, scope.config.function_name(function))
+}
+
+pub fn arn_of(scope: &Scope, function: &str) -> String {
+    scope.arn("lambda", &format!("function:{}", scope.config.function_name(function)))
+}
+
+/// The function behind a full name such as `chat-onConnect`.
+pub fn function_of(scope: &Scope, name: &str) -> &'static Function {
+    match FUNCTIONS.iter().find(|function| scope.config.function_name(function.name) == name) {
+        Some(function) => function,
+        None => unreachable!("no function is called {name}"),
+    }
+}
+
+fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
+    let mut environment = BTreeMap::from([("TABLE_NAME".to_owned(), scope.config.table_name())]);
+    if let Some(endpoint) = &scope.endpoint_override {
+        // No real AWS: the function must call back where we do.
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.clone());
+        environment.insert("CHATCTL_CONNECTIONS_ENDPOINT".to_owned(), format!("{endpoint}/_aws/execute-api"));
+    }
+    FunctionSpec {
+        runtime: scope.config.runtime.clone(),
+        architecture: scope.config.architecture.clone(),
+        handler: format!("{}.handler", function.name),
+        memory: scope.config.memory.unwrap_or(256),
+        timeout: scope.config.function_timeout,
+        role: role::arn_of(scope, function.name),
+        environment,
+        code_sha256: scope.bundles.of(function.name).sha256.clone(),
+        tags: scope.tags(),
+    }
+}
+
+#[async_trait]
+impl Kind for FunctionKind {
+    fn name(&self) -> &'static str {
+        FUNCTION
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        FUNCTIONS
+            .iter()
+            .map(|function| {
+                // The log group before the first line (L13), the policy before the first cold start (L2).
+                let mut needs = vec![log_group::key_of(scope, function.name)];
+                if !scope.config.role_arns.contains_key(function.name) {
+                    needs.push(role::key_of(scope, function.name));
+                    needs.push(role_policy::key_of(scope, function.name));
+                }
+                (key_of(scope, function.name), needs)
+            })
+            .collect()
+    }
+
+    fn probes(&self, scope: &Scope) -> Vec<String> {
+        FUNCTIONS.iter().map(|function| scope.config.function_name(function.name)).collect()
+    }
+
+    /// By GetFunction: it has the tags, and the largest quota of all the ways to look (L8).
+    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let key = Key::new(FUNCTION, probe);
+        let answer = ctx
+            .call("lambda:GetFunction", &key, || ctx.aws.lambda.get_function().function_name(probe).send())
+            .await
+            .optional()?;
+        let Some(answer) = answer else { return Ok(vec![]) };
+        let all: Tags = answer.tags.unwrap_or_default().into_iter().collect();
+        let owner = Owner::by_tags(&ctx.scope, &all);
+        let (tags, _) = tags::split(all);
+        let Some(now) = answer.configuration else { return Ok(vec![]) };
+        let fields = fields(&FunctionSpec {
+            runtime: now.runtime().map_or("", Runtime::as_str).to_owned(),
+            architecture: now.architectures().first().map_or("x86_64", Architecture::as_str).to_owned(),
+            handler: now.handler().unwrap_or_default().to_owned(),
+            memory: now.memory_size().unwrap_or_default(),
+            timeout: now.timeout().unwrap_or_default(),
+            role: now.role().unwrap_or_default().to_owned(),
+            environment: now
+                .environment()
+                .and_then(|environment| environment.variables())
+                .map(|variables| variables.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+                .unwrap_or_default(),
+            code_sha256: now.code_sha256().unwrap_or_default().to_owned(),
+            tags,
+        });
+        let mut found = Found { owner, ..Found::new(key, now.function_arn().unwrap_or_default(), fields) };
+        found.settling = settling(&now);
+        if now.state() == Some(&State::Failed) {
+            found.broken = Some(now.state_reason().unwrap_or("the function failed to start").to_owned());
+        }
+        let changed = now.last_modified().and_then(epoch_seconds);
+        found.attributes.extend(changed.map(|seconds| ("modified", seconds.to_string())));
+        Ok(vec![found])
+    }
+
+    /// A role that was made anew under a function is another principal, which Lambda learns of only when it is told
+    /// the role again (I9). The dates tell, so that this holds over a kill as well.
+    fn identify(&self, scope: &Scope, observed: &mut Observed) {
+        for function in role::ours(scope) {
+            let number = |key: Key, attribute| {
+                observed.get(&key).and_then(|f| f.attribute(attribute)).and_then(|text| text.parse::<i64>().ok())
+            };
+            let role_made = number(role::key_of(scope, function.name), "created");
+            let changed = number(key_of(scope, function.name), "modified");
+            if role_made > changed && changed.is_some() {
+                let key = key_of(scope, function.name);
+                for found in observed.0.iter_mut().filter(|found| found.key == key) {
+                    let stale = format!("{} as it was before it was made anew", found.text("role"));
+                    found.fields.insert("role".to_owned(), stale.into());
+                }
+            }
+        }
+    }
+
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
+        fields(&spec(scope, function_of(scope, name)))
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(FUNCTION, name);
+        let function = function_of(&ctx.scope, name);
+        let spec = spec(&ctx.scope, function);
+        let zip = Blob::new(ctx.scope.bundles.of(function.name).zip.clone());
+        let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
+        let created = ctx
+            .call("lambda:CreateFunction", &key, || {
+                ctx.aws
+                    .lambda
+                    .create_function()
+                    .function_name(name)
+                    .runtime(Runtime::from(spec.runtime.as_str()))
+                    .architectures(Architecture::from(spec.architecture.as_str()))
+                    .handler(&spec.handler)
+                    .memory_size(spec.memory)
+                    .timeout(spec.timeout)
+                    .role(&spec.role)
+                    .environment(environment(&spec))
+                    .code(FunctionCode::builder().zip_file(zip.clone()).build())
+                    .set_tags(Some(tags.clone()))
+                    .send()
+            })
+            .await?;
+        Ok(created.function_arn.unwrap_or_else(|| arn_of(&ctx.scope, function.name)))
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        let key = &found.key;
+        let function = function_of(&ctx.scope, &key.name);
+        let spec = spec(&ctx.scope, function);
+        let lambda = &ctx.aws.lambda;
+        let mut written = false;
+        if changes.touches("codeSha256") || changes.touches("architecture") {
+            let zip = Blob::new(ctx.scope.bundles.of(function.name).zip.clone());
+            ctx.call("lambda:UpdateFunctionCode", key, || {
+                lambda
+                    .update_function_code()
+                    .function_name(&key.name)
+                    .architectures(Architecture::from(spec.architecture.as_str()))
+                    .zip_file(zip.clone())
+                    .send()
+            })
+            .await?;
+            written = true;
+        }
+        let configuration = ["runtime", "handler", "memory", "timeout", "role", "environment"];
+        if configuration.iter().any(|field| changes.touches(field)) {
+            if written {
+                settle(ctx, key).await?;
+            }
+            ctx.call("lambda:UpdateFunctionConfiguration", key, || {
+                lambda
+                    .update_function_configuration()
+                    .function_name(&key.name)
+                    .runtime(Runtime::from(spec.runtime.as_str()))
+                    .handler(&spec.handler)
+                    .memory_size(spec.memory)
+                    .timeout(spec.timeout)
+                    .role(&spec.role)
+                    .environment(environment(&spec))
+                    .send()
+            })
+            .await?;
+        }
+        let (set, removed) = changes.entries("tags");
+        if !set.is_empty() {
+            ctx.call("lambda:TagResource", key, || {
+                lambda.tag_resource().resource(&found.id).set_tags(Some(set.iter().cloned().collect())).send()
+            })
+            .await?;
+        }
+        if !removed.is_empty() {
+            ctx.call("lambda:UntagResource", key, || {
+                lambda.untag_resource().resource(&found.id).set_tag_keys(Some(removed.clone())).send()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Its permissions go with it (L5).
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let key = &found.key;
+        ctx.call("lambda:DeleteFunction", key, || ctx.aws.lambda.delete_function().function_name(&key.name).send())
+            .await
+            .gone()
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
+        vec![
+            Permission::read(&["lambda:GetFunction"], functions.clone()),
+            Permission::write(
+                &[
+                    "lambda:CreateFunction",
+                    "lambda:DeleteFunction",
+                    "lambda:TagResource",
+                    "lambda:UntagResource",
+                    "lambda:UpdateFunctionCode",
+                    "lambda:UpdateFunctionConfiguration",
+                ],
+                functions,
+            ),
+        ]
+    }
+}
+
+fn environment(spec: &FunctionSpec) -> Environment {
+    Environment::builder().set_variables(Some(spec.environment.clone().into_iter().collect())).build()
+}
+
+/// What the function is busy with. Unknown states count as busy (L3).
+fn settling(now: &FunctionConfiguration) -> Option<String> {
+    let busy = match now.state() {
+        None | Some(State::Active | State::Inactive) => now.last_update_status() == Some(&LastUpdateStatus::InProgress),
+        Some(State::Failed) => false,
+        Some(_) => true,
+    };
+    let state = now.state().map_or("", State::as_str);
+    busy.then(|| if state == "Active" { "the update to be live".to_owned() } else { format!("the function, which is {state}") })
+}
+
+async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
+    const STEP: Duration = Duration::from_millis(450);
+    const BUDGET: Duration = Duration::from_secs(60);
+    let operation = Operation { service: "lambda", name: "GetFunction" };
+    let begun = Instant::now();
+    loop {
+        let answer = ctx
+            .call("lambda:GetFunction", key, || ctx.aws.lambda.get_function().function_name(&key.name).send())
+            .await?;
+        let Some(what) = answer.configuration.as_ref().and_then(settling) else { return Ok(()) };
+        ctx.reporter.waiting(&key.to_string(), &what);
+        if begun.elapsed() > BUDGET {
+            return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the function has not settled in time"));
+        }
+        if !ctx.pause(STEP).await {
+            return Err(Failure::interrupted(operation, &key.to_string()));
+        }
+    }
+}
+
+/// Lambda writes dates as `2026-11-24T10:00:00.000+0000`.
+fn epoch_seconds(text: &str) -> Option<i64> {
+    let normal = text.strip_suffix("+0000").map_or_else(|| text.to_owned(), |date| format!("{date}Z"));
+    time::OffsetDateTime::parse(&normal, &time::format_description::well_known::Rfc3339)
+        .ok()
+        .map(time::OffsetDateTime::unix_timestamp)
+}

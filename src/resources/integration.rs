@@ -1,0 +1,191 @@
+//! The integrations: how a route of the API reaches its function.
+
+use async_trait::async_trait;
+use aws_sdk_apigatewayv2::types::{Integration, IntegrationType};
+use serde::Serialize;
+
+use super::{Kind, Permission, api, fields, function, route, stage};
+use crate::aws::failure::{Failure, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Observed};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+use crate::functions::FUNCTIONS;
+
+pub const INTEGRATION: &str = "integration";
+
+pub struct IntegrationKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IntegrationSpec {
+    r#type: String,
+    method: String,
+    uri: String,
+}
+
+/// Named after the route that it stands behind.
+pub fn key_of(route_key: &str) -> Key {
+    Key::new(INTEGRATION, route_key)
+}
+
+/// The long form; a WebSocket API takes no bare function ARN (G7).
+pub fn uri(scope: &Scope, function: &str) -> String {
+    format!(
+        "arn:{}:apigateway:{}:lambda:path/2015-03-31/functions/{}/invocations",
+        scope.partition(),
+        scope.region,
+        function::arn_of(scope, function)
+    )
+}
+
+fn spec(scope: &Scope, name: &str) -> IntegrationSpec {
+    let function = route::function_of(name);
+    IntegrationSpec {
+        r#type: IntegrationType::AwsProxy.as_str().to_owned(),
+        method: "POST".to_owned(),
+        uri: uri(scope, function.name),
+    }
+}
+
+#[async_trait]
+impl Kind for IntegrationKind {
+    fn name(&self) -> &'static str {
+        INTEGRATION
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        FUNCTIONS.iter().map(|function| (key_of(function.route_key), vec![api::key_of(scope)])).collect()
+    }
+
+    fn parent(&self) -> Option<&'static str> {
+        Some(api::API)
+    }
+
+    /// Under their ids: which route each belongs to is seen only beside the routes.
+    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let Some(parent) = parent else { return Ok(vec![]) };
+        let key = Key::new(INTEGRATION, "list");
+        let mut integrations: Vec<Integration> = Vec::new();
+        let mut token = None;
+        loop {
+            let page = ctx
+                .call("apigateway:GetIntegrations", &key, || {
+                    ctx.aws.apigateway.get_integrations().api_id(&parent.id).set_next_token(token.clone()).send()
+                })
+                .await
+                .optional()?;
+            let Some(page) = page else { return Ok(vec![]) };
+            integrations.extend(page.items.unwrap_or_default());
+            token = page.next_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        Ok(integrations
+            .into_iter()
+            .map(|integration| {
+                let id = integration.integration_id().unwrap_or_default();
+                let spec = IntegrationSpec {
+                    r#type: integration.integration_type().map_or("", IntegrationType::as_str).to_owned(),
+                    // The server stores POST where none was given (G7).
+                    method: integration.integration_method().unwrap_or("POST").to_owned(),
+                    uri: integration.integration_uri().unwrap_or_default().to_owned(),
+                };
+                Found::new(Key::new(INTEGRATION, id), id, fields(&spec))
+            })
+            .collect())
+    }
+
+    /// An integration belongs to the route whose function it calls; among several, the one that the route targets.
+    /// One that calls no function of ours, but is what a route of ours targets, was edited, and is that route's.
+    fn identify(&self, scope: &Scope, observed: &mut Observed) {
+        let target = |observed: &Observed, route_key: &str| {
+            observed.get(&route::key_of(route_key)).map(|route| route.text("target").to_owned())
+        };
+        let mut given = Vec::new();
+        for by_uri in [true, false] {
+            for function in &FUNCTIONS {
+                let key = key_of(function.route_key);
+                if given.iter().any(|(known, _)| *known == key) {
+                    continue;
+                }
+                let uri = uri(scope, function.name);
+                let target = target(observed, function.route_key);
+                let is_target = |found: &Found| target == Some(route::target(&found.id));
+                let best = observed
+                    .of_kind(INTEGRATION)
+                    .filter(|found| if by_uri { found.text("uri") == uri } else { is_target(found) })
+                    .filter(|found| given.iter().all(|(_, id)| *id != found.id))
+                    .min_by_key(|found| (!is_target(found), found.id.clone()));
+                given.extend(best.map(|found| (key, found.id.clone())));
+            }
+        }
+        for found in observed.0.iter_mut().filter(|found| found.key.kind == INTEGRATION) {
+            if let Some((key, _)) = given.iter().find(|(_, id)| *id == found.id) {
+                found.key = key.clone();
+            }
+        }
+    }
+
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
+        fields(&spec(scope, name))
+    }
+
+    fn lane(&self, _change: &Change) -> Option<String> {
+        Some(api::LANE.to_owned())
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(INTEGRATION, name);
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let spec = spec(&ctx.scope, name);
+        let created = ctx
+            .call("apigateway:CreateIntegration", &key, || {
+                ctx.aws
+                    .apigateway
+                    .create_integration()
+                    .api_id(&api_id)
+                    .integration_type(IntegrationType::AwsProxy)
+                    .integration_method(&spec.method)
+                    .integration_uri(&spec.uri)
+                    .send()
+            })
+            .await?;
+        Ok(created.integration_id.unwrap_or_default())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        stage::mark_outdated(ctx).await?;
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let spec = spec(&ctx.scope, &found.key.name);
+        ctx.call("apigateway:UpdateIntegration", &found.key, || {
+            ctx.aws
+                .apigateway
+                .update_integration()
+                .api_id(&api_id)
+                .integration_id(&found.id)
+                .integration_type(IntegrationType::AwsProxy)
+                .integration_method(&spec.method)
+                .integration_uri(&spec.uri)
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        stage::mark_outdated(ctx).await?;
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        ctx.call("apigateway:DeleteIntegration", &found.key, || {
+            ctx.aws.apigateway.delete_integration().api_id(&api_id).integration_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+
+    /// Part of the API's.
+    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
+        vec![]
+    }
+}

@@ -1,0 +1,150 @@
+//! The kinds of resources. A new one is a file here and a line in `KINDS`.
+
+pub mod api;
+pub mod authorizer;
+pub mod deployment;
+pub mod function;
+pub mod integration;
+pub mod log_group;
+pub mod permission;
+pub mod role;
+pub mod role_policy;
+pub mod route;
+pub mod stage;
+pub mod table;
+mod tags;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::aws::failure::Failure;
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Observed};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+
+/// Every kind, after those that it needs. Roles are made first of all: until Lambda sees a new one is the longest
+/// wait of a fresh `up` (L1).
+pub const KINDS: &[&dyn Kind] = &[
+    &role::RoleKind,
+    &api::ApiKind,
+    &role_policy::RolePolicyKind,
+    &log_group::LogGroupKind,
+    &table::TableKind,
+    &function::FunctionKind,
+    &permission::PermissionKind,
+    &authorizer::AuthorizerKind,
+    &integration::IntegrationKind,
+    &route::RouteKind,
+    &deployment::DeploymentKind,
+    &stage::StageKind,
+];
+
+/// One kind of resource: what is wanted of it, how it is found, compared, made, changed and deleted.
+///
+/// Every write is idempotent: what is already gone counts as deleted, and what exists already makes `create` fail
+/// with `AlreadyExists`, upon which the engine adopts it if it is ours.
+#[async_trait]
+pub trait Kind: Send + Sync {
+    /// As users read it: `log-group`.
+    fn name(&self) -> &'static str;
+
+    /// The keys that this deployment wants, each with what must stand before. Pure.
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)>;
+
+    /// The kind that this one lives in; it is looked for only where its parent was found.
+    fn parent(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether deleting the parent deletes it too.
+    fn vanishes_with_parent(&self) -> bool {
+        self.parent().is_some()
+    }
+
+    /// The places to look at: one look each, all at once. A kind that has a parent is looked for once a parent.
+    fn probes(&self, scope: &Scope) -> Vec<String> {
+        vec![scope.config.name.to_string()]
+    }
+
+    /// What exists at `probe`; what is not wanted there too. Nothing only if AWS says that there is nothing:
+    /// access denied is an error.
+    async fn find(&self, ctx: &Ctx, probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure>;
+
+    /// Gives what was found under ids the keys that it is known by, where that takes a look at other kinds. Pure.
+    fn identify(&self, _scope: &Scope, _observed: &mut Observed) {}
+
+    /// The properties as they should be. Pure; ids that are not known yet show as a placeholder.
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields;
+
+    /// Properties that cannot be changed in place.
+    fn immutable(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The kinds that this one is a snapshot of: it is made anew when one of those changes.
+    fn snapshot_of(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The lane whose writes are strictly serial, if this change is one of those.
+    fn lane(&self, _change: &Change) -> Option<String> {
+        None
+    }
+
+    /// Makes it as wanted and returns its id.
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure>;
+
+    /// Changes the properties that differ.
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure>;
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure>;
+
+    /// What the identity that runs `chatctl` must be allowed to do for this kind.
+    fn permissions(&self, scope: &Scope) -> Vec<Permission>;
+}
+
+/// Whether an action is needed for looking alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// One statement of the deployer's policy.
+pub struct Permission {
+    pub access: Access,
+    pub actions: &'static [&'static str],
+    pub resources: Vec<String>,
+    pub condition: Option<Value>,
+}
+
+impl Permission {
+    pub fn read(actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { access: Access::Read, actions, resources, condition: None }
+    }
+
+    pub fn write(actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { access: Access::Write, actions, resources, condition: None }
+    }
+}
+
+/// The kind of `key`.
+///
+/// # Panics
+/// For a key that no kind has made, which cannot be.
+pub fn kind_of(key: &Key) -> &'static dyn Kind {
+    match KINDS.iter().find(|kind| kind.name() == key.kind) {
+        Some(kind) => *kind,
+        None => unreachable!("no kind is called {}", key.kind),
+    }
+}
+
+/// A typed description of a resource as named properties.
+fn fields(of: &impl Serialize) -> Fields {
+    match serde_json::to_value(of) {
+        Ok(Value::Object(fields)) => fields,
+        other => unreachable!("a description is a struct of plain values: {other:?}"),
+    }
+}

@@ -1,0 +1,158 @@
+//! The functions' invoke permissions: API Gateway may call each for its own route of our API, and nobody else (L6).
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Kind, Permission, api, fields, function};
+use crate::aws::failure::{Failure, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+use crate::functions::FUNCTIONS;
+
+pub const PERMISSION: &str = "permission";
+
+const STATEMENT_ID: &str = "chatctl";
+
+pub struct PermissionKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Statement {
+    principal: String,
+    action: String,
+    source_arn: String,
+}
+
+/// Named after its function, of which it is the only permission.
+pub fn key_of(scope: &Scope, function: &str) -> Key {
+    Key::new(PERMISSION, scope.config.function_name(function))
+}
+
+fn wanted(scope: &Scope, name: &str) -> Statement {
+    let route_key = function::function_of(scope, name).route_key;
+    let source = format!("{}/*/{route_key}", scope.id(&api::key_of(scope)));
+    Statement {
+        // The same in every partition (L6).
+        principal: "apigateway.amazonaws.com".to_owned(),
+        action: "lambda:InvokeFunction".to_owned(),
+        source_arn: scope.arn("execute-api", &source),
+    }
+}
+
+#[async_trait]
+impl Kind for PermissionKind {
+    fn name(&self) -> &'static str {
+        PERMISSION
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        FUNCTIONS
+            .iter()
+            .map(|f| (key_of(scope, f.name), vec![function::key_of(scope, f.name), api::key_of(scope)]))
+            .collect()
+    }
+
+    fn parent(&self) -> Option<&'static str> {
+        Some(function::FUNCTION)
+    }
+
+    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let key = Key::new(PERMISSION, probe);
+        let answer = ctx
+            .call("lambda:GetPolicy", &key, || ctx.aws.lambda.get_policy().function_name(probe).send())
+            .await
+            .optional()?;
+        let policy = answer.and_then(|answer| answer.policy).unwrap_or_default();
+        Ok(statements(&policy)
+            .into_iter()
+            .map(|(id, statement)| {
+                let key = if id == STATEMENT_ID { key.clone() } else { Key::new(PERMISSION, format!("{probe}/{id}")) };
+                Found::new(key, id, fields(&statement))
+            })
+            .collect())
+    }
+
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
+        fields(&wanted(scope, name))
+    }
+
+    /// Parallel policy writes to one function lose statements (L7).
+    fn lane(&self, change: &Change) -> Option<String> {
+        Some(format!("policy of {}", change.key.name.split('/').next().unwrap_or_default()))
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(PERMISSION, name);
+        let wanted = wanted(&ctx.scope, name);
+        ctx.call("lambda:AddPermission", &key, || {
+            ctx.aws
+                .lambda
+                .add_permission()
+                .function_name(name)
+                .statement_id(STATEMENT_ID)
+                .action(&wanted.action)
+                .principal(&wanted.principal)
+                .source_arn(&wanted.source_arn)
+                .send()
+        })
+        .await?;
+        Ok(STATEMENT_ID.to_owned())
+    }
+
+    /// There is no way to change a statement.
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        self.delete(ctx, found).await?;
+        self.create(ctx, &found.key.name).await.map(drop)
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let function = found.key.name.split('/').next().unwrap_or_default();
+        ctx.call("lambda:RemovePermission", &found.key, || {
+            ctx.aws.lambda.remove_permission().function_name(function).statement_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
+        vec![
+            Permission::read(&["lambda:GetPolicy"], functions.clone()),
+            Permission::write(&["lambda:AddPermission", "lambda:RemovePermission"], functions),
+        ]
+    }
+}
+
+/// The statements of a function's policy by id. A document of an unknown shape has none that is as wanted.
+fn statements(policy: &str) -> Vec<(String, Statement)> {
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let listed = match &policy["Statement"] {
+        Value::Array(statements) => statements.clone(),
+        Value::Null => vec![],
+        single => vec![single.clone()],
+    };
+    listed
+        .iter()
+        .map(|statement| {
+            let principal = match &statement["Principal"]["Service"] {
+                Value::Null => &statement["Principal"],
+                service => service,
+            };
+            let conditions = statement["Condition"].as_object().cloned().unwrap_or_default();
+            let source = conditions.values().find_map(|condition| {
+                let entries = condition.as_object()?;
+                entries.iter().find(|(key, _)| key.eq_ignore_ascii_case("aws:SourceArn")).map(|(_, arn)| text(arn))
+            });
+            let found = Statement {
+                principal: text(principal),
+                action: text(&statement["Action"]),
+                source_arn: source.unwrap_or_default(),
+            };
+            (text(&statement["Sid"]), found)
+        })
+        .collect()
+}

@@ -1,0 +1,259 @@
+//! The functions' IAM roles: one each, so that each may do only what it must.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_iam::types::{PermissionsBoundaryAttachmentType, Tag};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::tags::{self, Tags};
+use super::{Kind, Permission, fields, role_policy};
+use crate::aws::failure::{Failure, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Owner};
+use crate::engine::plan::Changes;
+use crate::engine::scope::{Ctx, Scope};
+use crate::functions::{FUNCTIONS, Function};
+
+pub const ROLE: &str = "role";
+
+pub struct RoleKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Role {
+    path: String,
+    trust_policy: Value,
+    permissions_boundary: Option<String>,
+    tags: Tags,
+}
+
+/// Role names are global to the account, so the region is part of the name (I2).
+pub fn key_of(scope: &Scope, function: &str) -> Key {
+    Key::new(ROLE, format!("{}-{}-{function}", scope.config.name, scope.region))
+}
+
+/// The functions whose roles are ours to make: all but those with a role brought along (I7).
+pub fn ours(scope: &Scope) -> impl Iterator<Item = &'static Function> {
+    FUNCTIONS.iter().filter(|function| !scope.config.role_arns.contains_key(function.name))
+}
+
+/// The role that `function` runs as.
+pub fn arn_of(scope: &Scope, function: &str) -> String {
+    match scope.config.role_arns.get(function) {
+        Some(arn) => arn.clone(),
+        None => own_arn(scope, &key_of(scope, function).name),
+    }
+}
+
+fn own_arn(scope: &Scope, name: &str) -> String {
+    scope.arn("iam", &format!("role{}{name}", scope.config.role_path))
+}
+
+/// The same principal in every partition (I10).
+fn trust_policy() -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Service": "lambda.amazonaws.com" },
+            "Action": "sts:AssumeRole"
+        }]
+    })
+}
+
+/// A policy as IAM returns it, URL-encoded, in the form in which it can be compared: lists of one and single values
+/// mean the same, and the order of actions means nothing.
+pub fn parse_policy(text: &str) -> Value {
+    let decoded = percent_decode_str(text).decode_utf8_lossy();
+    let parsed = serde_json::from_str(&decoded).or_else(|_| serde_json::from_str(text));
+    parsed.map_or_else(|_| Value::String(text.to_owned()), normal)
+}
+
+/// One value for all spellings of the same policy, written as text so that it is compared and shown as one property.
+pub fn normal(policy: Value) -> Value {
+    fn unified(value: Value) -> Value {
+        match value {
+            Value::Array(items) => {
+                let mut items: Vec<Value> = items.into_iter().map(unified).collect();
+                if items.iter().all(Value::is_string) {
+                    items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+                }
+                if items.len() == 1 { items.remove(0) } else { Value::Array(items) }
+            }
+            Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, unified(value))).collect()),
+            other => other,
+        }
+    }
+    Value::String(unified(policy).to_string())
+}
+
+#[async_trait]
+impl Kind for RoleKind {
+    fn name(&self) -> &'static str {
+        ROLE
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        ours(scope).map(|function| (key_of(scope, function.name), vec![])).collect()
+    }
+
+    fn probes(&self, scope: &Scope) -> Vec<String> {
+        ours(scope).map(|function| key_of(scope, function.name).name).collect()
+    }
+
+    /// By name: listing roles omits their tags (I5).
+    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let key = Key::new(ROLE, probe);
+        let answer =
+            ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(probe).send()).await.optional()?;
+        let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(vec![]) };
+        let all: Tags = role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect();
+        let owner = Owner::by_tags(&ctx.scope, &all);
+        let (tags, _) = tags::split(all);
+        let fields = fields(&Role {
+            path: role.path().to_owned(),
+            trust_policy: role.assume_role_policy_document().map_or(Value::Null, parse_policy),
+            permissions_boundary: role
+                .permissions_boundary()
+                .and_then(|boundary| boundary.permissions_boundary_arn())
+                .map(str::to_owned),
+            tags,
+        });
+        let mut found = Found { owner, ..Found::new(key, role.arn(), fields) };
+        found.attributes.insert("created", role.create_date().secs().to_string());
+        Ok(vec![found])
+    }
+
+    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+        fields(&Role {
+            path: scope.config.role_path.clone(),
+            trust_policy: normal(trust_policy()),
+            permissions_boundary: scope.config.permissions_boundary.clone(),
+            tags: scope.tags(),
+        })
+    }
+
+    fn immutable(&self) -> &'static [&'static str] {
+        &["path"]
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(ROLE, name);
+        let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
+        let created = ctx
+            .call("iam:CreateRole", &key, || {
+                ctx.aws
+                    .iam
+                    .create_role()
+                    .role_name(name)
+                    .path(&ctx.scope.config.role_path)
+                    .assume_role_policy_document(trust_policy().to_string())
+                    .set_permissions_boundary(ctx.scope.config.permissions_boundary.clone())
+                    .set_tags(Some(tags.clone()))
+                    .send()
+            })
+            .await?;
+        Ok(created.role.map_or_else(|| own_arn(&ctx.scope, name), |role| role.arn))
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        let (key, iam) = (&found.key, &ctx.aws.iam);
+        if changes.touches("trustPolicy") {
+            ctx.call("iam:UpdateAssumeRolePolicy", key, || {
+                iam.update_assume_role_policy().role_name(&key.name).policy_document(trust_policy().to_string()).send()
+            })
+            .await?;
+        }
+        if changes.touches("permissionsBoundary") {
+            match &ctx.scope.config.permissions_boundary {
+                Some(arn) => {
+                    ctx.call("iam:PutRolePermissionsBoundary", key, || {
+                        iam.put_role_permissions_boundary().role_name(&key.name).permissions_boundary(arn).send()
+                    })
+                    .await?;
+                }
+                None => {
+                    ctx.call("iam:DeleteRolePermissionsBoundary", key, || {
+                        iam.delete_role_permissions_boundary().role_name(&key.name).send()
+                    })
+                    .await?;
+                }
+            }
+        }
+        let (set, removed) = changes.entries("tags");
+        if !set.is_empty() {
+            let tags: Vec<Tag> = set.iter().filter_map(|(k, v)| tag(k, v)).collect();
+            ctx.call("iam:TagRole", key, || iam.tag_role().role_name(&key.name).set_tags(Some(tags.clone())).send())
+                .await?;
+        }
+        if !removed.is_empty() {
+            ctx.call("iam:UntagRole", key, || {
+                iam.untag_role().role_name(&key.name).set_tag_keys(Some(removed.clone())).send()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Whatever was attached since we looked is taken off first; IAM may go on refusing for a while after (I3).
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        const BUDGET: Duration = Duration::from_secs(120);
+        let key = &found.key;
+        let begun = Instant::now();
+        loop {
+            let answer = ctx
+                .call("iam:DeleteRole", key, || ctx.aws.iam.delete_role().role_name(&key.name).send())
+                .await
+                .gone();
+            match answer {
+                Err(failure) if failure.code == "DeleteConflict" && begun.elapsed() < BUDGET => {
+                    role_policy::strip(ctx, &key.name).await?;
+                    if !ctx.pause(Duration::from_millis(450)).await {
+                        return Err(Failure::interrupted(failure.operation, &key.to_string()));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let roles = vec![own_arn(scope, &format!("{}-*", scope.config.name))];
+        let mut write = vec![
+            Permission::write(
+                &[
+                    "iam:DeleteRole",
+                    "iam:TagRole",
+                    "iam:UntagRole",
+                    "iam:UpdateAssumeRolePolicy",
+                ],
+                roles.clone(),
+            ),
+            Permission {
+                condition: Some(json!({ "StringEquals": { "iam:PassedToService": "lambda.amazonaws.com" } })),
+                ..Permission::write(&["iam:PassRole"], roles.clone())
+            },
+        ];
+        let boundary = scope.config.permissions_boundary.as_ref();
+        let condition = boundary.map(|arn| json!({ "StringEquals": { "iam:PermissionsBoundary": arn } }));
+        write.push(Permission { condition: condition.clone(), ..Permission::write(&["iam:CreateRole"], roles.clone()) });
+        if boundary.is_some() {
+            write.push(Permission {
+                condition,
+                ..Permission::write(&["iam:PutRolePermissionsBoundary"], roles.clone())
+            });
+        } else {
+            write.push(Permission::write(&["iam:DeleteRolePermissionsBoundary"], roles.clone()));
+        }
+        write.push(Permission::read(&["iam:GetRole"], roles));
+        write
+    }
+}
+
+fn tag(key: &str, value: &str) -> Option<Tag> {
+    Tag::builder().key(key).value(value).build().ok()
+}

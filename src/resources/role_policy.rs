@@ -1,0 +1,238 @@
+//! What each role may do: its one inline policy. Anything else that is attached to the role is too much.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Kind, Permission, api, fields, log_group, role, table};
+use crate::aws::failure::{Failure, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+use crate::functions::{FUNCTIONS, Function};
+
+pub const ROLE_POLICY: &str = "role-policy";
+
+/// The name of the inline policy within its role.
+const POLICY_NAME: &str = "chatctl";
+
+pub struct RolePolicyKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RolePolicy {
+    document: Value,
+}
+
+/// Named after its role, of which it is the only policy.
+pub fn key_of(scope: &Scope, function: &str) -> Key {
+    Key::new(ROLE_POLICY, role::key_of(scope, function).name)
+}
+
+fn function_of(scope: &Scope, name: &str) -> &'static Function {
+    match FUNCTIONS.iter().find(|function| role::key_of(scope, function.name).name == name) {
+        Some(function) => function,
+        None => unreachable!("no function has the role {name}"),
+    }
+}
+
+/// Least privilege: the table actions it takes, its own log group, and, for the one that posts, `@connections` of
+/// this stage by POST alone (I8).
+pub fn document(scope: &Scope, function: &Function) -> Value {
+    let log_group = log_group::key_of(scope, function.name).name;
+    let mut statements = vec![
+        json!({
+            "Sid": "Connections",
+            "Effect": "Allow",
+            "Action": function.table_actions,
+            "Resource": table::arn_of(scope)
+        }),
+        json!({
+            "Sid": "Logs",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": scope.arn("logs", &format!("log-group:{log_group}:*"))
+        }),
+    ];
+    if function.posts_to_connections {
+        let posts = format!("{}/{}/POST/@connections/*", scope.id(&api::key_of(scope)), scope.config.stage);
+        statements.push(json!({
+            "Sid": "Post",
+            "Effect": "Allow",
+            "Action": "execute-api:ManageConnections",
+            "Resource": scope.arn("execute-api", &posts)
+        }));
+    }
+    if let Some(kms_key) = &scope.config.kms_key {
+        statements.push(json!({
+            "Sid": "TableKey",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt"],
+            "Resource": kms_key
+        }));
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+#[async_trait]
+impl Kind for RolePolicyKind {
+    fn name(&self) -> &'static str {
+        ROLE_POLICY
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        role::ours(scope)
+            .map(|function| {
+                let mut needs = vec![role::key_of(scope, function.name)];
+                needs.extend(function.posts_to_connections.then(|| api::key_of(scope)));
+                (key_of(scope, function.name), needs)
+            })
+            .collect()
+    }
+
+    fn parent(&self) -> Option<&'static str> {
+        Some(role::ROLE)
+    }
+
+    /// IAM deletes no role that still has policies (I3).
+    fn vanishes_with_parent(&self) -> bool {
+        false
+    }
+
+    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let key = Key::new(ROLE_POLICY, probe);
+        let (inline, attached, document) =
+            tokio::try_join!(inline_names(ctx, &key), attached_arns(ctx, &key), document_of(ctx, &key))?;
+        let mut found: Vec<Found> = document
+            .map(|document| Found::new(key.clone(), POLICY_NAME, fields(&RolePolicy { document })))
+            .into_iter()
+            .collect();
+        found.extend(strays(probe, inline, attached));
+        Ok(found)
+    }
+
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
+        fields(&RolePolicy { document: role::normal(document(scope, function_of(scope, name))) })
+    }
+
+    fn lane(&self, change: &Change) -> Option<String> {
+        Some(format!("role {}", change.key.name.split('/').next().unwrap_or_default()))
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        put(ctx, &Key::new(ROLE_POLICY, name)).await?;
+        Ok(POLICY_NAME.to_owned())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        put(ctx, &found.key).await
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let Some(role) = &found.parent else { return Ok(()) };
+        take_off(ctx, &role.name, found).await
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let roles = vec![scope.arn("iam", &format!("role{}{}-*", scope.config.role_path, scope.config.name))];
+        vec![
+            Permission::read(
+                &["iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
+                roles.clone(),
+            ),
+            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePolicy"], roles),
+        ]
+    }
+}
+
+async fn put(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
+    let document = document(&ctx.scope, function_of(&ctx.scope, &key.name)).to_string();
+    ctx.call("iam:PutRolePolicy", key, || {
+        ctx.aws.iam.put_role_policy().role_name(&key.name).policy_name(POLICY_NAME).policy_document(&document).send()
+    })
+    .await
+    .map(drop)
+}
+
+async fn document_of(ctx: &Ctx, key: &Key) -> Result<Option<Value>, Failure> {
+    let answer = ctx
+        .call("iam:GetRolePolicy", key, || {
+            ctx.aws.iam.get_role_policy().role_name(&key.name).policy_name(POLICY_NAME).send()
+        })
+        .await
+        .optional()?;
+    Ok(answer.map(|answer| role::parse_policy(answer.policy_document())))
+}
+
+async fn inline_names(ctx: &Ctx, key: &Key) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    let mut marker = None;
+    loop {
+        let page = ctx
+            .call("iam:ListRolePolicies", key, || {
+                ctx.aws.iam.list_role_policies().role_name(&key.name).set_marker(marker.clone()).send()
+            })
+            .await
+            .optional()?;
+        let Some(page) = page else { return Ok(names) };
+        names.extend(page.policy_names);
+        marker = page.marker.filter(|_| page.is_truncated);
+        if marker.is_none() {
+            return Ok(names);
+        }
+    }
+}
+
+async fn attached_arns(ctx: &Ctx, key: &Key) -> Result<Vec<String>, Failure> {
+    let mut arns = Vec::new();
+    let mut marker = None;
+    loop {
+        let page = ctx
+            .call("iam:ListAttachedRolePolicies", key, || {
+                ctx.aws.iam.list_attached_role_policies().role_name(&key.name).set_marker(marker.clone()).send()
+            })
+            .await
+            .optional()?;
+        let Some(page) = page else { return Ok(arns) };
+        arns.extend(page.attached_policies.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn));
+        marker = page.marker.filter(|_| page.is_truncated);
+        if marker.is_none() {
+            return Ok(arns);
+        }
+    }
+}
+
+/// All that is attached to the role besides our policy, each under a key of its own.
+fn strays(role: &str, inline: Vec<String>, attached: Vec<String>) -> impl Iterator<Item = Found> {
+    inline
+        .into_iter()
+        .filter(|name| name != POLICY_NAME)
+        .chain(attached)
+        .map(move |id| Found::new(Key::new(ROLE_POLICY, format!("{role}/{id}")), id, Fields::new()))
+}
+
+/// An inline policy is deleted; a managed one is somebody's, and only taken off our role.
+async fn take_off(ctx: &Ctx, role: &str, found: &Found) -> Result<(), Failure> {
+    let (iam, id) = (&ctx.aws.iam, &found.id);
+    if id.starts_with("arn:") {
+        ctx.call("iam:DetachRolePolicy", &found.key, || iam.detach_role_policy().role_name(role).policy_arn(id).send())
+            .await
+            .gone()
+    } else {
+        ctx.call("iam:DeleteRolePolicy", &found.key, || iam.delete_role_policy().role_name(role).policy_name(id).send())
+            .await
+            .gone()
+    }
+}
+
+/// Takes everything off a role that is about to be deleted.
+pub async fn strip(ctx: &Ctx, role: &str) -> Result<(), Failure> {
+    let key = Key::new(ROLE_POLICY, role);
+    let (inline, attached) = tokio::try_join!(inline_names(ctx, &key), attached_arns(ctx, &key))?;
+    let ours = inline.iter().any(|name| name == POLICY_NAME).then(|| Found::new(key, POLICY_NAME, Fields::new()));
+    for found in strays(role, inline, attached).chain(ours) {
+        take_off(ctx, role, &found).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The routes: `$connect`, `$disconnect` and `sendmessage`.
+
+use async_trait::async_trait;
+use aws_sdk_apigatewayv2::types::{AuthorizationType, Route};
+use serde::Serialize;
+
+use super::{Kind, Permission, api, authorizer, fields, integration, stage};
+use crate::aws::failure::{Failure, Outcome};
+use crate::config::Authorizer;
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+use crate::functions::{FUNCTIONS, Function};
+
+pub const ROUTE: &str = "route";
+
+pub struct RouteKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RouteSpec {
+    target: String,
+    authorization: String,
+    authorizer: Option<String>,
+    api_key_required: bool,
+}
+
+pub fn key_of(route_key: &str) -> Key {
+    Key::new(ROUTE, route_key)
+}
+
+/// How a route names its integration (G7).
+pub fn target(integration_id: &str) -> String {
+    format!("integrations/{integration_id}")
+}
+
+/// The function behind a route.
+pub fn function_of(route_key: &str) -> &'static Function {
+    match FUNCTIONS.iter().find(|function| function.route_key == route_key) {
+        Some(function) => function,
+        None => unreachable!("no function is behind the route {route_key}"),
+    }
+}
+
+/// Only `$connect` is authorized: the others come over a connection that has been.
+fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
+    let (authorization, authorizer) = match &scope.config.authorizer {
+        _ if route_key != "$connect" => (AuthorizationType::None, None),
+        Authorizer::None => (AuthorizationType::None, None),
+        Authorizer::Iam => (AuthorizationType::AwsIam, None),
+        Authorizer::Lambda(_) => (AuthorizationType::Custom, Some(scope.id(&authorizer::key_of(scope)))),
+    };
+    RouteSpec {
+        target: target(&scope.id(&integration::key_of(route_key))),
+        authorization: authorization.as_str().to_owned(),
+        authorizer,
+        api_key_required: false,
+    }
+}
+
+#[async_trait]
+impl Kind for RouteKind {
+    fn name(&self) -> &'static str {
+        ROUTE
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        FUNCTIONS
+            .iter()
+            .map(|function| {
+                let mut needs = vec![integration::key_of(function.route_key)];
+                needs.extend(authorizer::wanted_key(scope));
+                (key_of(function.route_key), needs)
+            })
+            .collect()
+    }
+
+    fn parent(&self) -> Option<&'static str> {
+        Some(api::API)
+    }
+
+    /// Of two with the same key, which only an emulator allows, the second is a stray.
+    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let Some(parent) = parent else { return Ok(vec![]) };
+        let key = Key::new(ROUTE, "list");
+        let mut routes: Vec<Route> = Vec::new();
+        let mut token = None;
+        loop {
+            let page = ctx
+                .call("apigateway:GetRoutes", &key, || {
+                    ctx.aws.apigateway.get_routes().api_id(&parent.id).set_next_token(token.clone()).send()
+                })
+                .await
+                .optional()?;
+            let Some(page) = page else { return Ok(vec![]) };
+            routes.extend(page.items.unwrap_or_default());
+            token = page.next_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        let mut found: Vec<Found> = Vec::new();
+        for route in routes {
+            let (id, route_key) = (route.route_id().unwrap_or_default(), route.route_key().unwrap_or_default());
+            let spec = RouteSpec {
+                target: route.target().unwrap_or_default().to_owned(),
+                authorization: route.authorization_type().map_or("NONE", AuthorizationType::as_str).to_owned(),
+                authorizer: route.authorizer_id().map(str::to_owned).filter(|id| !id.is_empty()),
+                api_key_required: route.api_key_required().unwrap_or_default(),
+            };
+            let taken = found.iter().any(|other| other.key.name == route_key);
+            let name = if taken { format!("{route_key} ({id})") } else { route_key.to_owned() };
+            found.push(Found::new(Key::new(ROUTE, name), id, fields(&spec)));
+        }
+        Ok(found)
+    }
+
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
+        fields(&spec(scope, name))
+    }
+
+    fn lane(&self, _change: &Change) -> Option<String> {
+        Some(api::LANE.to_owned())
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = key_of(name);
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let spec = spec(&ctx.scope, name);
+        let created = ctx
+            .call("apigateway:CreateRoute", &key, || {
+                ctx.aws
+                    .apigateway
+                    .create_route()
+                    .api_id(&api_id)
+                    .route_key(name)
+                    .target(&spec.target)
+                    .authorization_type(AuthorizationType::from(spec.authorization.as_str()))
+                    .set_authorizer_id(spec.authorizer.clone())
+                    .send()
+            })
+            .await?;
+        Ok(created.route_id.unwrap_or_default())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        stage::mark_outdated(ctx).await?;
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let spec = spec(&ctx.scope, &found.key.name);
+        ctx.call("apigateway:UpdateRoute", &found.key, || {
+            ctx.aws
+                .apigateway
+                .update_route()
+                .api_id(&api_id)
+                .route_id(&found.id)
+                .target(&spec.target)
+                .authorization_type(AuthorizationType::from(spec.authorization.as_str()))
+                .set_authorizer_id(spec.authorizer.clone())
+                .api_key_required(false)
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        stage::mark_outdated(ctx).await?;
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        ctx.call("apigateway:DeleteRoute", &found.key, || {
+            ctx.aws.apigateway.delete_route().api_id(&api_id).route_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+
+    /// Part of the API's.
+    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
+        vec![]
+    }
+}

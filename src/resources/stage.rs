@@ -1,0 +1,226 @@
+//! The stage: what clients connect to, pointing at the deployment.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_apigatewayv2::types::{RouteSettings, Stage};
+use serde::Serialize;
+
+use super::tags::{self, Tags};
+use super::{Kind, Permission, api, deployment, fields};
+use crate::aws::failure::{Failure, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found};
+use crate::engine::plan::{Change, Changes};
+use crate::engine::scope::{Ctx, Scope};
+
+pub const STAGE: &str = "stage";
+
+const LIVE: &str = "made by chatctl";
+/// Written before a route is changed in place: should the run die before it has deployed that, the next one knows.
+const OUTDATED: &str = "made by chatctl: routes were changed and not yet deployed";
+
+pub struct StageKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StageSpec {
+    deployment: String,
+    description: String,
+    /// Each change would make a deployment of its own (G10).
+    auto_deploy: bool,
+    throttle_rate: Option<i32>,
+    throttle_burst: Option<i32>,
+    tags: Tags,
+}
+
+pub fn key_of(scope: &Scope) -> Key {
+    Key::new(STAGE, scope.config.stage.as_str())
+}
+
+/// Whether routes were changed since its deployment was taken.
+pub fn is_outdated(found: &Found) -> bool {
+    found.text("description") == OUTDATED
+}
+
+/// Called before a route or an integration is changed in place or deleted.
+///
+/// # Errors
+/// When the stage cannot be written.
+pub async fn mark_outdated(ctx: &Ctx) -> Result<(), Failure> {
+    let key = key_of(&ctx.scope);
+    if !ctx.stands(&key) || !ctx.first_time("mark the stage") {
+        return Ok(());
+    }
+    let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+    ctx.call("apigateway:UpdateStage", &key, || {
+        ctx.aws.apigateway.update_stage().api_id(&api_id).stage_name(&key.name).description(OUTDATED).send()
+    })
+    .await
+    .gone()
+}
+
+fn arn_of(ctx: &Ctx, api_id: &str, name: &str) -> String {
+    api::tagging_arn(&ctx.scope, &format!("/apis/{api_id}/stages/{name}"))
+}
+
+#[async_trait]
+impl Kind for StageKind {
+    fn name(&self) -> &'static str {
+        STAGE
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        vec![(key_of(scope), vec![deployment::key_of(scope)])]
+    }
+
+    fn parent(&self) -> Option<&'static str> {
+        Some(api::API)
+    }
+
+    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let Some(parent) = parent else { return Ok(vec![]) };
+        let key = Key::new(STAGE, "list");
+        let mut stages: Vec<Stage> = Vec::new();
+        let mut token = None;
+        loop {
+            let page = ctx
+                .call("apigateway:GetStages", &key, || {
+                    ctx.aws.apigateway.get_stages().api_id(&parent.id).set_next_token(token.clone()).send()
+                })
+                .await
+                .optional()?;
+            let Some(page) = page else { return Ok(vec![]) };
+            stages.extend(page.items.unwrap_or_default());
+            token = page.next_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        let mut found = Vec::new();
+        for stage in &stages {
+            let key = Key::new(STAGE, stage.stage_name().unwrap_or_default());
+            let mut tags: Tags = stage.tags().cloned().unwrap_or_default().into_iter().collect();
+            if key == key_of(&ctx.scope) && tags::split(tags.clone()).0 != ctx.scope.tags() {
+                tags = api::tags_of(ctx, &key, &arn_of(ctx, &parent.id, &key.name)).await?;
+            }
+            found.push(found_of(key, stage, tags::split(tags).0));
+        }
+        Ok(found)
+    }
+
+    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+        fields(&StageSpec {
+            deployment: scope.id(&deployment::key_of(scope)),
+            description: LIVE.to_owned(),
+            auto_deploy: false,
+            throttle_rate: scope.config.throttle.map(|throttle| throttle.rate),
+            throttle_burst: scope.config.throttle.map(|throttle| throttle.burst),
+            tags: scope.tags(),
+        })
+    }
+
+    fn lane(&self, _change: &Change) -> Option<String> {
+        Some(api::LANE.to_owned())
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(STAGE, name);
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let deployment_id = ctx.scope.id(&deployment::key_of(&ctx.scope));
+        let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
+        ctx.call("apigateway:CreateStage", &key, || {
+            ctx.aws
+                .apigateway
+                .create_stage()
+                .api_id(&api_id)
+                .stage_name(name)
+                .deployment_id(&deployment_id)
+                .description(LIVE)
+                .set_default_route_settings(throttling(ctx))
+                .set_tags(Some(tags.clone()))
+                .send()
+        })
+        .await?;
+        Ok(name.to_owned())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        let (key, apigateway) = (&found.key, &ctx.aws.apigateway);
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let throttle_changes = changes.touches("throttleRate") || changes.touches("throttleBurst");
+        if changes.touches("autoDeploy") {
+            // Before anything else: with it on, no deployment can be attached (G10).
+            ctx.call("apigateway:UpdateStage", key, || {
+                apigateway.update_stage().api_id(&api_id).stage_name(&key.name).auto_deploy(false).send()
+            })
+            .await?;
+        }
+        if throttle_changes && ctx.scope.config.throttle.is_none() {
+            recreate(ctx, found).await?;
+        } else if throttle_changes || changes.touches("deployment") || changes.touches("description") {
+            let deployment_id = ctx.scope.id(&deployment::key_of(&ctx.scope));
+            ctx.call("apigateway:UpdateStage", key, || {
+                apigateway
+                    .update_stage()
+                    .api_id(&api_id)
+                    .stage_name(&key.name)
+                    .deployment_id(&deployment_id)
+                    .description(LIVE)
+                    .set_default_route_settings(throttling(ctx))
+                    .send()
+            })
+            .await?;
+        }
+        let (set, removed) = changes.entries("tags");
+        api::change_tags(ctx, key, &arn_of(ctx, &api_id, &key.name), set, removed).await
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        ctx.call("apigateway:DeleteStage", &found.key, || {
+            ctx.aws.apigateway.delete_stage().api_id(&api_id).stage_name(&found.key.name).send()
+        })
+        .await
+        .gone()
+    }
+
+    /// Part of the API's, but for the tags (G16).
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        vec![Permission::write(
+            &["apigateway:TagResource"],
+            vec![api::tagging_arn(scope, "/apis/*/stages"), api::tagging_arn(scope, "/apis/*/stages/*")],
+        )]
+    }
+}
+
+/// Both numbers or no block at all: a lone one is stored as zero, and zero refuses everybody (G12).
+fn throttling(ctx: &Ctx) -> Option<RouteSettings> {
+    ctx.scope.config.throttle.map(|throttle| {
+        RouteSettings::builder()
+            .throttling_rate_limit(f64::from(throttle.rate))
+            .throttling_burst_limit(throttle.burst)
+            .build()
+    })
+}
+
+/// UpdateStage merges and cannot take the throttling off (G11), so the stage is made anew.
+async fn recreate(ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+    StageKind.delete(ctx, found).await?;
+    StageKind.create(ctx, &found.key.name).await.map(drop)
+}
+
+fn found_of(key: Key, stage: &Stage, tags: Tags) -> Found {
+    let limits = stage.default_route_settings();
+    let id = key.name.clone();
+    let spec = StageSpec {
+        deployment: stage.deployment_id().unwrap_or_default().to_owned(),
+        description: stage.description().unwrap_or_default().to_owned(),
+        auto_deploy: stage.auto_deploy() == Some(true),
+        #[expect(clippy::cast_possible_truncation, reason = "a rate is a whole number of at most 1,000,000")]
+        throttle_rate: limits.and_then(|limits| limits.throttling_rate_limit()).map(|rate| rate as i32),
+        throttle_burst: limits.and_then(|limits| limits.throttling_burst_limit()),
+        tags,
+    };
+    Found::new(key, id, fields(&spec))
+}

@@ -1,0 +1,367 @@
+//! The DynamoDB table that tracks connection ids.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, SseSpecification, SseType,
+    TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
+};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::tags::{self, Tags};
+use super::{Kind, Permission, fields};
+use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Fields, Found, Owner};
+use crate::engine::plan::Changes;
+use crate::engine::scope::{Ctx, EXPIRES_AT, Scope};
+
+pub const TABLE: &str = "table";
+
+/// The attribute that holds when a row expires, in epoch seconds.
+const TTL_ATTRIBUTE: &str = "expiresAt";
+
+pub struct TableKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Table {
+    hash_key: String,
+    billing_mode: String,
+    /// Always on; by a key that AWS owns unless one is named.
+    encryption: String,
+    ttl: Option<String>,
+    tags: Tags,
+    expires_at: Option<String>,
+}
+
+pub fn key_of(scope: &Scope) -> Key {
+    Key::new(TABLE, scope.config.table_name())
+}
+
+pub fn arn_of(scope: &Scope) -> String {
+    scope.arn("dynamodb", &format!("table/{}", scope.config.table_name()))
+}
+
+#[async_trait]
+impl Kind for TableKind {
+    fn name(&self) -> &'static str {
+        TABLE
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        vec![(key_of(scope), vec![])]
+    }
+
+    async fn find(&self, ctx: &Ctx, _probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let key = key_of(&ctx.scope);
+        let Some(table) = describe(ctx, &key).await? else { return Ok(vec![]) };
+        let arn = table.table_arn().unwrap_or_default().to_owned();
+        let settling = match table.table_status() {
+            Some(TableStatus::Active) | None => None,
+            Some(status) => Some(format!("the table, which is {}", status.as_str())),
+        };
+        let (tags, ttl) = tokio::try_join!(tags_of(ctx, &key, &arn), ttl_of(ctx, &key))?;
+        // Deleted between the two looks.
+        let Some(all) = tags else { return Ok(vec![]) };
+        let owner = Owner::by_tags(&ctx.scope, &all);
+        let (tags, expires_at) = tags::split(all);
+        let fields = fields(&Table {
+            hash_key: hash_key(&table),
+            billing_mode: table
+                .billing_mode_summary()
+                .and_then(|summary| summary.billing_mode())
+                .map_or("PROVISIONED", BillingMode::as_str)
+                .to_owned(),
+            encryption: table.sse_description().and_then(|sse| sse.kms_master_key_arn()).unwrap_or(AWS_OWNED).to_owned(),
+            ttl,
+            tags,
+            expires_at,
+        });
+        Ok(vec![Found { owner, settling, ..Found::new(key, arn, fields) }])
+    }
+
+    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+        fields(&Table {
+            hash_key: HASH_KEY.to_owned(),
+            billing_mode: "PAY_PER_REQUEST".to_owned(),
+            encryption: scope.config.kms_key.clone().unwrap_or_else(|| AWS_OWNED.to_owned()),
+            ttl: Some(TTL_ATTRIBUTE.to_owned()),
+            tags: scope.tags(),
+            expires_at: scope.expires_at.clone(),
+        })
+    }
+
+    fn immutable(&self) -> &'static [&'static str] {
+        &["hashKey"]
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(TABLE, name);
+        let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
+        let created = ctx
+            .call("dynamodb:CreateTable", &key, || {
+                ctx.aws
+                    .dynamodb
+                    .create_table()
+                    .table_name(name)
+                    .set_attribute_definitions(
+                        AttributeDefinition::builder()
+                            .attribute_name("connectionId")
+                            .attribute_type(ScalarAttributeType::S)
+                            .build()
+                            .ok()
+                            .map(|definition| vec![definition]),
+                    )
+                    .set_key_schema(
+                        KeySchemaElement::builder()
+                            .attribute_name("connectionId")
+                            .key_type(KeyType::Hash)
+                            .build()
+                            .ok()
+                            .map(|element| vec![element]),
+                    )
+                    .billing_mode(BillingMode::PayPerRequest)
+                    .set_sse_specification(ctx.scope.config.kms_key.as_deref().map(encrypted_by))
+                    .set_tags(Some(tags.clone()))
+                    .send()
+            })
+            .await?;
+        ctx.made(&key);
+        let table = created.table_description;
+        // TTL can be set only once the table is active (D1).
+        if table.as_ref().and_then(|table| table.table_status()) != Some(&TableStatus::Active) {
+            ctx.reporter.waiting(&key.to_string(), "the table to be active");
+            wait_until(ctx, &key, |table| {
+                table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active))
+            })
+            .await?;
+        }
+        enable_ttl(ctx, &key).await?;
+        Ok(table.and_then(|table| table.table_arn).unwrap_or_else(|| arn_of(&ctx.scope)))
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        let key = &found.key;
+        if changes.touches("billingMode") || changes.touches("encryption") {
+            let encryption = changes.touches("encryption").then(|| match ctx.scope.config.kms_key.as_deref() {
+                Some(arn) => encrypted_by(arn),
+                None => SseSpecification::builder().enabled(false).build(),
+            });
+            ctx.call("dynamodb:UpdateTable", key, || {
+                ctx.aws
+                    .dynamodb
+                    .update_table()
+                    .table_name(&key.name)
+                    .set_billing_mode(changes.touches("billingMode").then_some(BillingMode::PayPerRequest))
+                    .set_sse_specification(encryption.clone())
+                    .send()
+            })
+            .await?;
+            wait_until(ctx, key, |table| {
+                table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active))
+            })
+            .await?;
+        }
+        if changes.touches("ttl") {
+            repair_ttl(ctx, key, found.text("ttl")).await?;
+        }
+        let (mut set, mut removed) = changes.entries("tags");
+        if changes.touches("expiresAt") {
+            match &ctx.scope.expires_at {
+                Some(at) => set.push((EXPIRES_AT.to_owned(), at.clone())),
+                None => removed.push(EXPIRES_AT.to_owned()),
+            }
+        }
+        if !set.is_empty() {
+            let tags: Vec<Tag> = set.iter().filter_map(|(k, v)| tag(k, v)).collect();
+            ctx.call("dynamodb:TagResource", key, || {
+                ctx.aws.dynamodb.tag_resource().resource_arn(&found.id).set_tags(Some(tags.clone())).send()
+            })
+            .await?;
+        }
+        if !removed.is_empty() {
+            ctx.call("dynamodb:UntagResource", key, || {
+                ctx.aws.dynamodb.untag_resource().resource_arn(&found.id).set_tag_keys(Some(removed.clone())).send()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let key = &found.key;
+        let deleting = Some(&TableStatus::Deleting);
+        let asked = ctx
+            .call("dynamodb:DeleteTable", key, || ctx.aws.dynamodb.delete_table().table_name(&key.name).send())
+            .await
+            .optional()?;
+        if asked.is_none() {
+            return Ok(());
+        }
+        ctx.reporter.waiting(&key.to_string(), "the table to be gone");
+        wait_until(ctx, key, |table| table.is_none_or(|table| table.table_status() != deleting)).await
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let table = vec![arn_of(scope)];
+        vec![
+            Permission::read(
+                &["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"],
+                table.clone(),
+            ),
+            Permission::write(
+                &[
+                    "dynamodb:CreateTable",
+                    "dynamodb:DeleteTable",
+                    "dynamodb:TagResource",
+                    "dynamodb:UntagResource",
+                    "dynamodb:UpdateTable",
+                    "dynamodb:UpdateTimeToLive",
+                ],
+                table,
+            ),
+        ]
+    }
+}
+
+const HASH_KEY: &str = "connectionId (S)";
+const AWS_OWNED: &str = "by a key AWS owns";
+
+async fn describe(ctx: &Ctx, key: &Key) -> Result<Option<TableDescription>, Failure> {
+    let answer = ctx
+        .call("dynamodb:DescribeTable", key, || ctx.aws.dynamodb.describe_table().table_name(&key.name).send())
+        .await
+        .optional()?;
+    Ok(answer.and_then(|answer| answer.table))
+}
+
+/// `None` where the table has gone.
+async fn tags_of(ctx: &Ctx, key: &Key, arn: &str) -> Result<Option<Tags>, Failure> {
+    let mut tags = Tags::new();
+    let mut token = None;
+    loop {
+        let page = ctx
+            .call("dynamodb:ListTagsOfResource", key, || {
+                ctx.aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token.clone()).send()
+            })
+            .await
+            .optional()?;
+        let Some(page) = page else { return Ok(None) };
+        tags.extend(page.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)));
+        token = page.next_token;
+        if token.is_none() {
+            return Ok(Some(tags));
+        }
+    }
+}
+
+/// The attribute that rows expire by; being switched on counts as on (D8).
+async fn ttl_of(ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
+    let answer = ctx
+        .call("dynamodb:DescribeTimeToLive", key, || ctx.aws.dynamodb.describe_time_to_live().table_name(&key.name).send())
+        .await
+        .optional()?;
+    let ttl = answer.and_then(|answer| answer.time_to_live_description);
+    Ok(ttl
+        .filter(|ttl| {
+            matches!(ttl.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling))
+        })
+        .and_then(|ttl| ttl.attribute_name))
+}
+
+async fn enable_ttl(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
+    set_ttl(ctx, key, TTL_ATTRIBUTE, true).await
+}
+
+async fn set_ttl(ctx: &Ctx, key: &Key, attribute: &str, enabled: bool) -> Result<(), Failure> {
+    let specification = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(enabled).build().ok();
+    let answer = ctx
+        .call("dynamodb:UpdateTimeToLive", key, || {
+            ctx.aws
+                .dynamodb
+                .update_time_to_live()
+                .table_name(&key.name)
+                .set_time_to_live_specification(specification.clone())
+                .send()
+        })
+        .await;
+    match answer {
+        // A lost answer was repeated by the SDK: it is as we want it.
+        Err(failure) if failure.message.contains("already enabled") => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Switches the TTL to ours. AWS refuses a change within an hour of the last one: that is a warning, not a failure,
+/// and `status` goes on saying it (D8).
+async fn repair_ttl(ctx: &Ctx, key: &Key, now: &str) -> Result<(), Failure> {
+    if !now.is_empty() {
+        match set_ttl(ctx, key, now, false).await {
+            Err(failure) if failure.code == "ValidationException" => {}
+            other => other?,
+        }
+    }
+    match enable_ttl(ctx, key).await {
+        Err(failure) if failure.code == "ValidationException" => {
+            ctx.defer(
+                key,
+                "ttl",
+                format!("AWS takes no change of the TTL within an hour of the last one, run `chatctl up` again after that ({})", failure.message),
+            );
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Looks at the table until `done` says so; not by the SDK's waiters, whose steps are 20 s (D5).
+async fn wait_until(
+    ctx: &Ctx,
+    key: &Key,
+    done: impl Fn(Option<&TableDescription>) -> bool + Send,
+) -> Result<(), Failure> {
+    const STEP: Duration = Duration::from_millis(450);
+    const BUDGET: Duration = Duration::from_secs(300);
+    // Just made or just asked to go: for a while, not to be found means nothing (D1).
+    const UNSEEN: Duration = Duration::from_secs(30);
+    let operation = Operation { service: "dynamodb", name: "DescribeTable" };
+    let begun = Instant::now();
+    loop {
+        let table = describe(ctx, key).await?;
+        if done(table.as_ref()) {
+            return Ok(());
+        }
+        if begun.elapsed() > BUDGET || (table.is_none() && begun.elapsed() > UNSEEN) {
+            return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the table has not settled in time"));
+        }
+        if !ctx.pause(STEP).await {
+            return Err(Failure::interrupted(operation, &key.to_string()));
+        }
+    }
+}
+
+fn hash_key(table: &TableDescription) -> String {
+    let types: HashMap<&str, &str> =
+        table.attribute_definitions().iter().map(|a| (a.attribute_name(), a.attribute_type().as_str())).collect();
+    let parts: Vec<String> = table
+        .key_schema()
+        .iter()
+        .map(|element| {
+            let name = element.attribute_name();
+            format!("{name} ({})", types.get(name).unwrap_or(&"?"))
+        })
+        .collect();
+    parts.join(", ")
+}
+
+fn encrypted_by(arn: &str) -> SseSpecification {
+    SseSpecification::builder().enabled(true).sse_type(SseType::Kms).kms_master_key_id(arn).build()
+}
+
+fn tag(key: &str, value: &str) -> Option<Tag> {
+    Tag::builder().key(key).value(value).build().ok()
+}

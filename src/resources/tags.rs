@@ -1,0 +1,14 @@
+//! Tags, as all services have them and no two spell them.
+
+use std::collections::BTreeMap;
+
+use crate::engine::scope::EXPIRES_AT;
+
+pub type Tags = BTreeMap<String, String>;
+
+/// The tags that are compared, and apart from them when it all expires. AWS's own (`aws:`) are nobody's business.
+pub fn split(mut tags: Tags) -> (Tags, Option<String>) {
+    tags.retain(|key, _| !key.starts_with("aws:"));
+    let expires_at = tags.remove(EXPIRES_AT);
+    (tags, expires_at)
+}
