@@ -1,0 +1,21 @@
+// $connect: remembers the connection. It does nothing else, because the connection takes no
+// messages before this handler has answered (H2).
+
+import { dynamodb } from './aws.mjs';
+
+// A connection lives for 2 hours at most (H1); its row a little longer, then TTL removes it
+// should $disconnect never come (H4). Seconds.
+const ROW_LIFETIME = 2 * 3600 + 600;
+
+export async function handler({ requestContext }) {
+  const now = Math.floor(Date.now() / 1000);
+  await dynamodb('PutItem', {
+    TableName: process.env.TABLE_NAME,
+    Item: {
+      connectionId: { S: requestContext.connectionId },
+      connectedAt: { N: String(now) },
+      expiresAt: { N: String(now + ROW_LIFETIME) },
+    },
+  });
+  return { statusCode: 200 };
+}

@@ -1,0 +1,118 @@
+// A stand-in for DynamoDB and `@connections` on 127.0.0.1, for the tests: one table in memory, real
+// sockets, and a hook through which a test makes calls fail, wait or vanish.
+
+import http from 'node:http';
+import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
+
+export class StandIn {
+  table = new Map(); // connectionId → item, as DynamoDB writes it
+  calls = []; // {operation, input} or {operation: 'Post', connectionId, text}
+  received = new Map(); // connectionId → texts
+  sockets = new Set();
+  posting = 0;
+  mostPosting = 0;
+
+  /** Called with each call before it is answered; may return (or resolve to) a status, or 'reset'. */
+  before = () => undefined;
+
+  static async start(t) {
+    const aws = new StandIn();
+    aws.server = http.createServer((request, response) => aws.#answer(request, response));
+    aws.server.on('connection', (socket) => aws.sockets.add(socket));
+    aws.server.listen(0, '127.0.0.1');
+    await once(aws.server, 'listening');
+    const saved = { ...process.env };
+    const url = `http://127.0.0.1:${aws.server.address().port}`;
+    Object.assign(process.env, {
+      TABLE_NAME: 'chat-connections',
+      AWS_REGION: 'eu-central-1',
+      AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
+      AWS_SECRET_ACCESS_KEY: 'secret',
+      AWS_SESSION_TOKEN: 'token',
+      AWS_ENDPOINT_URL: url,
+      CHATCTL_CONNECTIONS_ENDPOINT: `${url}/_aws/execute-api`,
+    });
+    t.after(() => {
+      process.env = saved;
+      aws.server.closeAllConnections();
+      aws.server.close();
+    });
+    return aws;
+  }
+
+  connect(connectionId, { age = 60 } = {}) {
+    const connectedAt = String(Math.floor(Date.now() / 1000) - age);
+    this.table.set(connectionId, { connectionId: { S: connectionId }, connectedAt: { N: connectedAt } });
+    this.received.set(connectionId, []);
+    return connectionId;
+  }
+
+  count(operation) {
+    return this.calls.filter((call) => call.operation === operation).length;
+  }
+
+  async #answer(request, response) {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks).toString();
+    const [, connectionId] = /^\/_aws\/execute-api\/api1\/prod\/@connections\/(.+)$/.exec(request.url) ?? [];
+    const call = connectionId
+      ? { operation: 'Post', connectionId: decodeURIComponent(connectionId), text: body }
+      : { operation: request.headers['x-amz-target'].split('.')[1], input: JSON.parse(body) };
+    call.headers = request.headers;
+    this.calls.push(call);
+    if (connectionId) this.mostPosting = Math.max(this.mostPosting, ++this.posting);
+    const status = await this.before(call);
+    await setImmediate(); // so that calls which come at once are under way at once
+    if (connectionId) this.posting--;
+    if (status === 'reset') return request.socket.resetAndDestroy();
+    const [code, answer] = status ? [status, {}] : this[call.operation](call);
+    response.writeHead(code, { 'content-type': 'application/json' });
+    response.end(answer && JSON.stringify(answer));
+  }
+
+  Post({ connectionId, text }) {
+    const inbox = this.received.get(connectionId);
+    if (!inbox) return [410, { message: 'GoneException' }];
+    inbox.push(text);
+    return [200];
+  }
+
+  PutItem({ input }) {
+    this.table.set(input.Item.connectionId.S, input.Item);
+    return [200, {}];
+  }
+
+  DeleteItem({ input }) {
+    const id = input.Key.connectionId.S;
+    const limit = input.ExpressionAttributeValues?.[':oldEnough'].N;
+    if (limit !== undefined && !(Number(this.table.get(id)?.connectedAt.N) <= Number(limit))) {
+      return [400, { __type: 'com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException' }];
+    }
+    this.table.delete(id);
+    return [200, {}];
+  }
+
+  Scan({ input }) {
+    const ids = [...this.table.keys()];
+    const from = input.ExclusiveStartKey ? ids.indexOf(input.ExclusiveStartKey.connectionId.S) + 1 : 0;
+    const page = ids.slice(from, from + input.Limit);
+    const more = from + input.Limit < ids.length;
+    return [200, {
+      Items: page.map((id) => this.table.get(id)),
+      LastEvaluatedKey: more ? { connectionId: { S: page.at(-1) } } : undefined,
+    }];
+  }
+}
+
+/** What API Gateway hands to a handler for one frame of `connectionId`. */
+export function event(connectionId, body) {
+  const requestContext = { connectionId, apiId: 'api1', stage: 'prod', domainName: 'api1.execute-api.eu-central-1.amazonaws.com' };
+  return { requestContext, body, isBase64Encoded: false };
+}
+
+export function context(milliseconds = 15_000) {
+  const end = Date.now() + milliseconds;
+  return { getRemainingTimeInMillis: () => end - Date.now() };
+}
