@@ -253,9 +253,8 @@ pub struct Settings {
 }
 
 /// What CloudWatch Logs accepts for a retention, in days.
-const RETENTION_DAYS: [i32; 22] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
-];
+const RETENTION_DAYS: [i32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 /// The longest handshake integration that API Gateway waits for (G7), which bounds a function's timeout.
 const LONGEST_FUNCTION_TIMEOUT: i32 = 29;
@@ -395,14 +394,12 @@ fn suggestion(message: &str) -> Option<&str> {
 
 fn stage(text: Option<String>) -> Result<String> {
     let Some(text) = text else { return Ok("prod".to_owned()) };
-    let fits = (1..=128).contains(&text.len())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let fits =
+        (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if fits {
         return Ok(text);
     }
-    Err(Error::usage(format!(
-        "`{text}` is not a valid stage: it takes 1 to 128 letters, digits, `-` and `_`"
-    )))
+    Err(Error::usage(format!("`{text}` is not a valid stage: it takes 1 to 128 letters, digits, `-` and `_`")))
 }
 
 /// Ours may not be overwritten, and all must fit IAM, the narrowest of the services (I6, T3).
@@ -449,7 +446,9 @@ pub fn duration(what: &str, text: &str) -> Result<Duration> {
         Ok(duration) if duration >= Duration::from_secs(1) && duration <= Duration::from_secs(3650 * 86_400) => {
             Ok(duration)
         }
-        _ => Err(Error::usage(format!("`{text}` is not a valid {what}: it takes a duration such as `90s`, `10m` or `72h`"))),
+        _ => Err(Error::usage(format!(
+            "`{text}` is not a valid {what}: it takes a duration such as `90s`, `10m` or `72h`"
+        ))),
     }
 }
 

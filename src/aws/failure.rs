@@ -191,7 +191,10 @@ fn classify<E>(
     message: &str,
     status: Option<u16>,
     error: &SdkError<E, HttpResponse>,
-) -> Class {
+) -> Class
+where
+    E: std::error::Error + 'static,
+{
     match code {
         "NotFoundException" | "ResourceNotFoundException" | "NoSuchEntity" => return Class::NotFound,
         "EntityAlreadyExists" | "ResourceAlreadyExistsException" => return Class::AlreadyExists,
@@ -203,14 +206,28 @@ fn classify<E>(
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => {
             return Class::AccessDenied;
         }
-        "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId" | "UnrecognizedClientException"
-        | "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed"
-        | "RequestInTheFuture" | "AuthFailure" | "InvalidAccessKeyId" | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException" | "IncompleteSignature" | "IncompleteSignatureException"
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "RequestInTheFuture"
+        | "AuthFailure"
+        | "InvalidAccessKeyId"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
         | "NotAuthorized" => return Class::Credentials,
         _ => {}
     }
-    if code.contains("Throttl") || code == "TooManyRequestsException" || code == "RequestLimitExceeded" || status == Some(429)
+    if code.contains("Throttl")
+        || code == "TooManyRequestsException"
+        || code == "RequestLimitExceeded"
+        || status == Some(429)
     {
         return Class::Throttled;
     }
@@ -232,7 +249,7 @@ fn classify<E>(
 /// The deepest cause: `connection refused` rather than `dispatch failure`.
 fn inmost<E>(error: &SdkError<E, HttpResponse>) -> String
 where
-    SdkError<E, HttpResponse>: std::error::Error,
+    E: std::error::Error + 'static,
 {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {

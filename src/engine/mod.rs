@@ -1,3 +1,132 @@
-//! The one pipeline: graph, observe, plan, apply.
+//! The one pipeline: declare, observe, plan, apply, and again until nothing differs.
 
+pub mod apply;
 pub mod event;
+pub mod graph;
+pub mod observe;
+pub mod plan;
+pub mod scope;
+
+use std::time::Duration;
+
+use crate::engine::apply::{End, Step, apply};
+use crate::engine::graph::Graph;
+use crate::engine::observe::{Observed, Patience, observe};
+use crate::engine::plan::Plan;
+use crate::engine::scope::Ctx;
+use crate::error::{Error, Exit, Result};
+
+/// What a run is to bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Everything as the configuration wants it.
+    Present,
+    /// Nothing left.
+    Absent,
+}
+
+/// A run that reached its wish.
+pub struct Converged {
+    /// The last observation: the proof.
+    pub observed: Observed,
+    /// Every step of every pass, in order.
+    pub steps: Vec<Step>,
+}
+
+/// How often a run may find the world changed under it before it gives up. Races end after two or three passes.
+const PASSES: u32 = 6;
+
+/// The plan that leads from `observed` to `wish`.
+pub fn plan(ctx: &Ctx, graph: &Graph, observed: &Observed, wish: Wish) -> Plan {
+    match wish {
+        Wish::Present => Plan::to_wanted(ctx, graph, observed),
+        Wish::Absent => Plan::to_nothing(graph, observed),
+    }
+}
+
+/// Observes, plans and applies until an observation shows that nothing differs from the wish (design rule 4).
+///
+/// # Errors
+/// What failed for good, with what stands now as its leftovers; the deadline; the interrupt.
+pub async fn converge(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
+    /// In-flight calls may end within this; then the run ends all the same.
+    const GRACE: Duration = Duration::from_millis(4_500);
+    let limit = ctx.scope.config.timeout;
+    let converged = tokio::select! {
+        converged = tokio::time::timeout(limit, passes(ctx, graph, wish)) => converged.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(limit);
+            Err(Error::failed("Deadline", format!("not done within {limit}"))
+                .hint("run the same command again, it continues where this run stopped; `--timeout` gives it longer"))
+        }),
+        () = async { ctx.interrupt.raised(1).await; tokio::time::sleep(GRACE).await } => Err(interrupted()),
+        () = ctx.interrupt.raised(2) => Err(interrupted()),
+    };
+    converged.map_err(|mut error| {
+        error.leftovers = ctx.standing();
+        error
+    })
+}
+
+async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
+    let patience = if wish == Wish::Present { Patience::Wait } else { Patience::None };
+    let mut steps = Vec::new();
+    for pass in 1..=PASSES {
+        let observed = observe(ctx, graph, patience).await?;
+        let plan = plan(ctx, graph, &observed, wish);
+        if plan.is_empty() {
+            return Ok(Converged { observed, steps });
+        }
+        if pass == PASSES {
+            let differing: Vec<String> = plan.0.iter().map(|change| change.key.to_string()).collect();
+            return Err(Error::failed(
+                "NotConverging",
+                format!("after {} passes these still differ: {}", PASSES - 1, differing.join(", ")),
+            )
+            .hint("somebody or something else keeps changing them; run the same command again when that has stopped"));
+        }
+        let done = apply(ctx, graph, &plan).await;
+        let error = error_of(ctx, &done);
+        steps.extend(done);
+        if ctx.interrupt.is_raised() {
+            return Err(interrupted());
+        }
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if pass > 1 {
+            // Others are at it too: out of step with them.
+            ctx.pause(Duration::from_millis(fastrand::u64(0..200) * u64::from(pass))).await;
+        }
+    }
+    unreachable!("the last pass returns")
+}
+
+fn interrupted() -> Error {
+    Error::new(Exit::Interrupted, "Interrupted", "interrupted; no further step was begun")
+        .hint("run the same command again, it continues where this run stopped")
+}
+
+/// The failures of a pass as one error, unless all of them mean only that the world moved: then the next pass looks
+/// again.
+fn error_of(ctx: &Ctx, steps: &[Step]) -> Option<Error> {
+    let failures: Vec<_> = steps
+        .iter()
+        .filter_map(|step| match &step.end {
+            End::Failed(failure) => Some(failure),
+            _ => None,
+        })
+        .collect();
+    let worst = failures.iter().find(|failure| !failure.is_moved_world())?;
+    let mut error = Error::from((*worst).clone());
+    for other in failures.iter().filter(|other| !std::ptr::eq(**other, *worst)) {
+        error.message.push_str("\nalso ");
+        error.message.push_str(&other.line());
+    }
+    let skipped: Vec<String> =
+        steps.iter().filter(|step| matches!(step.end, End::Skipped)).map(|step| step.key.to_string()).collect();
+    if !skipped.is_empty() {
+        error.message.push_str(&format!("\nnot begun because of that: {}", skipped.join(", ")));
+    }
+    error.leftovers = ctx.standing();
+    Some(error)
+}

@@ -1,6 +1,6 @@
 //! What exists: reads everything that may be ours, all at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::aws::failure::{Failure, Operation};
 use crate::aws::identity::Identity;
+use crate::engine::event::Ended;
 use crate::engine::graph::{Graph, Key};
 use crate::engine::scope::{Ctx, MANAGED, NAME, Scope};
 use crate::error::{Error, Exit};
@@ -153,6 +154,7 @@ fn look<'a>(
 ) -> BoxFuture<'a, Result<Vec<Found>, Failure>> {
     async move {
         let begun = Instant::now();
+        let mut waited = BTreeSet::new();
         let mut found = loop {
             let found = kind.find(ctx, &probe, parent).await?;
             let settling = found.iter().find_map(|f| Some((f.key.clone(), f.settling.clone()?)));
@@ -163,11 +165,15 @@ fn look<'a>(
             match waits {
                 Some((key, what)) if patience == Patience::Wait && begun.elapsed() < SETTLE_BUDGET => {
                     ctx.reporter.waiting(&key.to_string(), &what);
+                    waited.insert(key);
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 _ => break found,
             }
         };
+        for key in waited {
+            ctx.reporter.end(&key.to_string(), Ended::Done("ready"));
+        }
         for f in &mut found {
             f.parent = parent.map(|parent| parent.key.clone());
         }
@@ -234,6 +240,9 @@ fn refuse_foreign(found: &[Found]) -> Result<(), Error> {
     if foreign.is_empty() {
         return Ok(());
     }
-    Err(Error::failed("NotOurs", format!("somebody else's resources stand in the way, nothing was touched: {}", foreign.join("; ")))
-        .hint("choose another `--name`, or remove them yourself if nobody needs them"))
+    Err(Error::failed(
+        "NotOurs",
+        format!("somebody else's resources stand in the way, nothing was touched: {}", foreign.join("; ")),
+    )
+    .hint("choose another `--name`, or remove them yourself if nobody needs them"))
 }

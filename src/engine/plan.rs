@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::engine::graph::{Graph, Key};
 use crate::engine::observe::{Fields, Found, Observed};
 use crate::engine::scope::Ctx;
-use crate::resources::{KINDS, kind_of};
+use crate::resources::kind_of;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

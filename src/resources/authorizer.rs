@@ -97,9 +97,11 @@ impl Kind for AuthorizerKind {
             .map(|route| (route.text("authorizer").to_owned(), route.parent.clone()))
             .filter(|(id, _)| !id.is_empty())
             .collect();
-        observed.0.extend(referred.into_iter().map(|(id, parent)| {
-            Found { parent, ..Found::new(Key::new(AUTHORIZER, &id), id, Fields::new()) }
-        }));
+        observed.0.extend(
+            referred
+                .into_iter()
+                .map(|(id, parent)| Found { parent, ..Found::new(Key::new(AUTHORIZER, &id), id, Fields::new()) }),
+        );
     }
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {

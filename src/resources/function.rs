@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, Runtime, State};
+use aws_sdk_lambda::types::{
+    Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, Runtime, State,
+};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -279,7 +281,9 @@ fn settling(now: &FunctionConfiguration) -> Option<String> {
         Some(_) => true,
     };
     let state = now.state().map_or("", State::as_str);
-    busy.then(|| if state == "Active" { "the update to be live".to_owned() } else { format!("the function, which is {state}") })
+    busy.then(|| {
+        if state == "Active" { "the update to be live".to_owned() } else { format!("the function, which is {state}") }
+    })
 }
 
 async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {

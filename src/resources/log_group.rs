@@ -58,7 +58,12 @@ impl Kind for LogGroupKind {
         loop {
             let page = ctx
                 .call("logs:DescribeLogGroups", &prefix, || {
-                    ctx.aws.logs.describe_log_groups().log_group_name_prefix(&prefix.name).set_next_token(token.clone()).send()
+                    ctx.aws
+                        .logs
+                        .describe_log_groups()
+                        .log_group_name_prefix(&prefix.name)
+                        .set_next_token(token.clone())
+                        .send()
                 })
                 .await?;
             groups.extend(page.log_groups.unwrap_or_default());
@@ -74,7 +79,9 @@ impl Kind for LogGroupKind {
         });
         let found = try_join_all(ours.map(|(key, arn, retention_days)| async move {
             let tags = ctx
-                .call("logs:ListTagsForResource", &key, || ctx.aws.logs.list_tags_for_resource().resource_arn(&arn).send())
+                .call("logs:ListTagsForResource", &key, || {
+                    ctx.aws.logs.list_tags_for_resource().resource_arn(&arn).send()
+                })
                 .await
                 .optional()?;
             // Deleted between the two looks.
@@ -97,7 +104,12 @@ impl Kind for LogGroupKind {
         let key = Key::new(LOG_GROUP, name);
         let tags = ctx.scope.tags_at_creation();
         ctx.call("logs:CreateLogGroup", &key, || {
-            ctx.aws.logs.create_log_group().log_group_name(name).set_tags(Some(tags.clone().into_iter().collect())).send()
+            ctx.aws
+                .logs
+                .create_log_group()
+                .log_group_name(name)
+                .set_tags(Some(tags.clone().into_iter().collect()))
+                .send()
         })
         .await?;
         ctx.made(&key);

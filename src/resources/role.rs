@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_iam::types::{PermissionsBoundaryAttachmentType, Tag};
+use aws_sdk_iam::types::Tag;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -205,10 +205,8 @@ impl Kind for RoleKind {
         let key = &found.key;
         let begun = Instant::now();
         loop {
-            let answer = ctx
-                .call("iam:DeleteRole", key, || ctx.aws.iam.delete_role().role_name(&key.name).send())
-                .await
-                .gone();
+            let answer =
+                ctx.call("iam:DeleteRole", key, || ctx.aws.iam.delete_role().role_name(&key.name).send()).await.gone();
             match answer {
                 Err(failure) if failure.code == "DeleteConflict" && begun.elapsed() < BUDGET => {
                     role_policy::strip(ctx, &key.name).await?;
@@ -225,12 +223,7 @@ impl Kind for RoleKind {
         let roles = vec![own_arn(scope, &format!("{}-*", scope.config.name))];
         let mut write = vec![
             Permission::write(
-                &[
-                    "iam:DeleteRole",
-                    "iam:TagRole",
-                    "iam:UntagRole",
-                    "iam:UpdateAssumeRolePolicy",
-                ],
+                &["iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"],
                 roles.clone(),
             ),
             Permission {
@@ -240,7 +233,8 @@ impl Kind for RoleKind {
         ];
         let boundary = scope.config.permissions_boundary.as_ref();
         let condition = boundary.map(|arn| json!({ "StringEquals": { "iam:PermissionsBoundary": arn } }));
-        write.push(Permission { condition: condition.clone(), ..Permission::write(&["iam:CreateRole"], roles.clone()) });
+        write
+            .push(Permission { condition: condition.clone(), ..Permission::write(&["iam:CreateRole"], roles.clone()) });
         if boundary.is_some() {
             write.push(Permission {
                 condition,

@@ -76,7 +76,11 @@ impl Kind for TableKind {
                 .and_then(|summary| summary.billing_mode())
                 .map_or("PROVISIONED", BillingMode::as_str)
                 .to_owned(),
-            encryption: table.sse_description().and_then(|sse| sse.kms_master_key_arn()).unwrap_or(AWS_OWNED).to_owned(),
+            encryption: table
+                .sse_description()
+                .and_then(|sse| sse.kms_master_key_arn())
+                .unwrap_or(AWS_OWNED)
+                .to_owned(),
             ttl,
             tags,
             expires_at,
@@ -161,10 +165,8 @@ impl Kind for TableKind {
                     .send()
             })
             .await?;
-            wait_until(ctx, key, |table| {
-                table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active))
-            })
-            .await?;
+            wait_until(ctx, key, |table| table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active)))
+                .await?;
         }
         if changes.touches("ttl") {
             repair_ttl(ctx, key, found.text("ttl")).await?;
@@ -262,14 +264,14 @@ async fn tags_of(ctx: &Ctx, key: &Key, arn: &str) -> Result<Option<Tags>, Failur
 /// The attribute that rows expire by; being switched on counts as on (D8).
 async fn ttl_of(ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
     let answer = ctx
-        .call("dynamodb:DescribeTimeToLive", key, || ctx.aws.dynamodb.describe_time_to_live().table_name(&key.name).send())
+        .call("dynamodb:DescribeTimeToLive", key, || {
+            ctx.aws.dynamodb.describe_time_to_live().table_name(&key.name).send()
+        })
         .await
         .optional()?;
     let ttl = answer.and_then(|answer| answer.time_to_live_description);
     Ok(ttl
-        .filter(|ttl| {
-            matches!(ttl.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling))
-        })
+        .filter(|ttl| matches!(ttl.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)))
         .and_then(|ttl| ttl.attribute_name))
 }
 

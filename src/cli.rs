@@ -1,0 +1,47 @@
+//! The command line: types and help texts, no logic.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Settings;
+
+/// AWS's WebSocket chat walkthrough as one command.
+///
+/// Creates a WebSocket API with its routes, three Lambda functions and a DynamoDB table that tracks the connections,
+/// prints the URL, and removes it all again. Results go to stdout, everything else to stderr. No prompts, no state
+/// file, safe to kill and to run again.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chatctl",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create the deployment, or make it as wanted again, and print its URL
+    Up,
+    /// Remove all of the deployment, and prove that nothing is left
+    Down,
+    /// Tell how the deployment stands: every resource, what differs, the URL
+    Status,
+    /// Show what `up` would do
+    Plan(Plan),
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Show what `down` would do
+    #[arg(long)]
+    pub destroy: bool,
+    /// Exit with 3 if there is anything to do
+    #[arg(long)]
+    pub exit_code: bool,
+}

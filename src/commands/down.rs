@@ -1,0 +1,32 @@
+//! `down`: removes all of the deployment, and proves that nothing is left.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Session;
+use crate::engine::apply::End;
+use crate::engine::{Wish, converge};
+use crate::error::{Exit, Result};
+
+/// # Errors
+/// What failed, with what is left.
+pub async fn down(session: &Session) -> Result<Exit> {
+    let converged = converge(&session.ctx, &session.graph, Wish::Absent).await?;
+    let removed: Vec<Value> = converged
+        .steps
+        .iter()
+        .filter(|step| matches!(step.end, End::Done))
+        .map(|step| json!({ "kind": step.key.kind, "name": step.key.name }))
+        .collect();
+    let seconds = session.ctx.began.elapsed().as_secs_f64();
+    session.ctx.reporter.note(&match removed.len() {
+        0 => "there was nothing to remove".to_owned(),
+        count => format!("removed {count} resources in {seconds:.1} s, nothing is left"),
+    });
+    if session.config().face.json {
+        // Converged means that the last observation found nothing.
+        session.print_json("down", BTreeMap::from([("removed", json!(removed)), ("left", json!([]))]));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,122 @@
+//! The verbs, one file each.
+
+pub mod down;
+pub mod plan;
+pub mod status;
+pub mod up;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::aws::{self, Clients};
+use crate::config::Config;
+use crate::engine::event::Reporter;
+use crate::engine::graph::Graph;
+use crate::engine::observe::{Found, Observed};
+use crate::engine::scope::{Ctx, Scope};
+use crate::error::{Error, Result};
+use crate::handlers::Bundles;
+use crate::host::Host;
+use crate::report::{self, style};
+use crate::resources::api;
+
+/// What every verb that reaches AWS starts from.
+pub struct Session {
+    pub host: Host,
+    pub sdk: SdkConfig,
+    pub ctx: Ctx,
+    pub graph: Graph,
+}
+
+impl Session {
+    /// Reads handlers and SDK configuration. Makes no AWS call.
+    ///
+    /// # Errors
+    /// A usage error: handlers that Lambda will not take, or no region.
+    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>) -> Result<Self> {
+        let bundles = Bundles::load(config.handlers.as_deref())?;
+        let sdk = aws::sdk_config(&config, host, None).await?;
+        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
+        let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
+        let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
+        let scope = Scope::new(config, region, endpoint, expires_at, bundles);
+        let graph = Graph::declare(&scope);
+        let ctx = Ctx::new(scope, Clients::new(&sdk), reporter, host.interrupt.clone());
+        Ok(Self { host: host.clone(), sdk, ctx, graph })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.ctx.scope.config
+    }
+
+    /// Whether text on stdout is coloured.
+    pub fn colored(&self) -> bool {
+        style::is_colored(self.config().face, &self.host, &self.host.stdout)
+    }
+
+    /// The deployment's API, where it stands.
+    pub fn api<'a>(&self, observed: &'a Observed) -> Option<&'a Found> {
+        observed.get(&api::key_of(&self.ctx.scope))
+    }
+
+    /// Where clients connect (G15); through the override where there is one.
+    pub fn url(&self, observed: &Observed) -> Option<String> {
+        Some(url_of(&self.ctx.scope, self.api(observed)?))
+    }
+
+    /// What every JSON result begins with.
+    pub fn head(&self) -> Map<String, Value> {
+        let scope = &self.ctx.scope;
+        let account = scope.identity().map(|identity| identity.account.clone());
+        match json!({
+            "name": scope.config.name.as_str(),
+            "stage": scope.config.stage,
+            "region": scope.region,
+            "account": account,
+        }) {
+            Value::Object(head) => head,
+            _ => Map::new(),
+        }
+    }
+
+    /// Prints a result document.
+    pub fn print_json(&self, command: &str, body: BTreeMap<&str, Value>) {
+        let mut document = self.head();
+        document.extend(body.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        self.host.stdout.line(&report::json::document(command, Value::Object(document)));
+    }
+}
+
+/// `<endpoint>/<stage>`, by the endpoint that AWS names, never by a suffix of our own (G15, S2).
+pub fn url_of(scope: &Scope, api: &Found) -> String {
+    let stage = &scope.config.stage;
+    if let Some(endpoint) = &scope.endpoint_override {
+        let (scheme, host) = match endpoint.split_once("://") {
+            Some(("https", host)) => ("wss", host),
+            Some((_, host)) => ("ws", host),
+            None => ("ws", endpoint.as_str()),
+        };
+        return format!("{scheme}://{host}/_aws/execute-api/{}/{stage}", api.id);
+    }
+    let endpoint = api.attribute("endpoint").unwrap_or_default();
+    if endpoint.contains("://") { format!("{endpoint}/{stage}") } else { format!("wss://{endpoint}/{stage}") }
+}
+
+/// Now, by the clock that the SDK signs with.
+pub fn now(sdk: &SdkConfig) -> OffsetDateTime {
+    let now = sdk
+        .time_source()
+        .map_or_else(std::time::SystemTime::now, |clock| aws_smithy_async::time::TimeSource::now(&clock));
+    OffsetDateTime::from(now)
+}
+
+fn expiry(sdk: &SdkConfig, ttl: Duration) -> Result<String> {
+    let at = now(sdk).replace_nanosecond(0).map(|now| now + ttl).ok();
+    at.and_then(|at| at.format(&Rfc3339).ok()).ok_or_else(|| Error::usage("the time to live reaches too far ahead"))
+}

@@ -1,0 +1,22 @@
+//! `plan`: what `up` or `down` would do, and nothing else.
+
+use std::collections::BTreeMap;
+
+use super::Session;
+use crate::engine::observe::{Patience, observe};
+use crate::engine::{Wish, plan as plan_for};
+use crate::error::{Exit, Result};
+use crate::report;
+
+/// # Errors
+/// What cannot be read, or stands in the way.
+pub async fn plan(session: &Session, wish: Wish, exit_code: bool) -> Result<Exit> {
+    let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
+    let plan = plan_for(&session.ctx, &session.graph, &observed, wish);
+    if session.config().face.json {
+        session.print_json("plan", BTreeMap::from([("changes", report::json::changes(&plan))]));
+    } else {
+        session.host.stdout.write(&report::text::plan(&plan, session.colored()));
+    }
+    Ok(if exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done })
+}

@@ -1,0 +1,145 @@
+//! `status`: how the deployment stands, by reads alone.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Session, now};
+use crate::engine::graph::Key;
+use crate::engine::observe::{Observed, Patience, observe};
+use crate::engine::plan::{Change, Plan};
+use crate::engine::{Wish, plan};
+use crate::error::{Exit, Result};
+use crate::report::style::{Tone, paint};
+use crate::report::text::{columns, difference, state_of};
+
+/// One line of the table.
+struct Row<'a> {
+    key: &'a Key,
+    state: &'static str,
+    id: Option<&'a str>,
+    change: Option<&'a Change>,
+}
+
+/// # Errors
+/// What cannot be read, or stands in the way.
+pub async fn status(session: &Session) -> Result<Exit> {
+    let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
+    let mut plan = plan(&session.ctx, &session.graph, &observed, Wish::Present);
+    forgive_expiry(&mut plan);
+    let settling = observed.0.iter().any(|found| found.settling.is_some());
+    let (state, exit) = match (observed.0.is_empty(), plan.is_empty() && !settling) {
+        (true, _) => ("absent", Exit::Absent),
+        (false, true) => ("ready", Exit::Done),
+        (false, false) => ("drifted", Exit::Differs),
+    };
+    let rows = rows(session, &observed, &plan);
+    if session.config().face.json {
+        let resources: Vec<Value> = rows.iter().map(Row::json).collect();
+        let url = session.url(&observed);
+        session.print_json(
+            "status",
+            BTreeMap::from([
+                ("state", json!(state)),
+                ("url", json!(url)),
+                ("expiresAt", json!(expires_at(session, &observed))),
+                ("resources", json!(resources)),
+            ]),
+        );
+    } else {
+        print(session, &observed, &rows, state);
+    }
+    Ok(exit)
+}
+
+/// When a deployment expires is not drift: every `up` sets it anew.
+fn forgive_expiry(plan: &mut Plan) {
+    for change in &mut plan.0 {
+        if change.action == crate::engine::plan::Action::Update {
+            change.fields.0.retain(|field| field.field != "expiresAt");
+        }
+    }
+    plan.0.retain(|change| change.action != crate::engine::plan::Action::Update || !change.fields.0.is_empty());
+}
+
+fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec<Row<'a>> {
+    let strays = observed.0.iter().map(|found| &found.key).filter(|key| !session.graph.contains(key));
+    session
+        .graph
+        .keys()
+        .chain(strays)
+        .map(|key| {
+            let found = observed.get(key);
+            let change = plan.0.iter().find(|change| change.key == *key);
+            let state = match found {
+                Some(found) if found.settling.is_some() => "pending",
+                _ => state_of(change),
+            };
+            Row { key, state, id: found.map(|found| found.id.as_str()), change }
+        })
+        .collect()
+}
+
+impl Row<'_> {
+    fn json(&self) -> Value {
+        let mut row = json!({ "kind": self.key.kind, "name": self.key.name, "state": self.state });
+        if let Some(id) = self.id {
+            row["id"] = json!(id);
+        }
+        if let Some(change) = self.change.filter(|_| self.state == "differs") {
+            row["differences"] = json!(change.fields);
+        }
+        row
+    }
+}
+
+fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
+    let colored = session.colored();
+    let scope = &session.ctx.scope;
+    let account = scope.identity().map_or("", |identity| identity.account.as_str());
+    let mut text =
+        format!("{} ({}, stage {}) in {} {account}\n", scope.config.name, state, scope.config.stage, scope.region);
+    if let Some(endpoint) = &scope.endpoint_override {
+        // So that nobody mistakes an emulator for AWS (S3).
+        text.push_str(&format!("through the endpoint override {endpoint}\n"));
+    }
+    text.push_str(&expires_at(session, observed).map_or_else(String::new, |at| left(session, &at)));
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    for row in rows {
+        lines.push(vec![row.key.kind.to_owned(), row.key.name.clone(), row.state.to_owned()]);
+    }
+    for (line, row) in columns(&lines).lines().zip(rows) {
+        let tone = match row.state {
+            "ready" => Tone::Good,
+            "missing" | "stray" => Tone::Bad,
+            _ => Tone::Change,
+        };
+        let (head, _) = line.split_at(line.len() - row.state.len());
+        text.push_str(&format!("{head}{}\n", paint(colored, tone, row.state)));
+        for field in row.change.filter(|_| row.state == "differs").iter().flat_map(|change| &change.fields.0) {
+            text.push_str(&format!("    {}\n", difference(field)));
+        }
+    }
+    session.host.stdout.write(&text);
+    if let Some(url) = session.url(observed) {
+        session.host.stdout.line(&url);
+    }
+}
+
+fn expires_at(session: &Session, observed: &Observed) -> Option<String> {
+    let api = session.api(observed);
+    let found = api.or_else(|| observed.of_kind(crate::resources::table::TABLE).next())?;
+    Some(found.text("expiresAt").to_owned()).filter(|at| !at.is_empty())
+}
+
+fn left(session: &Session, at: &str) -> String {
+    use time::format_description::well_known::Rfc3339;
+    let left = time::OffsetDateTime::parse(at, &Rfc3339).ok().map(|at| at - now(&session.sdk));
+    match left.and_then(|left| std::time::Duration::try_from(left).ok()) {
+        Some(left) => {
+            let minutes = std::time::Duration::from_secs(left.as_secs() / 60 * 60);
+            format!("expires at {at}, in {}\n", humantime::format_duration(minutes))
+        }
+        None => format!("expired at {at}\n"),
+    }
+}

@@ -1,0 +1,147 @@
+//! The handlers as Lambda takes them: one reproducible zip a function, and its SHA-256 (L11).
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use crate::error::{Error, Result};
+use crate::functions::FUNCTIONS;
+
+/// The code of one function.
+pub struct Bundle {
+    pub zip: Vec<u8>,
+    /// Base64, as Lambda's `CodeSha256` has it.
+    pub sha256: String,
+}
+
+/// The code of all functions.
+pub struct Bundles(BTreeMap<&'static str, Bundle>);
+
+/// What is built in, by path within the zip.
+const EMBEDDED: [(&str, &str); 5] = [
+    ("aws.mjs", include_str!("../lambda/aws.mjs")),
+    ("http.mjs", include_str!("../lambda/http.mjs")),
+    ("onConnect.mjs", include_str!("../lambda/onConnect.mjs")),
+    ("onDisconnect.mjs", include_str!("../lambda/onDisconnect.mjs")),
+    ("sendMessage.mjs", include_str!("../lambda/sendMessage.mjs")),
+];
+
+/// What Lambda takes for an entry file, the handler being `<function>.handler`.
+const ENTRY_ENDINGS: [&str; 3] = ["mjs", "js", "cjs"];
+
+/// Bytes of a zip that is sent with the call, and of what comes out of it (L11).
+const LARGEST_ZIP: usize = 50 * 1024 * 1024;
+const LARGEST_CONTENT: usize = 250 * 1024 * 1024;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+impl Bundles {
+    /// The handlers built in, or those in `folder`.
+    ///
+    /// # Errors
+    /// A usage error where the folder cannot be read, lacks a handler, or holds more than Lambda takes.
+    pub fn load(folder: Option<&Path>) -> Result<Self> {
+        let files = match folder {
+            Some(folder) => read_folder(folder)?,
+            None => embedded(),
+        };
+        FUNCTIONS
+            .iter()
+            .map(|function| Ok((function.name, bundle(&files, function.name, folder)?)))
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    pub fn of(&self, function: &str) -> &Bundle {
+        match self.0.get(function) {
+            Some(bundle) => bundle,
+            None => unreachable!("no function is called {function}"),
+        }
+    }
+}
+
+/// The files that are built in: what `init` writes for editing.
+pub fn embedded() -> Files {
+    EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+}
+
+/// A function's zip has everything but the entry files of the others, so that a change of one handler is a change
+/// of one function. Nothing in it tells when or where it was made.
+fn bundle(files: &Files, function: &str, folder: Option<&Path>) -> Result<Bundle> {
+    let is_entry_of = |path: &str, name: &str| {
+        path.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).is_some_and(|e| ENTRY_ENDINGS.contains(&e))
+    };
+    let within = || folder.map_or_else(String::new, |folder| format!(" in `{}`", folder.display()));
+    if !files.keys().any(|path| is_entry_of(path, function)) {
+        return Err(Error::usage(format!("there is no handler `{function}.mjs`{}", within()))
+            .hint("`chatctl init` writes a complete folder to begin with"));
+    }
+    let own = files
+        .iter()
+        .filter(|(path, _)| !FUNCTIONS.iter().any(|other| other.name != function && is_entry_of(path, other.name)));
+    let too_large = |what: &str, limit: usize| {
+        Error::usage(format!(
+            "the handlers{} are too large for Lambda: {what} has more than {} MB",
+            within(),
+            limit >> 20
+        ))
+    };
+    if own.clone().map(|(_, content)| content.len()).sum::<usize>() > LARGEST_CONTENT {
+        return Err(too_large("the content", LARGEST_CONTENT));
+    }
+    let zip = zip(own).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within())))?;
+    if zip.len() > LARGEST_ZIP {
+        return Err(too_large("the zip", LARGEST_ZIP));
+    }
+    let sha256 = STANDARD.encode(Sha256::digest(&zip));
+    Ok(Bundle { zip, sha256 })
+}
+
+fn zip<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> zip::result::ZipResult<Vec<u8>> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default())
+        .unix_permissions(0o644);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (path, content) in files {
+        zip.start_file(path, options)?;
+        zip.write_all(content)?;
+    }
+    Ok(zip.finish()?.into_inner())
+}
+
+/// All files below `folder`, without hidden ones and tests.
+fn read_folder(folder: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        let unreadable = |error| Error::usage(format!("cannot read the handlers in `{}`: {error}", next.display()));
+        for entry in std::fs::read_dir(&next).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let kind = entry.file_type().map_err(unreadable)?;
+            if name.starts_with('.') || name.ends_with(".test.mjs") {
+                continue;
+            }
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                let within: Vec<String> = path
+                    .strip_prefix(folder)
+                    .unwrap_or(&path)
+                    .components()
+                    .map(|part| part.as_os_str().to_string_lossy().into_owned())
+                    .collect();
+                files.insert(within.join("/"), std::fs::read(&path).map_err(unreadable)?);
+            }
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,36 @@
+//! Results and errors as the one JSON document of `-o json`.
+
+use serde_json::{Value, json};
+
+use crate::engine::plan::Plan;
+use crate::error::Error;
+
+pub const SCHEMA: &str = "chatctl/1";
+
+/// A result: `schema` and `command` first, then what `body` has.
+pub fn document(command: &str, body: Value) -> String {
+    let mut document = json!({ "schema": SCHEMA, "command": command });
+    if let (Value::Object(document), Value::Object(body)) = (&mut document, body) {
+        document.extend(body);
+    }
+    document.to_string()
+}
+
+pub fn error(error: &Error) -> String {
+    json!({ "schema": SCHEMA, "error": error }).to_string()
+}
+
+/// The changes of a plan, with the properties of each.
+pub fn changes(plan: &Plan) -> Value {
+    plan.0
+        .iter()
+        .map(|change| {
+            json!({
+                "action": change.action,
+                "kind": change.key.kind,
+                "name": change.key.name,
+                "fields": change.fields,
+            })
+        })
+        .collect()
+}

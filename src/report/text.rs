@@ -1,0 +1,98 @@
+//! Results and errors as text for people.
+
+use serde_json::Value;
+
+use super::style::{Tone, paint};
+use crate::engine::plan::{Action, Change, FieldChange, Plan};
+use crate::error::Error;
+
+/// An error in the one form that all have: what, what stands, what to do.
+pub fn error(error: &Error, colored: bool) -> String {
+    let mut text = format!("{}: {}\n", paint(colored, Tone::Bad, "error"), error.message);
+    if !error.leftovers.is_empty() {
+        text.push_str(&format!("exists now: {}\n", error.leftovers.join(", ")));
+    }
+    if let Some(hint) = &error.hint {
+        text.push_str(&format!("{}: {hint}\n", paint(colored, Tone::Strong, "hint")));
+    }
+    text
+}
+
+/// A plan, a line a change and a line a property.
+pub fn plan(plan: &Plan, colored: bool) -> String {
+    if plan.is_empty() {
+        return "nothing to do\n".to_owned();
+    }
+    let mut text = String::new();
+    for change in &plan.0 {
+        let (sign, tone) = match change.action {
+            Action::Create => ("+", Tone::Good),
+            Action::Update => ("~", Tone::Change),
+            Action::Replace => ("±", Tone::Change),
+            Action::Delete => ("-", Tone::Bad),
+        };
+        let verb = match change.action {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Replace => "replace",
+            Action::Delete => "delete",
+        };
+        text.push_str(&format!("{} {verb} {}\n", paint(colored, tone, sign), change.key));
+        if matches!(change.action, Action::Update | Action::Replace) {
+            for field in &change.fields.0 {
+                text.push_str(&format!("    {}\n", difference(field)));
+            }
+        }
+    }
+    let count = |action| plan.0.iter().filter(|change| change.action == action).count();
+    text.push_str(&format!(
+        "{} to create, {} to update, {} to replace, {} to delete\n",
+        count(Action::Create),
+        count(Action::Update),
+        count(Action::Replace),
+        count(Action::Delete)
+    ));
+    text
+}
+
+/// `memory: 128 → 256`
+pub fn difference(field: &FieldChange) -> String {
+    format!("{}: {} → {}", field.field, value(&field.from), value(&field.to))
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with a resource, in one word.
+pub fn state_of(change: Option<&Change>) -> &'static str {
+    match change.map(|change| change.action) {
+        None => "ready",
+        Some(Action::Create) => "missing",
+        Some(Action::Update | Action::Replace) => "differs",
+        Some(Action::Delete) => "stray",
+    }
+}
+
+/// Rows in columns, two spaces apart; the last column is not padded.
+pub fn columns(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| {
+                let pad = width(column).unwrap_or(0) - cell.chars().count();
+                if column + 1 == row.len() { cell.clone() } else { format!("{cell}{}", " ".repeat(pad)) }
+            })
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
