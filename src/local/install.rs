@@ -15,11 +15,12 @@ use crate::error::{Error, Result};
 use crate::host::Env;
 
 /// What is installed, by name. The names are the ones that `pip`, `npm` and `Server::launch` look for.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("requirements.txt", include_str!("../../templates/local/requirements.txt")),
     ("package.json", include_str!("../../templates/local/package.json")),
     ("package-lock.json", include_str!("../../templates/local/package-lock.json")),
     ("serve.py", include_str!("../../templates/local/serve.py")),
+    ("likeness.py", include_str!("../../templates/local/likeness.py")),
 ];
 
 /// What MiniStack and its dependencies need.
@@ -107,14 +108,17 @@ fn remove(folder: &Path) -> Result<()> {
 }
 
 /// The way to a Python environment on this machine.
-enum Python {
+pub enum Python {
     Uv(PathBuf),
     Itself(PathBuf),
 }
 
 impl Python {
     /// Prefers `uv`: it is fast, and it brings a Python where there is none.
-    async fn find(env: &Env) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `MissingPython`, with what to install.
+    pub async fn find(env: &Env) -> Result<Self> {
         if let Some(uv) = which(env, "uv") {
             return Ok(Self::Uv(uv));
         }
@@ -142,7 +146,11 @@ impl Python {
             .hint("install Python 3 (https://www.python.org/downloads), or `uv` (https://docs.astral.sh/uv)"))
     }
 
-    async fn install(&self, folder: &Path, env: &Env) -> Result<()> {
+    /// Installs what `requirements.txt` in `folder` asks for into a new environment, `venv` in `folder`.
+    ///
+    /// # Errors
+    /// `InstallFailed`, with the tail of the output.
+    pub async fn install(&self, folder: &Path, env: &Env) -> Result<()> {
         let python = folder.join("venv/bin/python");
         match self {
             Self::Uv(uv) => {
@@ -154,8 +162,9 @@ impl Python {
             Self::Itself(system) => {
                 run(folder, env, system, ["-m", "venv", "venv"]).await?;
                 let install = ["-m", "pip", "install", "--require-hashes", "-r", "requirements.txt"];
-                let quietly = ["--no-input", "--disable-pip-version-check", "--progress-bar=off"];
-                run(folder, env, &python, install.iter().chain(&quietly)).await
+                // Most of it is never imported, and what is gets compiled then.
+                let briefly = ["--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off"];
+                run(folder, env, &python, install.iter().chain(&briefly)).await
             }
         }
     }
@@ -186,7 +195,10 @@ async fn install_node_modules(npm: &Path, folder: &Path, env: &Env) -> Result<()
 
 /// Runs a step of the installation; its output is seen only if it fails.
 async fn run(
-    folder: &Path, env: &Env, program: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    folder: &Path,
+    env: &Env,
+    program: &Path,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Result<()> {
     let mut step = command(program, env);
     step.args(args).current_dir(folder).stdin(Stdio::null());

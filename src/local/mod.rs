@@ -14,7 +14,7 @@ use crate::engine::event::{Ended, Reporter};
 use crate::error::{Error, Exit, Result};
 use crate::host::{Env, Host};
 
-pub use install::{Installation, install};
+pub use install::{Installation, Python, install};
 pub use server::{Endpoint, Lifetime, Server};
 
 /// The region of the local AWS where none is asked for.

@@ -79,10 +79,8 @@ impl Server {
         let Some(record) = self.read()? else { return Ok(None) };
         let answer = timeout(ANSWER_DEADLINE, nonce_at(record.port)).await;
         let is_ours = matches!(answer, Ok(Ok(nonce)) if nonce == record.nonce);
-        Ok(is_ours.then(|| Endpoint {
-            url: format!("http://127.0.0.1:{}", record.port),
-            log: record.folder.join("log"),
-        }))
+        Ok(is_ours
+            .then(|| Endpoint { url: format!("http://127.0.0.1:{}", record.port), log: record.folder.join("log") }))
     }
 
     /// Starts a server and waits until it answers. Where another one was faster, its endpoint is returned.
@@ -90,7 +88,10 @@ impl Server {
     /// # Errors
     /// `StartFailed`, with the tail of the log.
     pub async fn launch(
-        &self, installation: &Installation, env: &Env, lifetime: Lifetime,
+        &self,
+        installation: &Installation,
+        env: &Env,
+        lifetime: Lifetime,
     ) -> Result<(Endpoint, Child)> {
         let nonce = format!("{:032x}", fastrand::u128(..));
         // The functions are unpacked below this folder, so they find `node_modules` above it, as on AWS.
@@ -204,8 +205,7 @@ fn environment(env: &Env, folder: &Path) -> Vec<(&'static str, String)> {
     let inside = |name: &str| folder.join(name).to_string_lossy().into_owned();
     // By the last two, GitHub Actions and Jenkins know what to sweep up when the job ends.
     let kept = ["PATH", "LANG", "LC_ALL", "TZ", "RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE"];
-    let mut environment: Vec<_> =
-        kept.into_iter().filter_map(|name| Some((name, env.get(name)?.to_owned()))).collect();
+    let mut environment: Vec<_> = kept.into_iter().filter_map(|name| Some((name, env.get(name)?.to_owned()))).collect();
     environment.extend(
         [
             // Roles are enforced as on AWS; a root user (see `credentials`) may do all.

@@ -27,10 +27,12 @@ def die(*_):
     os.killpg(0, signal.SIGKILL)
 
 
-def die_at_eof(folder):
+def die_at_eof(record, folder):
     while os.read(0, 4096):
         pass
     shutil.rmtree(folder, ignore_errors=True)
+    for file in (record, f"{record}.lock"):
+        os.path.exists(file) and os.remove(file)
     die()
 
 
@@ -77,7 +79,7 @@ def main(record, nonce, until_eof):
         sys.exit(ALREADY_RUNNING)
     signal.signal(signal.SIGTERM, die)
     if until_eof:
-        threading.Thread(target=die_at_eof, args=(os.environ["HOME"],), daemon=True).start()
+        threading.Thread(target=die_at_eof, args=(record, os.environ["HOME"]), daemon=True).start()
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -95,6 +97,7 @@ def main(record, nonce, until_eof):
 
     for service in SERVICES:  # MiniStack would import each in its first call
         importlib.import_module(f"ministack.services.{service}")
+    importlib.import_module("likeness")
 
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
