@@ -37,8 +37,10 @@ web.run_app(make_app(Microburst(upstream, rules=yaml.safe_load(rules) or [])), s
 ";
 
 const MOTO: &str = "
+import logging
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
+logging.getLogger('werkzeug').setLevel(logging.ERROR)
 listener = listen()
 app = DomainDispatcherApplication(create_backend_app)
 make_server('127.0.0.1', listener.getsockname()[1], app, threaded=True, fd=listener.fileno()).serve_forever()
