@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use aws_config::SdkConfig;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
 use chatctl::error::{Error, Exit};
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use support::{Folder, Told};
 use tokio::process::Command;
 use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 fn host(env: Env) -> Host {
     Host {
@@ -56,20 +58,29 @@ fn pid_in(path: &Path) -> Pid {
     Pid::from_raw(record(path)["pid"].as_i64().unwrap().try_into().unwrap())
 }
 
-/// The processes of a session, by what `/proc` says: id, parent and group, session.
-fn session(leader: Pid) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let in_session = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        fields.first() != Some(&"Z") && fields.get(3) == Some(&leader.to_string().as_str())
+/// The processes of a group that still run: their ids.
+fn group(leader: Pid) -> Vec<u32> {
+    let table = if cfg!(target_os = "linux") {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok()).collect()
+    } else {
+        let output = std::process::Command::new("ps").args(["-axo", "pid=,stat=,ppid=,pgid="]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     };
-    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(in_session).collect()
+    // Linux writes the name of the program, in brackets, after the id.
+    let fields = |line: &str| {
+        let (id, rest) = line.trim().split_once(' ')?;
+        let rest = rest.rsplit(')').next()?.split_whitespace().collect::<Vec<_>>();
+        let runs = !rest.first()?.starts_with('Z') && rest.get(2)? == &leader.to_string();
+        runs.then(|| id.parse().ok())?
+    };
+    table.lines().filter_map(fields).collect()
 }
 
-/// The local addresses of all sockets on which a process of the session may be reached, as `/proc/net` writes them.
+/// The local addresses of all sockets on which a process of the group may be reached, as `/proc/net` writes them.
+#[cfg(target_os = "linux")]
 fn listening(leader: Pid) -> Vec<String> {
-    let descriptors = session(leader).into_iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+    let descriptors = group(leader).into_iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
     let links = descriptors.flatten().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
     let sockets: BTreeSet<_> =
         links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
@@ -94,7 +105,7 @@ fn zipped(handler: &str) -> Blob {
 }
 
 /// A function that is ready to be called, and its role, which may do nothing; returns its ARN.
-async fn function(aws: &aws_config::SdkConfig, account: &str, name: &str, handler: &str) -> String {
+async fn function(aws: &SdkConfig, account: &str, name: &str, handler: &str) -> String {
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     let role = aws_sdk_iam::Client::new(aws).create_role().role_name(name);
@@ -126,6 +137,7 @@ fn starter_in(folder: &Folder) -> Command {
 async fn killed_while_it_installs_then_raced_for_then_ended() {
     let folder = Folder::new();
     let home = folder.0.join("local");
+    let _leash = Leash(home.join("instance.json"));
     let host = host(env_with_data_in(&folder));
 
     // Killed in the middle of the installation.
@@ -163,38 +175,40 @@ async fn killed_while_it_installs_then_raced_for_then_ended() {
     // Ended, with all that it wrote.
     let pid = pid_in(&home.join("instance.json"));
     assert!(local::stop(&host).await.unwrap());
-    assert_eq!(session(pid), [0; 0]);
+    assert_eq!(group(pid), [0; 0]);
     assert!(!endpoint.log.exists());
     assert_eq!(local::find(&host).await.unwrap(), None);
     assert!(!local::stop(&host).await.unwrap());
 }
 
-/// A server that outlives its starter; a test that fails takes it along.
+/// A server that outlives its starter.
 struct Detached {
-    _folder: Folder,
-    record: PathBuf,
+    leash: Leash,
     server: Server,
     leader: Pid,
     url: String,
+    _folder: Folder,
 }
 
 impl Detached {
     async fn start() -> Self {
         let folder = Folder::new();
-        let record = folder.0.join("instance.json");
-        let server = Server::at(record.clone());
+        let leash = Leash(folder.0.join("instance.json"));
+        let server = Server::at(leash.0.clone());
         let env = Env(std::env::vars().collect());
         let installation = support::installation().await;
         let (endpoint, _) = server.launch(&installation, &env, Lifetime::Detached).await.unwrap();
-        let leader = pid_in(&record);
-        Self { _folder: folder, record, server, leader, url: endpoint.url }
+        Self { leader: pid_in(&leash.0), leash, server, url: endpoint.url, _folder: folder }
     }
 }
 
-impl Drop for Detached {
+/// Ends the server of this record when the test fails.
+struct Leash(PathBuf);
+
+impl Drop for Leash {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = killpg(self.leader, Signal::SIGKILL);
+        if std::thread::panicking() && self.0.exists() {
+            let _ = killpg(pid_in(&self.0), Signal::SIGKILL);
         }
     }
 }
@@ -213,12 +227,15 @@ async fn listens_on_loopback_only_and_leaves_no_process() {
     let lambda = aws_sdk_lambda::Client::new(&aws);
     let answer = lambda.invoke().function_name("stubborn").send().await.unwrap();
     assert_eq!(answer.payload.unwrap().as_ref(), b"\"hello\"");
-    assert_eq!(session(leader).len(), 2);
+    assert_eq!(group(leader).len(), 2);
 
-    let port = record(&detached.record)["port"].as_u64().unwrap();
-    assert_eq!(listening(leader), [format!("0100007F:{port:04X}")]);
+    #[cfg(target_os = "linux")]
+    {
+        let port = record(&detached.leash.0)["port"].as_u64().unwrap();
+        assert_eq!(listening(leader), [format!("0100007F:{port:04X}")]);
+    }
     assert!(detached.server.stop().await.unwrap());
-    until("the function has ended", || session(leader).is_empty()).await;
+    until("the function has ended", || group(leader).is_empty()).await;
 }
 
 #[tokio::test]
@@ -228,10 +245,10 @@ async fn ends_with_its_functions_when_it_is_killed() {
     let aws = support::sdk_config(&detached.url, "000000000001", "local");
     function(&aws, "000000000001", "plain", "export const handler = async () => 1").await;
     aws_sdk_lambda::Client::new(&aws).invoke().function_name("plain").send().await.unwrap();
-    assert_eq!(session(leader).len(), 2);
+    assert_eq!(group(leader).len(), 2);
 
     kill(leader, Signal::SIGKILL).unwrap();
-    until("all have ended", || session(leader).is_empty()).await;
+    until("all have ended", || group(leader).is_empty()).await;
     assert_eq!(detached.server.find().await.unwrap(), None);
     assert!(!detached.server.stop().await.unwrap());
 }
@@ -245,7 +262,7 @@ async fn ends_with_the_test_that_started_it() {
     let (endpoint, child) = Server::at(path.clone()).launch(&installation, &env, Lifetime::WithChild).await.unwrap();
     let leader = pid_in(&path);
     drop(child);
-    until("it has ended", || session(leader).is_empty()).await;
+    until("it has ended", || group(leader).is_empty()).await;
     assert!(!endpoint.log.exists() && !path.exists());
 }
 
@@ -351,7 +368,7 @@ async fn a_broken_installation_and_what_others_left_are_replaced() {
     fs::remove_file(made.join("venv/bin/python")).unwrap();
     local::install(&home, &env, &Told).await.unwrap();
     assert!(!marked.exists(), "without its Python it is made anew");
-    assert_eq!(installed(), [made.clone()]);
+    assert_eq!(&installed(), std::slice::from_ref(made));
 }
 
 #[tokio::test]
@@ -395,61 +412,104 @@ async fn web_pages_have_no_access() {
     assert_eq!(status("Host: rebound.example.com\r\n"), "403");
 }
 
+/// A WebSocket API whose only route, `$default`, has a function behind it that may post to its clients.
+struct Echo {
+    aws: SdkConfig,
+    account: String,
+    api: String,
+    route: String,
+    url: String,
+}
+
+impl Echo {
+    async fn with(handler: &str) -> Self {
+        let ministack = support::ministack().await;
+        let account = ministack.account();
+        let aws = ministack.sdk_config(&account);
+        let apis = aws_sdk_apigatewayv2::Client::new(&aws);
+        let function = function(&aws, &account, "echo", handler).await;
+        let api = apis.create_api().name("echo").protocol_type("WEBSOCKET".into());
+        let api = api.route_selection_expression("$request.body.action").send().await.unwrap().api_id.unwrap();
+        let region = local::REGION;
+        let uri = format!("arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{function}/invocations");
+        let integration = apis.create_integration().api_id(&api).integration_type("AWS_PROXY".into());
+        let integration = integration.integration_uri(uri).send().await.unwrap().integration_id.unwrap();
+        let route = apis.create_route().api_id(&api).route_key("$default");
+        let route = route.target(format!("integrations/{integration}")).send().await.unwrap().route_id.unwrap();
+        apis.create_stage().api_id(&api).stage_name("prod").send().await.unwrap();
+        let url = format!("{}/{api}/prod", ministack.endpoint.websocket_base());
+        Self { aws, account, api, route, url }
+    }
+
+    async fn let_it_post(&self) {
+        let Self { account, api, .. } = self;
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "execute-api:ManageConnections",
+            "Resource": format!("arn:aws:execute-api:{}:{account}:{api}/prod/POST/@connections/*", local::REGION)}]});
+        let put = aws_sdk_iam::Client::new(&self.aws).put_role_policy().role_name("echo").policy_name("post");
+        put.policy_document(policy.to_string()).send().await.unwrap();
+    }
+}
+
+/// Nothing in it knows of an emulator.
+const HANDLER: &str = r"
+    import { ApiGatewayManagementApiClient, PostToConnectionCommand } from '@aws-sdk/client-apigatewaymanagementapi';
+    export const handler = async (event) => {
+        console.log('received', event.body);
+        if (event.body === 'fail') throw new Error('out of order');
+        const { domainName, stage, connectionId } = event.requestContext;
+        const client = new ApiGatewayManagementApiClient({ endpoint: `https://${domainName}/${stage}` });
+        const post = (Data) => client.send(new PostToConnectionCommand({ ConnectionId: connectionId, Data }));
+        await post(`first ${event.body}`);
+        if (event.body === 'long') await new Promise((resolve) => setTimeout(resolve, 300));
+        await post(`echo ${event.body}`);
+        return { statusCode: 200, body: 'not for the client' };
+    };";
+
+async fn next(socket: &mut (impl StreamExt<Item = Result<Message, tungstenite::Error>> + Unpin)) -> String {
+    socket.next().await.unwrap().unwrap().to_text().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn handlers_written_for_aws_work_as_they_are() {
-    let ministack = support::ministack().await;
-    let account = ministack.account();
-    let aws = ministack.sdk_config(&account);
-    let (iam, apis) = (aws_sdk_iam::Client::new(&aws), aws_sdk_apigatewayv2::Client::new(&aws));
-    // Nothing in it knows of an emulator.
-    let handler = r"
-        import { ApiGatewayManagementApiClient, PostToConnectionCommand }
-            from '@aws-sdk/client-apigatewaymanagementapi';
-        export const handler = async (event) => {
-            console.log('received', event.body);
-            if (event.body === 'fail') throw new Error('out of order');
-            const { domainName, stage, connectionId } = event.requestContext;
-            const client = new ApiGatewayManagementApiClient({ endpoint: `https://${domainName}/${stage}` });
-            await client.send(new PostToConnectionCommand({ ConnectionId: connectionId, Data: `echo ${event.body}` }));
-            return { statusCode: 200, body: 'not for the client' };
-        };";
-    let function = function(&aws, &account, "echo", handler).await;
-    let api = apis.create_api().name("echo").protocol_type("WEBSOCKET".into());
-    let api = api.route_selection_expression("$request.body.action").send().await.unwrap().api_id.unwrap();
-    let region = local::REGION;
-    let uri = format!("arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{function}/invocations");
-    let integration = apis.create_integration().api_id(&api).integration_type("AWS_PROXY".into());
-    let integration = integration.integration_uri(uri).send().await.unwrap().integration_id.unwrap();
-    let route = apis.create_route().api_id(&api).route_key("$default").target(format!("integrations/{integration}"));
-    let route = route.send().await.unwrap().route_id.unwrap();
-    apis.create_stage().api_id(&api).stage_name("prod").send().await.unwrap();
+    let echo = Echo::with(HANDLER).await;
+    let (mut socket, _) = connect_async(&echo.url).await.unwrap();
+    let message = |text: &str| serde_json::from_str::<Value>(text).unwrap()["message"].clone();
 
-    let url = format!("{}/{api}/prod", ministack.endpoint.websocket_base());
-    let (mut socket, _) = connect_async(&url).await.unwrap();
     // Its role may not post yet, and here that is enforced.
     socket.send("one".into()).await.unwrap();
-    let refused: Value = serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap();
-    assert_eq!(refused["message"], "Internal server error");
-    let may_post = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Action": "execute-api:ManageConnections",
-        "Resource": format!("arn:aws:execute-api:{region}:{account}:{api}/prod/POST/@connections/*")}]});
-    let policy = iam.put_role_policy().role_name("echo").policy_name("post").policy_document(may_post.to_string());
-    policy.send().await.unwrap();
+    assert_eq!(message(&next(&mut socket).await), "Internal server error");
+    echo.let_it_post().await;
     socket.send("two".into()).await.unwrap();
-    assert_eq!(socket.next().await.unwrap().unwrap().to_text().unwrap(), "echo two");
+    assert_eq!(next(&mut socket).await, "first two");
+    assert_eq!(next(&mut socket).await, "echo two");
     socket.send("fail".into()).await.unwrap();
-    let failed: Value = serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap();
-    assert_eq!(failed["message"], "Internal server error");
-    apis.delete_route().api_id(&api).route_id(&route).send().await.unwrap();
+    assert_eq!(message(&next(&mut socket).await), "Internal server error");
+    let apis = aws_sdk_apigatewayv2::Client::new(&echo.aws);
+    apis.delete_route().api_id(&echo.api).route_id(&echo.route).send().await.unwrap();
     socket.send("three".into()).await.unwrap();
-    let unrouted: Value = serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap();
-    assert_eq!(unrouted["message"], "Forbidden");
+    assert_eq!(message(&next(&mut socket).await), "Forbidden");
 
-    let logs = aws_sdk_cloudwatchlogs::Client::new(&aws);
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&echo.aws);
     let events = logs.filter_log_events().log_group_name("/aws/lambda/echo").send().await.unwrap().events.unwrap();
     let logged: Vec<_> = events.iter().filter_map(|event| event.message()).collect();
     assert!(logged.iter().any(|line| line.contains("received two")), "{logged:?}");
     assert!(logged.iter().any(|line| line.contains("out of order")), "{logged:?}");
+}
+
+#[tokio::test]
+async fn new_code_does_not_break_off_the_call_in_flight() {
+    let echo = Echo::with(HANDLER).await;
+    echo.let_it_post().await;
+    let (mut socket, _) = connect_async(&echo.url).await.unwrap();
+    socket.send("long".into()).await.unwrap();
+    assert_eq!(next(&mut socket).await, "first long");
+    let update = aws_sdk_lambda::Client::new(&echo.aws).update_function_code().function_name("echo");
+    update.zip_file(zipped(&HANDLER.replace("echo", "new"))).send().await.unwrap();
+    assert_eq!(next(&mut socket).await, "echo long");
+    socket.send("short".into()).await.unwrap();
+    assert_eq!(next(&mut socket).await, "first short");
+    assert_eq!(next(&mut socket).await, "new short");
 }
 
 #[tokio::test]

@@ -56,17 +56,19 @@ impl Installation {
 /// `MissingPython`, `MissingNode`, `MissingNpm`, `InstallFailed`; `LocalFolder` when `home` cannot be written.
 pub async fn install(home: &Path, env: &Env, reporter: &dyn Reporter) -> Result<Installation> {
     let installation = Installation { folder: home.join(stamp()) };
-    if installation.folder.exists() {
-        if installation.works(env).await {
-            return Ok(installation);
-        }
-        remove(&installation.folder)?;
+    let works = installation.works(env).await;
+    if !works && installation.folder.exists() {
+        let broken = partial(home);
+        fs::rename(&installation.folder, &broken).map_err(|error| failed_io("move", &installation.folder, error))?;
+    }
+    clear(home, &installation.folder)?;
+    if works {
+        return Ok(installation);
     }
     let python = Python::find(env).await?;
     let npm = npm(env).await?;
-    clear(home)?;
 
-    let partial = home.join(format!(".partial-{:016x}", fastrand::u64(..)));
+    let partial = partial(home);
     fs::create_dir_all(&partial).map_err(|error| failed_io("create", &partial, error))?;
     for (name, text) in FILES {
         let path = partial.join(name);
@@ -77,7 +79,7 @@ pub async fn install(home: &Path, env: &Env, reporter: &dyn Reporter) -> Result<
         watched(reporter, "AWS SDK for Node.js", install_node_modules(&npm, &partial, env)),
     );
     if let Err(error) = installed {
-        remove(&partial)?;
+        let _ = fs::remove_dir_all(&partial);
         return Err(error);
     }
     fs::rename(&partial, &installation.folder).map_err(|error| failed_io("create", &installation.folder, error))?;
@@ -92,19 +94,20 @@ fn stamp() -> String {
     hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Removes what killed installers and other versions have left.
-fn clear(home: &Path) -> Result<()> {
+/// A place of its own: an installer whose parent was killed may still be at work in another one.
+fn partial(home: &Path) -> PathBuf {
+    home.join(format!(".partial-{:016x}", fastrand::u64(..)))
+}
+
+/// Removes what killed installers and other versions have left. What is still being written to stays until next time.
+fn clear(home: &Path, installation: &Path) -> Result<()> {
     let entries = fs::read_dir(home).map_err(|error| failed_io("read", home, error))?;
     for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove(&entry.path())?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.path() != installation {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
     Ok(())
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    fs::remove_dir_all(folder).map_err(|error| failed_io("remove", folder, error))
 }
 
 /// The way to a Python environment on this machine.
