@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -166,7 +166,9 @@ async fn killed_while_it_installs_then_raced_for_then_ended() {
     assert!(urls.contains(&endpoint.url));
     assert_eq!(local::start(&host, &Told).await.unwrap(), endpoint);
     let folders = fs::read_dir(&home).unwrap().flatten().filter(|entry| entry.path().is_dir());
-    assert_eq!(folders.count(), 1);
+    // The installers of the one that was killed may still be at work, where they disturb nobody.
+    let names = folders.map(|entry| entry.file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| !name.starts_with(".partial-")).count(), 1);
     let (access_key, secret) = local::credentials();
     let aws = support::sdk_config(&endpoint.url, access_key, secret);
     let identity = aws_sdk_sts::Client::new(&aws).get_caller_identity().send().await.unwrap();
@@ -272,20 +274,16 @@ async fn leaves_other_processes_and_servers_alone() {
     let path = folder.0.join("instance.json");
     let mut stranger = Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let answering = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 1024]).unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother").unwrap();
-    });
     let text = json!({"pid": stranger.id(), "port": port, "nonce": "ours", "folder": folder.0.join("none")});
     fs::write(&path, text.to_string()).unwrap();
 
     let server = Server::at(path.clone());
     assert_eq!(server.find().await.unwrap(), None);
-    answering.join().unwrap();
     assert!(!server.stop().await.unwrap());
     assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody called");
     assert!(!path.exists());
 
     fs::write(&path, "{ half a rec").unwrap();

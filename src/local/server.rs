@@ -71,12 +71,13 @@ impl Server {
         Self { record }
     }
 
-    /// The server, if it runs and answers by its own name. Whoever else listens on its port is not taken for it.
+    /// The server, if it runs and answers by its own name. Whoever else has got its process id or its port is not taken
+    /// for it.
     ///
     /// # Errors
     /// `LocalFolder` when the record cannot be read.
     pub async fn find(&self) -> Result<Option<Endpoint>> {
-        let Some(record) = self.read()? else { return Ok(None) };
+        let Some(record) = self.read()?.filter(Record::is_running) else { return Ok(None) };
         let answer = timeout(ANSWER_DEADLINE, nonce_at(record.port)).await;
         let is_ours = matches!(answer, Ok(Ok(nonce)) if nonce == record.nonce);
         Ok(is_ours
@@ -150,7 +151,9 @@ impl Server {
                 }
             }
         }
-        let _ = fs::remove_dir_all(&record.folder);
+        if record.folder.ends_with(&record.nonce) {
+            let _ = fs::remove_dir_all(&record.folder);
+        }
         let _ = fs::remove_file(&self.record);
         Ok(was_there)
     }
@@ -224,6 +227,8 @@ fn environment(env: &Env, folder: &Path) -> Vec<(&'static str, String)> {
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
+            // In every log of a function, where it runs on a Node.js that the SDK is about to leave behind.
+            ("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true"),
         ]
         .map(|(name, value)| (name, value.to_owned())),
     );
