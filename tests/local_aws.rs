@@ -18,7 +18,7 @@ use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use support::{Folder, Told};
+use support::{DataDir, Folder, Told};
 use tokio::process::Command;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -35,9 +35,9 @@ fn host(env: Env) -> Host {
     }
 }
 
-fn env_with_data_in(folder: &Folder) -> Env {
+fn env_with_data_in(folder: &Path) -> Env {
     let mut env = Env(std::env::vars().collect());
-    env.0.insert("CHATCTL_DATA_DIR".to_owned(), folder.0.display().to_string());
+    env.0.insert("CHATCTL_DATA_DIR".to_owned(), folder.display().to_string());
     env
 }
 
@@ -138,7 +138,7 @@ async fn killed_while_it_installs_then_raced_for_then_ended() {
     let folder = Folder::new();
     let home = folder.0.join("local");
     let _leash = Leash(home.join("instance.json"));
-    let host = host(env_with_data_in(&folder));
+    let host = host(env_with_data_in(&folder.0));
 
     // Killed in the middle of the installation.
     let mut killed = starter_in(&folder).spawn().unwrap();
@@ -185,22 +185,20 @@ async fn killed_while_it_installs_then_raced_for_then_ended() {
 
 /// A server that outlives its starter.
 struct Detached {
-    leash: Leash,
     server: Server,
+    record: PathBuf,
     leader: Pid,
     url: String,
-    _folder: Folder,
+    _data_dir: DataDir,
 }
 
 impl Detached {
     async fn start() -> Self {
-        let folder = Folder::new();
-        let leash = Leash(folder.0.join("instance.json"));
-        let server = Server::at(leash.0.clone());
-        let env = Env(std::env::vars().collect());
-        let installation = support::installation().await;
-        let (endpoint, _) = server.launch(&installation, &env, Lifetime::Detached).await.unwrap();
-        Self { leader: pid_in(&leash.0), leash, server, url: endpoint.url, _folder: folder }
+        let data_dir = DataDir::new().await;
+        let record = data_dir.path().join("local/instance.json");
+        let endpoint = local::start(&host(env_with_data_in(data_dir.path())), &Told).await.unwrap();
+        let server = Server::at(record.clone());
+        Self { server, leader: pid_in(&record), record, url: endpoint.url, _data_dir: data_dir }
     }
 }
 
@@ -233,7 +231,7 @@ async fn listens_on_loopback_only_and_leaves_no_process() {
 
     #[cfg(target_os = "linux")]
     {
-        let port = record(&detached.leash.0)["port"].as_u64().unwrap();
+        let port = record(&detached.record)["port"].as_u64().unwrap();
         assert_eq!(listening(leader), [format!("0100007F:{port:04X}")]);
     }
     assert!(detached.server.stop().await.unwrap());
@@ -310,7 +308,7 @@ fn path_with(folder: &Folder, links: &[&str], scripts: &[(&str, &str)]) -> PathB
 /// The error of a start with this `PATH`.
 async fn refused(links: &[&str], scripts: &[(&str, &str)]) -> Error {
     let folder = Folder::new();
-    let mut env = env_with_data_in(&folder);
+    let mut env = env_with_data_in(&folder.0);
     env.0.insert("PATH".to_owned(), path_with(&folder, links, scripts).display().to_string());
     let error = local::start(&host(env), &Told).await.unwrap_err();
     assert_eq!(error.exit, Exit::Failed);
@@ -381,7 +379,7 @@ async fn shows_what_the_failing_installer_said() {
 #[tokio::test]
 async fn an_interrupt_ends_the_installation() {
     let folder = Folder::new();
-    let mut env = env_with_data_in(&folder);
+    let mut env = env_with_data_in(&folder.0);
     let scripts = [("uv", "exec sleep 600"), ("node", "echo v24.1.0"), ("npm", "exec sleep 600")];
     env.0.insert("PATH".to_owned(), path_with(&folder, &["sleep"], &scripts).display().to_string());
     let host = host(env);

@@ -31,7 +31,7 @@ const OLDEST_NODE: u32 = 20;
 /// A finished installation.
 #[derive(Clone, Debug)]
 pub struct Installation {
-    pub(super) folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Installation {

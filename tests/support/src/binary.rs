@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use crate::{Folder, Ministack, data_dir};
+use crate::{DataDir, Folder, Ministack};
 
 /// A run of the binary, as it is going to be.
 pub struct Chatctl {
@@ -25,13 +25,12 @@ pub struct Chatctl {
 }
 
 /// `program` is `env!("CARGO_BIN_EXE_chatctl")`, which only an integration test knows. It gets a minute, an empty home
-/// and working folder, and this machine's `PATH`.
+/// and working folder, and this machine's `PATH`. What is to start a local AWS needs a [`DataDir`].
 pub fn chatctl(program: &str) -> Chatctl {
     let home = Folder::new();
     let env = [
         ("PATH", std::env::var("PATH").unwrap_or_default()),
         ("HOME", home.0.display().to_string()),
-        ("CHATCTL_DATA_DIR", data_dir().display().to_string()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
     ];
     Chatctl {
@@ -54,6 +53,11 @@ impl Chatctl {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.insert(name.to_owned(), value.as_ref().to_string_lossy().into_owned());
         self
+    }
+
+    /// Where the local AWS is.
+    pub fn data_dir(self, data_dir: &DataDir) -> Self {
+        self.env("CHATCTL_DATA_DIR", data_dir.path())
     }
 
     /// With the root user of an account of MiniStack.

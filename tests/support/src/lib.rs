@@ -14,7 +14,7 @@ use chatctl::engine::event::{Ended, Reporter};
 use chatctl::host::Env;
 
 pub use binary::{Chatctl, Finished, Running, chatctl};
-pub use ministack::{Ministack, installation, ministack, private_ministack, sdk_config};
+pub use ministack::{DataDir, Ministack, installation, ministack, private_ministack, sdk_config};
 pub use process::Service;
 pub use proxy::{Call, Proxy};
 pub use python::{Tools, microburst, moto, python_tools};

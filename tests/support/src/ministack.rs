@@ -1,6 +1,7 @@
 //! A MiniStack of the tests' own, with as many empty accounts as they ask for.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -12,7 +13,7 @@ use chatctl::local::{Endpoint, Installation, Lifetime, Server, install};
 use tokio::process::Child;
 use tokio::sync::OnceCell;
 
-use crate::{Told, data_dir, env, turn};
+use crate::{Folder, Told, data_dir, env, turn};
 
 /// A running MiniStack that enforces IAM. An access key of twelve digits is the root user of that account; it may do
 /// all, and its secret is not looked at. Every other key is checked: signature, policies and boundary.
@@ -26,15 +27,60 @@ pub struct Ministack {
 /// The one that all tests of this process share; each takes an account of its own.
 pub async fn ministack() -> &'static Ministack {
     static SHARED: OnceCell<Ministack> = OnceCell::const_new();
-    SHARED.get_or_init(private_ministack).await
+    SHARED.get_or_init(shared).await
+}
+
+/// It is never dropped, so its log is shown by the test that fails.
+async fn shared() -> Ministack {
+    let ministack = private_ministack().await;
+    let log = ministack.endpoint.log.clone();
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        eprintln!("the log of MiniStack:\n{}", fs::read_to_string(&log).unwrap_or_default());
+    }));
+    ministack
 }
 
 /// MiniStack, not running; the first test that asks for it fetches it.
 pub async fn installation() -> Installation {
-    let _turn = turn("ministack.lock").await;
     let home = data_dir().join("local");
     fs::create_dir_all(&home).expect("the target folder can be written to");
+    // The lock that `chatctl` itself takes.
+    let _turn = turn("local/lock").await;
     install(&home, &env(), &Told).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A `CHATCTL_DATA_DIR` of a test's own, in which the local AWS is installed but does not run. What was started there
+/// ends with this.
+pub struct DataDir(Folder);
+
+impl DataDir {
+    pub async fn new() -> Self {
+        let folder = Folder::new();
+        let home = folder.0.join("local");
+        fs::create_dir(&home).expect("the target folder can be written to");
+        let installed = installation().await.folder;
+        let name = installed.file_name().expect("it has a name");
+        symlink(&installed, home.join(name)).expect("the target folder can be written to");
+        Self(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0.0
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        let server = Server::at(self.path().join("local/instance.json"));
+        let stop = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(server.stop()))
+        };
+        // Not on this thread: a runtime of the test's may be at work here.
+        let _ = std::thread::spawn(stop).join();
+    }
 }
 
 /// One that no other test uses.
