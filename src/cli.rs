@@ -34,6 +34,8 @@ pub enum Verb {
     Status,
     /// Show what `up` would do
     Plan(Plan),
+    /// The local AWS behind `--local`
+    Local(Local),
 }
 
 #[derive(Debug, Args)]
@@ -44,4 +46,20 @@ pub struct Plan {
     /// Exit with 3 if there is anything to do
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Local {
+    #[command(subcommand)]
+    pub verb: LocalVerb,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum LocalVerb {
+    /// Start it, installing it on first use, and print its endpoint
+    Start,
+    /// Stop it; its account goes with it
+    Stop,
+    /// Print its endpoint, if it runs
+    Status,
 }

@@ -14,13 +14,14 @@ pub mod error;
 pub mod functions;
 pub mod handlers;
 pub mod host;
+pub mod local;
 pub mod report;
 pub mod resources;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, Local, LocalVerb, Verb};
 use crate::commands::Session;
 use crate::config::Config;
 use crate::engine::Wish;
@@ -113,6 +114,13 @@ fn with_environment(args: &[String], host: &Host) -> Vec<String> {
 async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
     let config = Config::resolve(cli.settings, host)?;
     let reporter = report::reporter(config.face, host);
+    if let Verb::Local(Local { verb }) = cli.verb {
+        return match verb {
+            LocalVerb::Start => commands::local::start(host, &*reporter).await,
+            LocalVerb::Stop => commands::local::stop(host, &*reporter).await,
+            LocalVerb::Status => commands::local::status(host, &*reporter).await,
+        };
+    }
     let session = Session::open(host, config, reporter).await?;
     match cli.verb {
         Verb::Up => commands::up::up(&session).await,
@@ -122,5 +130,6 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
             let wish = if plan.destroy { Wish::Absent } else { Wish::Present };
             commands::plan::plan(&session, wish, plan.exit_code).await
         }
+        Verb::Local(_) => unreachable!("handled above"),
     }
 }

@@ -13,6 +13,7 @@ use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::local;
 
 /// One client a service; cheap to clone, because they share the connection pool.
 #[derive(Clone)]
@@ -82,11 +83,13 @@ fn loader(config: &Config, local_endpoint: Option<&str>) -> ConfigLoader {
         loader = loader.profile_name(profile);
     }
     match local_endpoint {
-        // The local AWS takes an account id for an access key and any secret.
-        Some(url) => loader
-            .endpoint_url(url)
-            .region(Region::new(config.region.clone().unwrap_or_else(|| "us-east-1".to_owned())))
-            .credentials_provider(aws_credential_types::Credentials::from_keys("000000000001", "local", None)),
+        Some(url) => {
+            let (access_key, secret) = local::credentials();
+            loader
+                .endpoint_url(url)
+                .region(Region::new(config.region.clone().unwrap_or_else(|| local::REGION.to_owned())))
+                .credentials_provider(aws_credential_types::Credentials::from_keys(access_key, secret, None))
+        }
         None => loader,
     }
 }

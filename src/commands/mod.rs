@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 pub mod down;
+pub mod local;
 pub mod plan;
 pub mod status;
 pub mod up;
@@ -23,6 +24,7 @@ use crate::engine::scope::{Ctx, Scope};
 use crate::error::{Error, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
+use crate::local;
 use crate::report::{self, style};
 use crate::resources::api;
 
@@ -35,13 +37,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads handlers and SDK configuration. Makes no AWS call.
+    /// Reads handlers and SDK configuration, and sees to the local AWS where it is asked for. Makes no AWS call.
     ///
     /// # Errors
-    /// A usage error: handlers that Lambda will not take, or no region.
+    /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
     pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>) -> Result<Self> {
         let bundles = Bundles::load(config.handlers.as_deref())?;
-        let sdk = aws::sdk_config(&config, host, None).await?;
+        let local = if config.local { Some(local::start(host, &*reporter).await?) } else { None };
+        let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await?;
         let region = sdk.region().map(ToString::to_string).unwrap_or_default();
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
