@@ -24,7 +24,6 @@ use crate::engine::scope::{Ctx, Scope};
 use crate::error::{Error, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
-use crate::local;
 use crate::report::{self, style};
 use crate::resources::api;
 
@@ -43,7 +42,7 @@ impl Session {
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
     pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>) -> Result<Self> {
         let bundles = Bundles::load(config.handlers.as_deref())?;
-        let local = if config.local { Some(local::start(host, &*reporter).await?) } else { None };
+        let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
         let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await?;
         let region = sdk.region().map(ToString::to_string).unwrap_or_default();
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
