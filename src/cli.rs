@@ -34,6 +34,10 @@ pub enum Verb {
     Status,
     /// Show what `up` would do
     Plan(Plan),
+    /// List the deployments of this account and region
+    List,
+    /// Remove every deployment whose time to live is over
+    Reap(Reap),
     /// The local AWS behind `--local`
     Local(Local),
 }
@@ -46,6 +50,13 @@ pub struct Plan {
     /// Exit with 3 if there is anything to do
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Reap {
+    /// Name them only
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

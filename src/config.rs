@@ -265,10 +265,7 @@ impl Config {
     /// # Errors
     /// A usage error for the first rule that is broken, before anything is touched.
     pub fn resolve(flags: Settings, host: &Host) -> Result<Self> {
-        let file = match read_file(&flags, host)? {
-            Some(settings) => settings,
-            None => Settings::default(),
-        };
+        let file = read_file(&flags, host)?.unwrap_or_default();
         let face = Face::of(&flags, &file)?;
         let name = match (&flags.name, &flags.name_from, &file.name) {
             (Some(name), _, _) => Name::parse(name)?,

@@ -130,6 +130,8 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
             let wish = if plan.destroy { Wish::Absent } else { Wish::Present };
             commands::plan::plan(&session, wish, plan.exit_code).await
         }
+        Verb::List => commands::list::list(&session).await,
+        Verb::Reap(reap) => commands::reap::reap(&session, reap.dry_run).await,
         Verb::Local(_) => unreachable!("handled above"),
     }
 }

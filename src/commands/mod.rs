@@ -1,8 +1,10 @@
 //! The verbs, one file each.
 
 pub mod down;
+pub mod list;
 pub mod local;
 pub mod plan;
+pub mod reap;
 pub mod status;
 pub mod up;
 
@@ -16,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{self, Clients};
-use crate::config::Config;
+use crate::config::{Config, Name};
 use crate::engine::event::Reporter;
 use crate::engine::graph::Graph;
 use crate::engine::observe::{Found, Observed};
@@ -25,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
 use crate::report::{self, style};
-use crate::resources::api;
+use crate::resources::{api, table};
 
 /// What every verb that reaches AWS starts from.
 pub struct Session {
@@ -48,9 +50,32 @@ impl Session {
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
+        Ok(Self::with(host.clone(), sdk, scope, reporter))
+    }
+
+    fn with(host: Host, sdk: SdkConfig, scope: Scope, reporter: Arc<dyn Reporter>) -> Self {
         let graph = Graph::declare(&scope);
         let ctx = Ctx::new(scope, Clients::new(&sdk), reporter, host.interrupt.clone());
-        Ok(Self { host: host.clone(), sdk, ctx, graph })
+        Self { host, sdk, ctx, graph }
+    }
+
+    /// The same session for another deployment of this account and region.
+    ///
+    /// # Errors
+    /// When the handlers cannot be read any more.
+    pub fn of(&self, name: Name) -> Result<Self> {
+        let scope = &self.ctx.scope;
+        let config = Config { name, ..scope.config.clone() };
+        let bundles = Bundles::load(config.handlers.as_deref())?;
+        let scope = Scope::new(config, scope.region.clone(), scope.endpoint_override.clone(), None, bundles);
+        Ok(Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.reporter.clone()))
+    }
+
+    /// When what was found expires: its API says it, or its table (half made), or nothing does.
+    pub fn expires_at(&self, observed: &Observed) -> Option<String> {
+        let table = || observed.of_kind(table::TABLE).next();
+        let found = self.api(observed).or_else(table)?;
+        Some(found.text("expiresAt").to_owned()).filter(|at| !at.is_empty())
     }
 
     pub fn config(&self) -> &Config {
@@ -69,7 +94,7 @@ impl Session {
 
     /// Where clients connect (G15); through the override where there is one.
     pub fn url(&self, observed: &Observed) -> Option<String> {
-        Some(url_of(&self.ctx.scope, self.api(observed)?))
+        Some(url_of(&self.ctx.scope, self.api(observed)?, &self.config().stage))
     }
 
     /// What every JSON result begins with.
@@ -96,8 +121,7 @@ impl Session {
 }
 
 /// `<endpoint>/<stage>`, by the endpoint that AWS names, never by a suffix of our own (G15, S2).
-pub fn url_of(scope: &Scope, api: &Found) -> String {
-    let stage = &scope.config.stage;
+pub fn url_of(scope: &Scope, api: &Found, stage: &str) -> String {
     if let Some(endpoint) = &scope.endpoint_override {
         let (scheme, host) = match endpoint.split_once("://") {
             Some(("https", host)) => ("wss", host),

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{Session, now};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Observed, Patience, observe};
-use crate::engine::plan::{Change, Plan};
+use crate::engine::plan::{Action, Change, Plan};
 use crate::engine::{Wish, plan};
 use crate::error::{Exit, Result};
 use crate::report::style::{Tone, paint};
-use crate::report::text::{columns, difference, state_of};
+use crate::report::text::{columns, difference, span, state_of};
 
 /// One line of the table.
 struct Row<'a> {
@@ -42,7 +44,7 @@ pub async fn status(session: &Session) -> Result<Exit> {
             BTreeMap::from([
                 ("state", json!(state)),
                 ("url", json!(url)),
-                ("expiresAt", json!(expires_at(session, &observed))),
+                ("expiresAt", json!(session.expires_at(&observed))),
                 ("resources", json!(resources)),
             ]),
         );
@@ -55,11 +57,11 @@ pub async fn status(session: &Session) -> Result<Exit> {
 /// When a deployment expires is not drift: every `up` sets it anew.
 fn forgive_expiry(plan: &mut Plan) {
     for change in &mut plan.0 {
-        if change.action == crate::engine::plan::Action::Update {
+        if change.action == Action::Update {
             change.fields.0.retain(|field| field.field != "expiresAt");
         }
     }
-    plan.0.retain(|change| change.action != crate::engine::plan::Action::Update || !change.fields.0.is_empty());
+    plan.0.retain(|change| change.action != Action::Update || !change.fields.0.is_empty());
 }
 
 fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec<Row<'a>> {
@@ -103,7 +105,7 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
         // So that nobody mistakes an emulator for AWS (S3).
         text.push_str(&format!("through the endpoint override {endpoint}\n"));
     }
-    text.push_str(&expires_at(session, observed).map_or_else(String::new, |at| left(session, &at)));
+    text.push_str(&session.expires_at(observed).map_or_else(String::new, |at| left(session, &at)));
     let mut lines: Vec<Vec<String>> = Vec::new();
     for row in rows {
         lines.push(vec![row.key.kind.to_owned(), row.key.name.clone(), row.state.to_owned()]);
@@ -126,20 +128,9 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
     }
 }
 
-fn expires_at(session: &Session, observed: &Observed) -> Option<String> {
-    let api = session.api(observed);
-    let found = api.or_else(|| observed.of_kind(crate::resources::table::TABLE).next())?;
-    Some(found.text("expiresAt").to_owned()).filter(|at| !at.is_empty())
-}
-
 fn left(session: &Session, at: &str) -> String {
-    use time::format_description::well_known::Rfc3339;
-    let left = time::OffsetDateTime::parse(at, &Rfc3339).ok().map(|at| at - now(&session.sdk));
-    match left.and_then(|left| std::time::Duration::try_from(left).ok()) {
-        Some(left) => {
-            let minutes = std::time::Duration::from_secs(left.as_secs() / 60 * 60);
-            format!("expires at {at}, in {}\n", humantime::format_duration(minutes))
-        }
-        None => format!("expired at {at}\n"),
+    match OffsetDateTime::parse(at, &Rfc3339).ok().map(|at| at - now(&session.sdk)) {
+        Some(left) if left.is_positive() => format!("expires at {at}, in {}\n", span(left)),
+        _ => format!("expired at {at}\n"),
     }
 }

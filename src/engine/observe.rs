@@ -205,7 +205,10 @@ fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found
 
 /// Learns the account from the table's ARN where there is a table, and asks STS where there is none: one call
 /// less for every run that finds its deployment.
-async fn learn_identity(ctx: &Ctx, table: Option<&Found>) -> Result<(), Failure> {
+///
+/// # Errors
+/// When STS does not answer.
+pub async fn learn_identity(ctx: &Ctx, table: Option<&Found>) -> Result<(), Failure> {
     if ctx.scope.identity().is_some() {
         return Ok(());
     }

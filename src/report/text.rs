@@ -96,3 +96,14 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     }
     text
 }
+
+/// A length of time as people say it, in its two largest units: `2 days 3 h`.
+pub fn span(time: time::Duration) -> String {
+    let minutes = time.whole_minutes().max(0);
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (1, hours, _) => format!("1 day {hours} h"),
+        (days, hours, _) => format!("{days} days {hours} h"),
+    }
+}

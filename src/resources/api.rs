@@ -9,7 +9,7 @@ use aws_sdk_apigatewayv2::types::{Api, ProtocolType};
 use serde::Serialize;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, fields};
+use super::{Kind, Permission, Trace, fields};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -236,6 +236,22 @@ impl Kind for ApiKind {
         ctx.call("apigateway:DeleteApi", &found.key, || ctx.aws.apigateway.delete_api().api_id(&found.id).send())
             .await
             .gone()
+    }
+
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
+        let mut apis = list(ctx).await?;
+        apis.sort_by_key(seniority);
+        let mut traces = Vec::new();
+        for api in &apis {
+            let Some(listed) = Trace::of(&all_tags(api)) else { continue };
+            let id = api.api_id().unwrap_or_default();
+            let key = Key::new(API, &listed.deployment);
+            let arn = tagging_arn(&ctx.scope, &format!("/apis/{id}"));
+            let now = Trace::of(&tags_of(ctx, &key, &arn).await?).unwrap_or(listed);
+            let found = found_of(&ctx.scope, key, id.to_owned(), api, all_tags(api));
+            traces.push(Trace { api: Some(found), ..now });
+        }
+        Ok(traces)
     }
 
     /// Authorisation is by HTTP verb, for all that lives in an API at once; tags need more (G16).

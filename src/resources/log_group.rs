@@ -1,11 +1,12 @@
 //! CloudWatch log groups of the functions, made before their first line so that retention and tags are ours (L13).
 
 use async_trait::async_trait;
+use aws_sdk_cloudwatchlogs::types::LogGroup;
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, fields};
+use super::{Kind, Permission, Trace, fields};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -19,7 +20,7 @@ pub struct LogGroupKind;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LogGroup {
+struct LogGroupSpec {
     /// None keeps the lines for ever.
     retention_days: Option<i32>,
     tags: Tags,
@@ -52,52 +53,25 @@ impl Kind for LogGroupKind {
     /// One look for all three: the names share a prefix.
     async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let wanted: Vec<Key> = self.declare(&ctx.scope).into_iter().map(|(key, _)| key).collect();
-        let prefix = Key::new(LOG_GROUP, name_of(&format!("{probe}-")));
-        let mut groups = Vec::new();
-        let mut token = None;
-        loop {
-            let page = ctx
-                .call("logs:DescribeLogGroups", &prefix, || {
-                    ctx.aws
-                        .logs
-                        .describe_log_groups()
-                        .log_group_name_prefix(&prefix.name)
-                        .set_next_token(token.clone())
-                        .send()
-                })
-                .await?;
-            groups.extend(page.log_groups.unwrap_or_default());
-            token = page.next_token;
-            if token.is_none() {
-                break;
-            }
-        }
-        let ours = groups.into_iter().filter_map(|group| {
-            let key = wanted.iter().find(|key| Some(key.name.as_str()) == group.log_group_name())?;
-            let arn = group.log_group_arn().or(group.arn()).unwrap_or_default().trim_end_matches(":*").to_owned();
-            Some((key.clone(), arn, group.retention_in_days()))
-        });
-        let found = try_join_all(ours.map(|(key, arn, retention_days)| async move {
-            let tags = ctx
-                .call("logs:ListTagsForResource", &key, || {
-                    ctx.aws.logs.list_tags_for_resource().resource_arn(&arn).send()
-                })
-                .await
-                .optional()?;
+        let groups = groups(ctx, &name_of(&format!("{probe}-"))).await?;
+        let ours = groups
+            .into_iter()
+            .filter(|group| wanted.iter().any(|key| Some(key.name.as_str()) == group.log_group_name()));
+        let found = try_join_all(ours.map(|group| async move {
+            let key = Key::new(LOG_GROUP, group.log_group_name().unwrap_or_default());
             // Deleted between the two looks.
-            let Some(tags) = tags else { return Ok(None) };
-            let all: Tags = tags.tags.unwrap_or_default().into_iter().collect();
+            let Some(all) = tags_of(ctx, &group).await? else { return Ok(None) };
             let owner = Owner::by_tags(&ctx.scope, &all);
             let (tags, _) = tags::split(all);
-            let group = LogGroup { retention_days, tags };
-            Ok::<_, Failure>(Some(Found { owner, ..Found::new(key, arn, fields(&group)) }))
+            let spec = LogGroupSpec { retention_days: group.retention_in_days(), tags };
+            Ok::<_, Failure>(Some(Found { owner, ..Found::new(key, arn_in(&group), fields(&spec)) }))
         }))
         .await?;
         Ok(found.into_iter().flatten().collect())
     }
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
-        fields(&LogGroup { retention_days: Some(scope.config.log_retention_days), tags: scope.tags() })
+        fields(&LogGroupSpec { retention_days: Some(scope.config.log_retention_days), tags: scope.tags() })
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
@@ -145,6 +119,14 @@ impl Kind for LogGroupKind {
             .gone()
     }
 
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
+        let is_ours = |name: &str| FUNCTIONS.iter().any(|function| name.ends_with(&format!("-{}", function.name)));
+        let groups = groups(ctx, &name_of("")).await?;
+        let ours = groups.iter().filter(|group| group.log_group_name().is_some_and(is_ours));
+        let tags = try_join_all(ours.map(|group| tags_of(ctx, group))).await?;
+        Ok(tags.iter().flatten().filter_map(Trace::of).collect())
+    }
+
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let ours = arn_of(scope, &name_of(&format!("{}-*", scope.config.name)));
         vec![
@@ -163,6 +145,40 @@ impl Kind for LogGroupKind {
             ),
         ]
     }
+}
+
+/// All log groups whose names begin with `prefix`, page by page.
+async fn groups(ctx: &Ctx, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
+    let key = Key::new(LOG_GROUP, prefix);
+    let mut groups = Vec::new();
+    let mut token = None;
+    loop {
+        let page = ctx
+            .call("logs:DescribeLogGroups", &key, || {
+                ctx.aws.logs.describe_log_groups().log_group_name_prefix(prefix).set_next_token(token.clone()).send()
+            })
+            .await?;
+        groups.extend(page.log_groups.unwrap_or_default());
+        token = page.next_token;
+        if token.is_none() {
+            return Ok(groups);
+        }
+    }
+}
+
+/// `None` where the group has gone.
+async fn tags_of(ctx: &Ctx, group: &LogGroup) -> Result<Option<Tags>, Failure> {
+    let key = Key::new(LOG_GROUP, group.log_group_name().unwrap_or_default());
+    let arn = arn_in(group);
+    let answer = ctx
+        .call("logs:ListTagsForResource", &key, || ctx.aws.logs.list_tags_for_resource().resource_arn(&arn).send())
+        .await
+        .optional()?;
+    Ok(answer.map(|answer| answer.tags.unwrap_or_default().into_iter().collect()))
+}
+
+fn arn_in(group: &LogGroup) -> String {
+    group.log_group_arn().or(group.arn()).unwrap_or_default().trim_end_matches(":*").to_owned()
 }
 
 async fn retain(ctx: &Ctx, key: &Key) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ use crate::aws::failure::Failure;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed};
 use crate::engine::plan::{Change, Changes};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::scope::{Ctx, EXPIRES_AT, MANAGED, NAME, Scope};
 
 /// Every kind, after those that it needs. Roles are made first of all: until Lambda sees a new one is the longest
 /// wait of a fresh `up` (L1).
@@ -101,8 +101,31 @@ pub trait Kind: Send + Sync {
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure>;
 
+    /// The deployments that own something of this kind in this account and region; only of kinds that can be listed.
+    async fn owners(&self, _ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
+        Ok(vec![])
+    }
+
     /// What the identity that runs `chatctl` must be allowed to do for this kind.
     fn permissions(&self, scope: &Scope) -> Vec<Permission>;
+}
+
+/// A sign of a deployment: something that carries its tags.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    pub deployment: String,
+    pub expires_at: Option<String>,
+    /// The API, where this is one.
+    pub api: Option<Found>,
+}
+
+impl Trace {
+    /// The deployment whose tags these are, if they are ours.
+    fn of(tags: &tags::Tags) -> Option<Self> {
+        let is_managed = tags.get(MANAGED).is_some_and(|value| value == "true");
+        let deployment = tags.get(NAME).filter(|_| is_managed)?.clone();
+        Some(Self { deployment, expires_at: tags.get(EXPIRES_AT).cloned(), api: None })
+    }
 }
 
 /// Whether an action is needed for looking alone.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_iam::types::Tag;
+use futures_util::future::try_join_all;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, fields, role_policy};
+use super::{Kind, Permission, Trace, fields, role_policy};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -111,7 +112,7 @@ impl Kind for RoleKind {
         let answer =
             ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(probe).send()).await.optional()?;
         let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(vec![]) };
-        let all: Tags = role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect();
+        let all = all_tags(&role);
         let owner = Owner::by_tags(&ctx.scope, &all);
         let (tags, _) = tags::split(all);
         let fields = fields(&Role {
@@ -219,6 +220,34 @@ impl Kind for RoleKind {
         }
     }
 
+    /// The roles of this region; listing them omits their tags (I5).
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
+        let key = Key::new(ROLE, "list");
+        let endings = FUNCTIONS.map(|function| format!("-{}-{}", ctx.scope.region, function.name));
+        let mut names = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = ctx
+                .call("iam:ListRoles", &key, || {
+                    ctx.aws.iam.list_roles().path_prefix(&ctx.scope.config.role_path).set_marker(marker.clone()).send()
+                })
+                .await?;
+            let of_region = page.roles.into_iter().map(|role| role.role_name);
+            names.extend(of_region.filter(|name| endings.iter().any(|ending| name.ends_with(ending))));
+            marker = page.marker.filter(|_| page.is_truncated);
+            if marker.is_none() {
+                break;
+            }
+        }
+        let roles = try_join_all(names.iter().map(|name| async move {
+            let key = Key::new(ROLE, name);
+            ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(name).send()).await.optional()
+        }))
+        .await?;
+        let roles = roles.into_iter().flatten().filter_map(|answer| answer.role);
+        Ok(roles.filter_map(|role| Trace::of(&all_tags(&role))).collect())
+    }
+
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let roles = vec![own_arn(scope, &format!("{}-*", scope.config.name))];
         let mut write = vec![
@@ -246,6 +275,10 @@ impl Kind for RoleKind {
         write.push(Permission::read(&["iam:GetRole"], roles));
         write
     }
+}
+
+fn all_tags(role: &aws_sdk_iam::types::Role) -> Tags {
+    role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
 fn tag(key: &str, value: &str) -> Option<Tag> {

@@ -8,11 +8,12 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, SseSpecification, SseType,
     TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
 };
+use futures_util::future::try_join_all;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, fields};
+use super::{Kind, Permission, Trace, fields};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -20,6 +21,9 @@ use crate::engine::plan::Changes;
 use crate::engine::scope::{Ctx, EXPIRES_AT, Scope};
 
 pub const TABLE: &str = "table";
+
+/// What the name of every connection table ends in.
+const SUFFIX: &str = "-connections";
 
 /// The attribute that holds when a row expires, in epoch seconds.
 const TTL_ATTRIBUTE: &str = "expiresAt";
@@ -206,6 +210,30 @@ impl Kind for TableKind {
         }
         ctx.reporter.waiting(&key.to_string(), "the table to be gone");
         wait_until(ctx, key, |table| table.is_none_or(|table| table.table_status() != deleting)).await
+    }
+
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
+        let key = Key::new(TABLE, "list");
+        let mut names = Vec::new();
+        let mut last = None;
+        loop {
+            let page = ctx
+                .call("dynamodb:ListTables", &key, || {
+                    ctx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last.clone()).send()
+                })
+                .await?;
+            names.extend(page.table_names.unwrap_or_default().into_iter().filter(|name| name.ends_with(SUFFIX)));
+            last = page.last_evaluated_table_name;
+            if last.is_none() {
+                break;
+            }
+        }
+        let tags = try_join_all(names.iter().map(|name| async move {
+            let arn = ctx.scope.arn("dynamodb", &format!("table/{name}"));
+            tags_of(ctx, &Key::new(TABLE, name), &arn).await
+        }))
+        .await?;
+        Ok(tags.iter().flatten().filter_map(Trace::of).collect())
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
