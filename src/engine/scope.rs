@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::aws::Clients;
 use crate::aws::failure::{Failure, Operation};
-use crate::aws::identity::Identity;
+use crate::aws::identity::{Identity, partition_of};
 use crate::aws::retry::Rule;
 use crate::config::Config;
 use crate::engine::event::Reporter;
@@ -84,14 +84,14 @@ impl Scope {
 
     /// `arn:<partition>:<service>:<region>:<account>:<resource>`; IAM's have no region.
     pub fn arn(&self, service: &str, resource: &str) -> String {
-        let (partition, account) =
-            self.identity().map_or((UNKNOWN, UNKNOWN), |id| (id.partition.as_str(), id.account.as_str()));
+        let partition = self.partition();
+        let account = self.identity().map_or(UNKNOWN, |id| id.account.as_str());
         let region = if service == "iam" { "" } else { self.region.as_str() };
         format!("arn:{partition}:{service}:{region}:{account}:{resource}")
     }
 
     pub fn partition(&self) -> &str {
-        self.identity().map_or(UNKNOWN, |id| id.partition.as_str())
+        self.identity().map_or_else(|| partition_of(&self.region), |id| id.partition.as_str())
     }
 
     /// The tags of everything that can carry them, without the expiry: ours and the user's.
