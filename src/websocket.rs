@@ -7,14 +7,14 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
-use futures_util::{Sink, SinkExt};
+use futures_util::{Sink, SinkExt, StreamExt};
 use http::header::{HeaderName, HeaderValue, USER_AGENT};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self};
@@ -248,6 +248,18 @@ where
         opcode = Data::Continue;
     }
     socket.flush().await
+}
+
+/// Says goodbye and waits for the answer, at most for `patience`, so that what was sent before is not lost.
+pub async fn close(mut socket: Socket, patience: Duration) {
+    let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    // A connection that is already gone needs no goodbye.
+    let _ = tokio::time::timeout(patience, async {
+        socket.send(Message::Close(Some(frame))).await?;
+        while socket.next().await.transpose()?.is_some() {}
+        Ok::<(), tungstenite::Error>(())
+    })
+    .await;
 }
 
 /// What a received text means besides being a message of somebody.

@@ -4,15 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::tungstenite::{self};
 
 use super::probe::{At, Broken, Scale};
-use crate::websocket::{ConnectError, Notice, Socket, send, send_message, visible, why_closed};
+use crate::websocket::{ConnectError, Notice, Socket, close, send, send_message, visible, why_closed};
 
 /// How long a client waits for the answer to its farewell.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -129,7 +128,7 @@ pub(super) async fn take_part(shared: Arc<Shared>, me: usize, mut socket: Socket
         },
         _ = leave.wait_for(|leave| *leave) => {}
     }
-    say_farewell(socket).await;
+    close(socket, FAREWELL).await;
     seen
 }
 
@@ -192,15 +191,4 @@ fn disconnected(me: usize, frame: Option<&CloseFrame>) -> Broken {
         Some(refusal) => Broken::refused(me, &refusal),
         None => Broken::at(At::SendMessage, format!("client {} was disconnected: {}", me + 1, why_closed(frame))),
     }
-}
-
-async fn say_farewell(mut socket: Socket) {
-    let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    // A connection that is already gone needs no farewell.
-    let _ = timeout(FAREWELL, async {
-        socket.send(Message::Close(Some(frame))).await?;
-        while socket.next().await.transpose()?.is_some() {}
-        Ok::<(), tungstenite::Error>(())
-    })
-    .await;
 }
