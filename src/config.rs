@@ -334,6 +334,13 @@ impl Config {
 }
 
 impl Face {
+    /// How to show an error, even one about the settings themselves: as far as they can be understood.
+    pub fn guess(flags: &Settings, host: &Host) -> Self {
+        let file = read_file(flags, host).ok().flatten().unwrap_or_default();
+        let json = flags.output.as_deref().or(file.output.as_deref()) == Some("json");
+        Self::of(flags, &file).unwrap_or(Self { json, ..Self::default() })
+    }
+
     fn of(flags: &Settings, file: &Settings) -> Result<Self> {
         let output = flags.output.as_deref().or(file.output.as_deref()).unwrap_or("text");
         let color = flags.color.as_deref().or(file.color.as_deref()).unwrap_or("auto");
