@@ -1,5 +1,7 @@
 //! Arguments and environment as one command line, and what is wrong with them as an error of ours.
 
+use std::path::PathBuf;
+
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
@@ -32,18 +34,44 @@ pub fn parse(args: &[String], env: &Env) -> Result<Asked> {
         given
     } else {
         // The arguments alone are right, so whatever is wrong now comes from the environment.
-        matches(&[&set, args].concat())
-            .map_err(|error| usage(args, &error).hint("it comes from a `CHATCTL_…` variable in the environment"))?
+        matches(&[&set, args].concat()).map_err(|error| {
+            let option = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+            let long = option.split_whitespace().next().unwrap_or_default().trim_start_matches("--");
+            usage(args, &error).hint(format!("it comes from `{}` in the environment", variable_of(long)))
+        })?
     };
     Cli::from_arg_matches(&given).map(|cli| Asked::Run(Box::new(cli))).map_err(|error| usage(args, &error))
 }
 
-/// As much of the settings as can be understood, to show an error in the way that was asked for.
+/// How to show what is wrong with arguments that cannot be understood: what they say of that themselves, wherever.
 pub fn lenient(args: &[String], env: &Env) -> Settings {
-    let read = |args: &[String]| command().ignore_errors(true).try_get_matches_from(with_name(args)).ok();
-    let Some(given) = read(args) else { return Settings::default() };
-    let set = from_environment(&given, env).unwrap_or_default();
-    read(&[&set, args].concat()).and_then(|given| Settings::from_arg_matches(&given).ok()).unwrap_or_default()
+    let find = |long: &str, short: Option<char>| {
+        let value = spotted(args, long, short).or_else(|| env.get(&variable_of(long)));
+        value.map(str::to_owned)
+    };
+    Settings {
+        output: find("output", Some('o')),
+        color: find("color", None),
+        config: find("config", None).map(PathBuf::from),
+        ..Settings::default()
+    }
+}
+
+/// The value of an option in any of the ways to write one: `--output json`, `--output=json`, `-o json`, `-qojson`.
+fn spotted<'a>(args: &'a [String], long: &str, short: Option<char>) -> Option<&'a str> {
+    args.iter().enumerate().find_map(|(at, arg)| {
+        let value = match arg.strip_prefix("--") {
+            Some(rest) => rest.strip_prefix(long).filter(|rest| rest.is_empty() || rest.starts_with('='))?,
+            None => {
+                let (flags, value) = arg.strip_prefix('-')?.split_once(short?)?;
+                flags.chars().all(|flag| "fqv".contains(flag)).then_some(value)?
+            }
+        };
+        match value.trim_start_matches('=') {
+            "" => args.get(at + 1).map(String::as_str),
+            value => Some(value),
+        }
+    })
 }
 
 /// The command line, each global option with the variable that stands for it.
@@ -66,7 +94,11 @@ fn with_name(args: &[String]) -> impl Iterator<Item = &str> {
 }
 
 fn variable(arg: &clap::Arg) -> Option<String> {
-    Some(format!("CHATCTL_{}", arg.get_long()?.to_uppercase().replace('-', "_")))
+    arg.get_long().map(variable_of)
+}
+
+fn variable_of(long: &str) -> String {
+    format!("CHATCTL_{}", long.to_uppercase().replace('-', "_"))
 }
 
 /// The options that only the environment sets, as arguments.
@@ -109,6 +141,7 @@ fn usage(args: &[String], error: &clap::Error) -> Error {
     let rendered = error.render().to_string();
     let complaint = rendered.split("\n\n").next().unwrap_or_default();
     let message = complaint.strip_prefix("error: ").unwrap_or(complaint).trim_end().replace('\'', "`");
+    let message = message.replace(": invalid digit found in string", ": it takes a whole number");
     let likely = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| error.get(kind))

@@ -45,9 +45,9 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, load: &cli::Load) 
 /// # Errors
 /// When the chat cannot be reached.
 pub async fn run_chat(session: &Session, flags: &cli::Chat) -> Result<Exit> {
-    let endpoint = endpoint(session, &flags.connect).await?;
     let options =
         chat::ChatOptions { name: flags.name.clone(), wait: duration("wait", &flags.wait)?, color: session.colored() };
+    let endpoint = endpoint(session, &flags.connect).await?;
     chat::chat(&session.host, &endpoint, &options).await
 }
 

@@ -1,0 +1,1 @@
+//! Where output goes: a terminal, a pipe, or nobody.
