@@ -114,7 +114,7 @@ pub struct Verify {
 #[derive(Debug, Args)]
 pub struct Chat {
     /// Name that goes before each message
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(id = "as", long = "as", value_name = "NAME")]
     pub name: Option<String>,
     /// How long to listen after the end of piped input
     #[arg(long, value_name = "DURATION", default_value = "5s")]

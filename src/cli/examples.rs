@@ -39,7 +39,7 @@ Examples:
 pub const VERIFY: &str = "\
 Examples:
   chatctl verify --local
-  chatctl verify --clients 20 --messages 5 -o json";
+  chatctl verify --clients 5 --messages 2 -o json";
 
 pub const CHAT: &str = "\
 Examples:

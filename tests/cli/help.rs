@@ -57,6 +57,18 @@ async fn every_option_that_describes_a_run_has_its_variable_in_the_help() {
     }
 }
 
+/// Such an option of a verb would set the other one as well.
+#[test]
+fn no_option_of_a_verb_has_the_id_of_one_that_all_have() {
+    let command = arguments::command();
+    let everywhere: BTreeSet<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
+    for verb in command.get_subcommands() {
+        for arg in verb.get_arguments() {
+            assert!(!everywhere.contains(arg.get_id()), "`{}` of `{}`", arg.get_id(), verb.get_name());
+        }
+    }
+}
+
 fn examples_of(verb: &str) -> Vec<String> {
     let mut command = arguments::command();
     for word in verb.split_whitespace() {
@@ -102,7 +114,7 @@ async fn every_example_in_the_help_runs() {
                 .env("BROWSER", "true")
         };
         if ENDLESS.contains(&example.as_str()) {
-            let ended = run(&format!("timeout --signal=INT 3 {example}")).run().await;
+            let ended = run(&format!("timeout --signal=INT 2 {example}")).run().await;
             assert!([Some(124), Some(130), Some(0)].contains(&ended.code), "{example}: {}", ended.stderr);
             assert!(!ended.stderr.contains("error"), "{example}: {}", ended.stderr);
             continue;

@@ -41,6 +41,7 @@ pub struct Run {
 }
 
 /// How it ended.
+#[derive(Debug)]
 pub struct Ended {
     pub exit: Exit,
     pub stdout: String,
