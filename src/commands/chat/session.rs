@@ -37,7 +37,7 @@ pub(super) struct Session<'a> {
     interactive: bool,
     /// Typed, but not sent yet.
     unsent: VecDeque<String>,
-    /// Sent, but not come back yet; only kept where the copy is not shown.
+    /// Sent, but not come back yet.
     echoes: VecDeque<(String, Instant)>,
     /// How often we have connected since anything was heard.
     tries: u32,
@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
                 *link = self.lost(&error.to_string());
                 return;
             }
-            if let Some(text) = self.unsent.pop_front().filter(|_| self.interactive) {
+            if let Some(text) = self.unsent.pop_front() {
                 self.echoes.push_back((text, Instant::now()));
             }
         }
@@ -186,7 +186,10 @@ impl<'a> Session<'a> {
     fn show(&mut self, text: &str) {
         if let Some(nth) = self.echoes.iter().position(|(sent, _)| sent == text) {
             self.echoes.remove(nth);
-            return;
+            // On a terminal the line that was typed is there already.
+            if self.interactive {
+                return;
+            }
         }
         match Notice::of(text) {
             Some(Notice::Error(what) | Notice::Failed(what)) => {
