@@ -48,7 +48,10 @@ pub struct Endpoint {
 pub enum Auth {
     None,
     /// A URL signed with Signature Version 4 for `execute-api`.
-    Iam { credentials: SharedCredentialsProvider, region: String },
+    Iam {
+        credentials: SharedCredentialsProvider,
+        region: String,
+    },
     /// Names and values for a Lambda authorizer; not for browsers, which cannot set headers.
     Headers(Vec<(String, String)>),
     /// Names and values for a Lambda authorizer, added to the URL.
@@ -162,7 +165,9 @@ impl ConnectError {
             Self::Refused { status: 403, .. } => {
                 "the stage has no deployment, or the authorizer said no, or the URL names another stage"
             }
-            Self::Refused { status: 404 | 410, .. } => "the URL names no deployed API; `chatctl status` shows the right one",
+            Self::Refused { status: 404 | 410, .. } => {
+                "the URL names no deployed API; `chatctl status` shows the right one"
+            }
             Self::Refused { status: 429, .. } => {
                 "throttled: the account allows 500 new connections a second, and a stage may allow less"
             }
@@ -172,7 +177,9 @@ impl ConnectError {
             Self::Refused { status: 502 | 504, .. } => {
                 "the function behind `$connect` failed or took too long; `chatctl logs --function onConnect` shows why"
             }
-            Self::Closed { .. } => "the function behind `$connect` or its authorizer said no; `chatctl logs` may show why",
+            Self::Closed { .. } => {
+                "the function behind `$connect` or its authorizer said no; `chatctl logs` may show why"
+            }
             Self::Unreachable(_) => "is the network up, and is the region right? `chatctl status` shows the URL",
             Self::Untrusted { hint, .. } => hint,
             Self::Refused { .. } | Self::Silent | Self::Unusable(_) => return None,
@@ -184,7 +191,9 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused { status, body } if body.is_empty() => write!(f, "the handshake was refused with HTTP {status}"),
+            Self::Refused { status, body } if body.is_empty() => {
+                write!(f, "the handshake was refused with HTTP {status}")
+            }
             Self::Refused { status, body } => write!(f, "the handshake was refused with HTTP {status}: {body}"),
             Self::Closed { reason } if reason.is_empty() => write!(f, "the connection was refused (closed with 1008)"),
             Self::Closed { reason } => write!(f, "the connection was refused (closed with 1008: {reason})"),
@@ -275,7 +284,8 @@ pub enum Notice {
 
 impl Notice {
     pub fn of(text: &str) -> Option<Self> {
-        let Some(Value::Object(object)) = text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten() else {
+        let Some(Value::Object(object)) = text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+        else {
             return None;
         };
         let text = |key| object.get(key).and_then(Value::as_str);
@@ -293,7 +303,9 @@ impl Notice {
 
 /// `text` made harmless for a terminal: what would steer it, or turn the direction of writing, is escaped.
 pub fn visible(text: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut visible = String::with_capacity(text.len());
     for c in text.chars() {
         if steers(c) {
@@ -327,7 +339,10 @@ mod tests {
     #[test]
     fn notices_are_told_from_messages() {
         assert_eq!(Notice::of(r#"{"error":"no data"}"#), Some(Notice::Error("no data".into())));
-        assert_eq!(Notice::of(r#"{"message":"Forbidden","connectionId":"c","requestId":"r"}"#), Some(Notice::Forbidden));
+        assert_eq!(
+            Notice::of(r#"{"message":"Forbidden","connectionId":"c","requestId":"r"}"#),
+            Some(Notice::Forbidden)
+        );
         let failed = Some(Notice::Failed("Internal server error".into()));
         assert_eq!(Notice::of(r#"{"message":"Internal server error","connectionId":"c","requestId":"r"}"#), failed);
         assert_eq!(Notice::of(r#"{"message":"Forbidden"}"#), None);

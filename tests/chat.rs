@@ -71,8 +71,7 @@ async fn pipe(server: &ChatServer, input: &str, wait: Duration) -> Output {
     let mut command = program(server, None, wait);
     let input = input.to_owned();
     tokio::task::spawn_blocking(move || {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // A program that refuses to go on reads no further.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()

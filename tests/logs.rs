@@ -35,7 +35,9 @@ fn messages(text: &str) -> Vec<&str> {
 async fn server() -> ChatServer {
     let (server, now) = (ChatServer::start().await, now());
     server.log("chat-onConnect", "0", now - 3_600_000, "too old");
-    for (nth, function) in [(1, "onConnect"), (2, "sendMessage"), (3, "onConnect"), (4, "onDisconnect"), (5, "onConnect")] {
+    for (nth, function) in
+        [(1, "onConnect"), (2, "sendMessage"), (3, "onConnect"), (4, "onDisconnect"), (5, "onConnect")]
+    {
         let at = now - 10_000 + nth;
         server.log(&format!("chat-{function}"), &nth.to_string(), at, &format!("event {nth}\n"));
     }

@@ -113,7 +113,8 @@ async fn it_runs_until_interrupted() {
     assert_eq!(tokio::time::timeout(PATIENCE, open.ended).await.unwrap().unwrap().unwrap(), Exit::Interrupted);
     let stage = Stage::new();
     let endpoint = Endpoint { url: server.url, auth: Auth::Headers(Vec::new()) };
-    let error = chatctl::commands::open::open(&stage.host, &endpoint, OpenOptions { browser: false }).await.unwrap_err();
+    let error =
+        chatctl::commands::open::open(&stage.host, &endpoint, OpenOptions { browser: false }).await.unwrap_err();
     assert_eq!(error.exit, Exit::Usage);
 }
 
@@ -191,6 +192,7 @@ async fn people_chat_in_a_real_browser() {
     assert_eq!(ada.value("document.getElementById('state').role").await, "status");
 
     // A long conversation scrolls, but not away from where one reads.
+    ada.bring_to_front().await;
     for nth in 0..30 {
         server.broadcast(&format!("carol: this is remark number {nth} of a long and winding story"));
     }
@@ -240,7 +242,8 @@ async fn people_chat_in_a_real_browser() {
     ada.picture("narrow-light").await;
 
     // Only the refused handshakes were complained of, by the browser itself.
-    let others = |page: &Page| page.complaints().into_iter().filter(|it| !it.contains("WebSocket connection to")).count();
+    let others =
+        |page: &Page| page.complaints().into_iter().filter(|it| !it.contains("WebSocket connection to")).count();
     assert_eq!((others(&ada), others(&bob)), (0, 0), "{:?} {:?}", ada.complaints(), bob.complaints());
     open.interrupt.raise();
     open.ended.await.unwrap().unwrap();

@@ -132,7 +132,10 @@ async fn a_repeated_delivery_is_named() {
 async fn a_refused_handshake_is_told_with_its_status() {
     for (status, hint) in [(401, "proof"), (403, "deployment"), (429, "throttled"), (500, "invoke"), (502, "logs")] {
         let error = failure(Faults { refusals: 99, refuse_with: Refusal::Status(status), ..Faults::default() }).await;
-        assert!(error.message.contains(&format!("at `$connect`: client 1: the handshake was refused with HTTP {status}")), "{error}");
+        assert!(
+            error.message.contains(&format!("at `$connect`: client 1: the handshake was refused with HTTP {status}")),
+            "{error}"
+        );
         assert!(error.hint.as_ref().unwrap().contains(hint), "{error:?}");
     }
 }
@@ -148,11 +151,15 @@ async fn a_connection_that_is_closed_at_once_counts_as_refused() {
 async fn what_breaks_while_permissions_spread_is_tried_again() {
     let server = ChatServer::start_with(Faults { refusals: 1, ..Faults::default() }).await;
     let (ear, options) = (Ear::default(), VerifyOptions::default());
-    let report = verify(&Stage::new().host, &ear, &endpoint(&server), &options, Some(&backstage(&server))).await.unwrap();
+    let report =
+        verify(&Stage::new().host, &ear, &endpoint(&server), &options, Some(&backstage(&server))).await.unwrap();
     assert_eq!(report.rounds, 2);
     let heard = ear.0.into_inner().unwrap();
     assert_eq!(heard.len(), 3, "{heard:?}");
-    assert!(heard[1].contains("waiting for another try: client 1: the handshake was refused with HTTP 403"), "{heard:?}");
+    assert!(
+        heard[1].contains("waiting for another try: client 1: the handshake was refused with HTTP 403"),
+        "{heard:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +182,8 @@ async fn a_failing_function_is_told_with_its_last_words() {
         let error = run(&server, once()).await.unwrap_err();
         assert_eq!(error.exit, Exit::ChatFailed);
         assert!(error.message.contains("with `Internal server error`"), "{error}");
-        let words = "\n  the log of `chat-sendMessage`:\n    ERROR AccessDeniedException: no dynamodb:Scan\n      at line 1";
+        let words =
+            "\n  the log of `chat-sendMessage`:\n    ERROR AccessDeniedException: no dynamodb:Scan\n      at line 1";
         assert!(error.message.ends_with(words), "{error}");
     }
 }
@@ -201,7 +209,8 @@ async fn who_leaves_is_gone_from_the_table() {
 async fn a_table_that_nobody_may_read_is_a_note_and_no_failure() {
     let server = ChatServer::start_with(Faults { access_denied: true, ..Faults::default() }).await;
     let ear = Ear::default();
-    let report = verify(&Stage::new().host, &ear, &endpoint(&server), &once(), Some(&backstage(&server))).await.unwrap();
+    let report =
+        verify(&Stage::new().host, &ear, &endpoint(&server), &once(), Some(&backstage(&server))).await.unwrap();
     assert_eq!(report.table, Table::Unchecked);
     let heard = ear.0.into_inner().unwrap();
     assert!(heard[1].contains("goes unchecked") && heard[1].contains("not authorized"), "{heard:?}");
@@ -240,7 +249,10 @@ async fn tokens_and_signatures_reach_the_authorizer() {
     assert_eq!(handshakes[0].1.as_deref(), Some("sesame"));
     assert_eq!(handshakes[2].0, "/prod?token=open%20sesame");
     let signed = &handshakes[4].0;
-    assert!(signed.contains("X-Amz-Credential=AKID%2F") && signed.contains("%2Fexecute-api%2Faws4_request"), "{signed}");
+    assert!(
+        signed.contains("X-Amz-Credential=AKID%2F") && signed.contains("%2Fexecute-api%2Faws4_request"),
+        "{signed}"
+    );
 }
 
 #[tokio::test]

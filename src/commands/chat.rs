@@ -34,11 +34,8 @@ pub async fn chat(host: &Host, endpoint: &Endpoint, options: &ChatOptions) -> Re
         () = host.interrupt.raised(1) => return Ok(Exit::Interrupted),
     };
     let interactive = host.stdin_is_terminal && host.stdout.is_terminal;
-    let (typed, screen, _terminal) = if interactive {
-        typing::edited(options)?
-    } else {
-        (typing::piped(), screen::Screen::plain(host), None)
-    };
+    let (typed, screen, _terminal) =
+        if interactive { typing::edited(options)? } else { (typing::piped(), screen::Screen::plain(host), None) };
     let mut session = session::Session::new(endpoint, options, screen, interactive);
     session.greet();
     tokio::select! {

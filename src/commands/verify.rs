@@ -80,10 +80,13 @@ pub async fn verify(
             Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted before the chat was verified"))
         }
     };
-    reporter.end(TASK, match &verified {
-        Ok(_) => Ended::Done("verified"),
-        Err(error) => Ended::Failed(error.message.lines().next().unwrap_or_default().to_owned()),
-    });
+    reporter.end(
+        TASK,
+        match &verified {
+            Ok(_) => Ended::Done("verified"),
+            Err(error) => Ended::Failed(error.message.lines().next().unwrap_or_default().to_owned()),
+        },
+    );
     verified
 }
 
@@ -100,7 +103,9 @@ async fn rounds(
     loop {
         rounds += 1;
         let broken = match probe::round(reporter, endpoint, scale, backstage, deadline).await {
-            Ok(report) => return Ok(VerifyReport { rounds, elapsed_ms: report::milliseconds(begun.elapsed()), ..report }),
+            Ok(report) => {
+                return Ok(VerifyReport { rounds, elapsed_ms: report::milliseconds(begun.elapsed()), ..report });
+            }
             Err(broken) => broken,
         };
         let pause = Duration::from_secs(rounds.min(4).into()).mul_f64(0.75 + fastrand::f64() / 2.0);

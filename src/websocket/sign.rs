@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign as sign_request};
+use aws_sigv4::http_request::{
+    SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign as sign_request,
+};
 use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
 
@@ -40,7 +42,8 @@ fn sign_at(url: &str, identity: &Identity, region: &str, now: SystemTime) -> Res
         .build()
         .map_err(|e| unusable(&e))?
         .into();
-    let request = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::Bytes(&[])).map_err(|e| unusable(&e))?;
+    let request =
+        SignableRequest::new("GET", url, std::iter::empty(), SignableBody::Bytes(&[])).map_err(|e| unusable(&e))?;
     let (signed, _) = sign_request(request, &params).map_err(|e| unusable(&e))?.into_parts();
     Ok(with_query(url, signed.params().iter().map(|(name, value)| (*name, value.as_ref()))))
 }

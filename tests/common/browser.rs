@@ -86,7 +86,8 @@ impl Browser {
         let target = self.link.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await;
         let target = target["targetId"].as_str().unwrap().to_owned();
         let attach = json!({ "targetId": target, "flatten": true });
-        let session = self.link.call(None, "Target.attachToTarget", attach).await["sessionId"].as_str().unwrap().to_owned();
+        let session =
+            self.link.call(None, "Target.attachToTarget", attach).await["sessionId"].as_str().unwrap().to_owned();
         let page = Page { link: self.link.clone(), session, target };
         for domain in ["Runtime", "Log", "Page"] {
             page.call(&format!("{domain}.enable"), json!({})).await;
@@ -177,7 +178,9 @@ impl Link {
         }
         let complaint = match said["method"].as_str() {
             Some("Runtime.exceptionThrown") => Some(said["params"].take().to_string()),
-            Some("Runtime.consoleAPICalled") if said["params"]["type"] == "error" => Some(said["params"].take().to_string()),
+            Some("Runtime.consoleAPICalled") if said["params"]["type"] == "error" => {
+                Some(said["params"].take().to_string())
+            }
             Some("Log.entryAdded") if said["params"]["entry"]["level"] == "error" => {
                 Some(said["params"]["entry"].take().to_string())
             }
@@ -214,7 +217,10 @@ impl Page {
         // A page that is just being left has no answer.
         while self.value(&format!("Boolean({expression})")).await != true {
             if Instant::now() > deadline {
-                panic!("waited in vain for {expression}; the page reads:\n{}", self.value("document.body.innerText").await);
+                panic!(
+                    "waited in vain for {expression}; the page reads:\n{}",
+                    self.value("document.body.innerText").await
+                );
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -247,6 +253,11 @@ impl Page {
         }
     }
 
+    /// Makes this the page in front: only that one draws, and so scrolls.
+    pub async fn bring_to_front(&self) {
+        self.call("Page.bringToFront", json!({})).await;
+    }
+
     pub async fn resize(&self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", size).await;
@@ -255,6 +266,7 @@ impl Page {
     /// A picture of the page as a PNG file in the directory that `CHATCTL_TEST_PICTURES` names; without it, nothing.
     pub async fn picture(&self, name: &str) {
         let Some(dir) = std::env::var_os("CHATCTL_TEST_PICTURES") else { return };
+        self.bring_to_front().await;
         let picture = self.call("Page.captureScreenshot", json!({ "format": "png" })).await;
         let bytes = base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         std::fs::create_dir_all(&dir).unwrap();

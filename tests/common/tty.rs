@@ -29,7 +29,8 @@ impl Tty {
         let (pty, pts) = open().unwrap();
         pty.resize(Size::new(ROWS.get(), COLUMNS.get())).unwrap();
         let set = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        let command = Command::new(program.get_program()).args(program.get_args()).envs(set).env("TERM", "xterm-256color");
+        let command =
+            Command::new(program.get_program()).args(program.get_args()).envs(set).env("TERM", "xterm-256color");
         let child = command.spawn(pts).unwrap();
         let (pty, raw) = (Arc::new(pty), Arc::new(Mutex::new(Vec::new())));
         let (shown, screen) = watch::channel(String::new());

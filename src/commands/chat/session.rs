@@ -15,8 +15,9 @@ use super::ChatOptions;
 use super::screen::Screen;
 use super::typing::Typed;
 use crate::error::{Error, Exit, Result};
-use crate::websocket::{ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, close, send, send_message, visible,
-    why_closed};
+use crate::websocket::{
+    ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, close, send, send_message, visible, why_closed,
+};
 
 /// API Gateway ends a connection that is idle for 10 minutes, and any after 2 hours (H1). Whether a ping counts as a
 /// sign of life is nowhere written; where it does not, the drop is met by connecting again.
@@ -45,11 +46,11 @@ pub(super) struct Session<'a> {
 
 /// Whether there is a connection.
 enum Link<'a> {
-    Up(Socket),
+    Up(Box<Socket>),
     Down(BoxFuture<'a, Connected>),
 }
 
-type Connected = std::result::Result<Socket, ConnectError>;
+type Connected = Result<Box<Socket>, ConnectError>;
 
 enum Event {
     Typed(Option<Typed>),
@@ -72,7 +73,7 @@ impl<'a> Session<'a> {
     }
 
     pub async fn run(&mut self, socket: Socket, mut typed: mpsc::Receiver<Typed>) -> Result<Exit> {
-        let mut link = Link::Up(socket);
+        let mut link = Link::Up(Box::new(socket));
         // A close that is the first thing heard is a refusal (H2).
         let mut heard_anything = false;
         let mut next_ping = Instant::now() + PING;
@@ -173,7 +174,7 @@ impl<'a> Session<'a> {
     async fn send_unsent(&mut self, link: &mut Link<'a>) {
         let Link::Up(socket) = link else { return };
         while let Some(text) = self.unsent.front() {
-            if let Err(error) = send(socket, &send_message(text)).await {
+            if let Err(error) = send(socket.as_mut(), &send_message(text)).await {
                 *link = self.lost(&error.to_string());
                 return;
             }
@@ -225,13 +226,13 @@ impl<'a> Session<'a> {
         let endpoint = self.endpoint;
         Link::Down(Box::pin(async move {
             sleep(pause).await;
-            endpoint.connect().await
+            endpoint.connect().await.map(Box::new)
         }))
     }
 
     async fn leave(&self, link: Link<'a>, exit: Exit) -> Result<Exit> {
         if let Link::Up(socket) = link {
-            close(socket, FAREWELL).await;
+            close(*socket, FAREWELL).await;
         }
         Ok(exit)
     }

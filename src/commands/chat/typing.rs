@@ -5,10 +5,10 @@ use std::io::BufRead;
 use std::thread;
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use rustyline::Editor;
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
-use rustyline::Editor;
 use tokio::sync::mpsc;
 
 use super::ChatOptions;

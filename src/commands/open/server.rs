@@ -73,7 +73,9 @@ impl Site {
         let answer = match self.check(&String::from_utf8_lossy(&request)) {
             Ok(Wish::Page) => self.page()?,
             Ok(Wish::Endpoint) => self.where_to_connect().await,
-            Err(status) => Answer { status, kind: "text/plain", policy: "default-src 'none'".into(), body: status.into() },
+            Err(status) => {
+                Answer { status, kind: "text/plain", policy: "default-src 'none'".into(), body: status.into() }
+            }
         };
         stream.write_all(answer.bytes().as_bytes()).await?;
         stream.shutdown().await
@@ -85,7 +87,8 @@ impl Site {
         let mut first = lines.next().unwrap_or_default().split(' ');
         let (method, path) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
         let headers: Vec<_> = lines.filter_map(|line| line.split_once(':')).collect();
-        let header = |name: &str| headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
+        let header =
+            |name: &str| headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
         if header("host") != Some(self.at.to_string().as_str()) {
             return Err("421 Misdirected Request");
         }

@@ -94,7 +94,12 @@ impl Shared {
 }
 
 /// Takes part in a round as client number `me`, until told to leave.
-pub(super) async fn take_part(shared: Arc<Shared>, me: usize, mut socket: Socket, mut leave: watch::Receiver<bool>) -> Seen {
+pub(super) async fn take_part(
+    shared: Arc<Shared>,
+    me: usize,
+    mut socket: Socket,
+    mut leave: watch::Receiver<bool>,
+) -> Seen {
     let mut seen = Seen { times: vec![0; shared.scale.total()], ..Seen::default() };
     let talk = async {
         if me == 0 {

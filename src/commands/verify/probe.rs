@@ -180,7 +180,10 @@ pub(super) async fn round(
 async fn connect(endpoint: &Endpoint, scale: Scale, deadline: Instant) -> Result<Vec<(Socket, u32)>, Broken> {
     let begun = Instant::now();
     let client = |me: usize| async move {
-        sleep_until(begun + Duration::from_secs(1) * u32::try_from(me).unwrap_or(u32::MAX) / CONNECTS_PER_SECOND as u32).await;
+        sleep_until(
+            begun + Duration::from_secs(1) * u32::try_from(me).unwrap_or(u32::MAX) / CONNECTS_PER_SECOND as u32,
+        )
+        .await;
         let begun = Instant::now();
         match tokio::time::timeout_at(deadline, endpoint.connect()).await {
             Ok(Ok(socket)) => Ok((socket, u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX))),
@@ -207,10 +210,7 @@ async fn settle(shared: &Shared, deadline: Instant) {
 }
 
 /// Who is in the table. Where nobody may look, says so once and forgets about the table.
-async fn look(
-    reporter: &dyn Reporter,
-    backstage: &mut Option<&Backstage>,
-) -> Result<Option<BTreeSet<String>>, Broken> {
+async fn look(reporter: &dyn Reporter, backstage: &mut Option<&Backstage>) -> Result<Option<BTreeSet<String>>, Broken> {
     let Some(Backstage { aws, table, .. }) = *backstage else { return Ok(None) };
     match connections::ids(aws, table).await {
         Ok(ids) => Ok(Some(ids)),
@@ -232,13 +232,13 @@ fn judge(scale: Scale, seen: &[Seen]) -> Result<(), Broken> {
         });
         pairs.collect::<Vec<_>>()
     };
-    let of = |message: usize| {
-        format!("message {} of client {}", message / scale.senders + 1, scale.sender_of(message) + 1)
-    };
+    let of =
+        |message: usize| format!("message {} of client {}", message / scale.senders + 1, scale.sender_of(message) + 1);
     let missing = off(|times| times == 0);
     if let Some((client, message)) = missing.first() {
         let (lost, all) = (missing.len(), scale.deliveries());
-        let what = format!("client {} never received {} ({lost} of {all} deliveries missing)", client + 1, of(*message));
+        let what =
+            format!("client {} never received {} ({lost} of {all} deliveries missing)", client + 1, of(*message));
         return Err(Broken::at(At::SendMessage, what));
     }
     let repeated = off(|times| times > 1);

@@ -62,8 +62,22 @@ pub enum Table {
 }
 
 /// Times of at most this many microseconds go into one bucket; what takes longer goes into a last one.
-const BUCKETS: [u32; 14] =
-    [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, u32::MAX];
+const BUCKETS: [u32; 14] = [
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    u32::MAX,
+];
 const BAR: usize = 40;
 
 impl Spread {
