@@ -224,8 +224,7 @@ impl State {
             return;
         }
         let (outbox, mut mail) = mpsc::unbounded_channel();
-        let me = self.counts.borrow().0 + 1;
-        self.arrive(me, outbox);
+        let me = self.arrive(outbox);
         loop {
             tokio::select! {
                 letter = mail.recv() => match letter {
@@ -242,15 +241,17 @@ impl State {
         self.leave(me);
     }
 
-    fn arrive(&self, me: usize, outbox: mpsc::UnboundedSender<Message>) {
-        // The connections are counted under their own lock, so that no two are the same one.
+    /// Gives the new connection its number.
+    fn arrive(&self, outbox: mpsc::UnboundedSender<Message>) -> usize {
+        // The lock is held until it is counted, so that no two get the same number.
         let mut connections = self.connections.lock().unwrap();
-        let me = if connections.contains_key(&me) { connections.keys().max().unwrap() + 1 } else { me };
+        let me = self.counts.borrow().0 + 1;
         connections.insert(me, outbox);
         if !self.faults().no_rows {
             self.rows.lock().unwrap().insert(format!("connection-{me}"));
         }
         self.counts.send_modify(|(come, present)| (*come, *present) = (*come + 1, *present + 1));
+        me
     }
 
     fn leave(&self, me: usize) {
