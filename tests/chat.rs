@@ -41,7 +41,7 @@ fn as_program() {
         match chat(&host, &endpoint, &ChatOptions { name: wish("TEST_NAME"), wait, color: false }).await {
             Ok(exit) => exit as i32,
             Err(error) => {
-                host.stderr.line(&format!("error: {error}"));
+                host.stderr.line(&format!("error: {error}\nhint: {}", error.hint.as_deref().unwrap_or_default()));
                 error.exit as i32
             }
         }
@@ -284,4 +284,25 @@ async fn an_interrupt_and_a_closed_pipe_end_quietly() {
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     server.received("into the void").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_for_those_who_are_trusted() {
+    let (server, certificate) = ChatServer::start_with_tls().await;
+    let output = pipe(&server, "secret\n", MOMENT).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("the TLS handshake failed") && told.contains("name its CA certificate in `SSL_CERT_FILE`"),
+        "{told}"
+    );
+
+    let file = std::env::temp_dir().join(format!("chatctl-certificate-{:016x}.pem", fastrand::u64(..)));
+    std::fs::write(&file, certificate).unwrap();
+    let mut command = program(&server, None, MOMENT);
+    let mut child = command.env("SSL_CERT_FILE", &file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"secret\n").unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "secret\n"));
 }

@@ -13,9 +13,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
@@ -96,10 +97,29 @@ impl ChatServer {
     }
 
     pub async fn start_with(faults: Faults) -> Self {
+        Self::start_behind(None, faults).await
+    }
+
+    /// Speaks TLS as `localhost`; also gives the certificate, which nobody trusts yet, in PEM.
+    pub async fn start_with_tls() -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let server = Self::start_behind(Some(TlsAcceptor::from(Arc::new(config))), Faults::default()).await;
+        (server, made.cert.pem())
+    }
+
+    async fn start_behind(tls: Option<TlsAcceptor>, faults: Faults) -> Self {
         let chat = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let aws = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (scheme, name) = if tls.is_some() { ("wss", "localhost") } else { ("ws", "127.0.0.1") };
         let server = Self {
-            url: format!("ws://{}/prod", chat.local_addr().unwrap()),
+            url: format!("{scheme}://{name}:{}/prod", chat.local_addr().unwrap().port()),
             aws_url: format!("http://{}", aws.local_addr().unwrap()),
             state: Arc::new(State { faults: Mutex::new(faults), ..State::default() }),
         };
@@ -107,7 +127,18 @@ impl ChatServer {
         tokio::spawn(async move {
             while let Ok((stream, _)) = chat.accept().await {
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(state.clone().serve(stream));
+                let (state, tls) = (state.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => state.serve(stream).await,
+                        // A client that trusts nobody goes away in the middle.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                state.serve(stream).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         let state = server.state.clone();
@@ -196,7 +227,7 @@ impl State {
         self.faults.lock().unwrap().clone()
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
+    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let refusal = {
             let mut faults = self.faults.lock().unwrap();
             faults.refusals.checked_sub(1).map(|left| {
