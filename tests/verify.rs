@@ -55,9 +55,9 @@ fn endpoint(server: &ChatServer) -> Endpoint {
     Endpoint { url: server.url.clone(), auth: Auth::None }
 }
 
-/// Verifies once: what breaks is not tried again.
-fn once() -> VerifyOptions {
-    VerifyOptions { patience: Duration::from_secs(1), ..VerifyOptions::default() }
+/// For chats that fail: soon given up.
+fn impatient() -> VerifyOptions {
+    VerifyOptions { patience: Duration::from_secs(3), ..VerifyOptions::default() }
 }
 
 async fn run(server: &ChatServer, options: VerifyOptions) -> Result<VerifyReport> {
@@ -66,7 +66,7 @@ async fn run(server: &ChatServer, options: VerifyOptions) -> Result<VerifyReport
 
 async fn failure(faults: Faults) -> Error {
     let server = ChatServer::start_with(faults).await;
-    let error = run(&server, once()).await.unwrap_err();
+    let error = run(&server, impatient()).await.unwrap_err();
     assert_eq!(error.exit, Exit::ChatFailed, "{error}");
     error
 }
@@ -93,7 +93,7 @@ async fn a_healthy_chat_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_for_an_unknown_action_is_healthy_too() {
     let server = ChatServer::start_with(Faults { silent_unknown_action: true, ..Faults::default() }).await;
-    let report = run(&server, once()).await.unwrap();
+    let report = run(&server, VerifyOptions::default()).await.unwrap();
     assert_eq!((report.unknown_action, report.deliveries), (UnknownAction::Silent, 4));
 }
 
@@ -110,7 +110,7 @@ async fn other_people_in_the_same_chat_do_not_matter() {
             drop(guest);
         }
     });
-    let report = run(&server, VerifyOptions { messages: 20, ..once() }).await;
+    let report = run(&server, VerifyOptions { messages: 20, ..VerifyOptions::default() }).await;
     others.abort();
     assert_eq!(report.unwrap().deliveries, 80);
 }
@@ -124,7 +124,7 @@ async fn a_missing_receiver_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_delivery_is_named() {
-    let error = failure(Faults { echoing: Some(1), ..Faults::default() }).await;
+    let error = failure(Faults { echoing: Some(2), ..Faults::default() }).await;
     assert!(error.message.contains("received message 1 of client 1 2 times"), "{error}");
 }
 
@@ -179,7 +179,7 @@ async fn a_failing_function_is_told_with_its_last_words() {
         server.log("chat-sendMessage", "1", now, "START RequestId: 1\n");
         server.log("chat-sendMessage", "2", now, "ERROR AccessDeniedException: no dynamodb:Scan\n  at line 1\n");
         server.log("chat-sendMessage", "3", now, "END RequestId: 1\n");
-        let error = run(&server, once()).await.unwrap_err();
+        let error = run(&server, impatient()).await.unwrap_err();
         assert_eq!(error.exit, Exit::ChatFailed);
         assert!(error.message.contains("with `Internal server error`"), "{error}");
         let words =
@@ -210,7 +210,9 @@ async fn a_table_that_nobody_may_read_is_a_note_and_no_failure() {
     let server = ChatServer::start_with(Faults { access_denied: true, ..Faults::default() }).await;
     let ear = Ear::default();
     let report =
-        verify(&Stage::new().host, &ear, &endpoint(&server), &once(), Some(&backstage(&server))).await.unwrap();
+        verify(&Stage::new().host, &ear, &endpoint(&server), &VerifyOptions::default(), Some(&backstage(&server)))
+            .await
+            .unwrap();
     assert_eq!(report.table, Table::Unchecked);
     let heard = ear.0.into_inner().unwrap();
     assert!(heard[1].contains("goes unchecked") && heard[1].contains("not authorized"), "{heard:?}");
@@ -243,7 +245,7 @@ async fn tokens_and_signatures_reach_the_authorizer() {
         Auth::Iam { credentials, region: "eu-west-1".into() },
     ] {
         let endpoint = Endpoint { url: server.url.clone(), auth };
-        verify(&Stage::new().host, &Ear::default(), &endpoint, &once(), None).await.unwrap();
+        verify(&Stage::new().host, &Ear::default(), &endpoint, &VerifyOptions::default(), None).await.unwrap();
     }
     let handshakes = server.handshakes();
     assert_eq!(handshakes[0].1.as_deref(), Some("sesame"));
@@ -259,13 +261,13 @@ async fn tokens_and_signatures_reach_the_authorizer() {
 async fn numbers_that_make_no_sense_are_refused() {
     let server = ChatServer::start().await;
     for options in [
-        VerifyOptions { clients: 0, ..once() },
-        VerifyOptions { messages: 0, ..once() },
-        VerifyOptions { senders: Some(3), ..once() },
+        VerifyOptions { clients: 0, ..impatient() },
+        VerifyOptions { messages: 0, ..impatient() },
+        VerifyOptions { senders: Some(3), ..impatient() },
     ] {
         assert_eq!(run(&server, options).await.unwrap_err().exit, Exit::Usage);
     }
-    let error = run(&server, VerifyOptions { clients: 100_000_000, ..once() }).await.unwrap_err();
+    let error = run(&server, VerifyOptions { clients: 100_000_000, ..impatient() }).await.unwrap_err();
     assert_eq!((error.exit, error.code.as_str()), (Exit::Failed, "OpenFiles"));
     assert!(error.hint.unwrap().contains("ulimit"));
 }
@@ -273,12 +275,12 @@ async fn numbers_that_make_no_sense_are_refused() {
 #[tokio::test]
 async fn nobody_there_and_no_tls_are_told_apart() {
     let gone = Endpoint { url: "ws://127.0.0.1:1/prod".into(), auth: Auth::None };
-    let error = verify(&Stage::new().host, &Ear::default(), &gone, &once(), None).await.unwrap_err();
+    let error = verify(&Stage::new().host, &Ear::default(), &gone, &impatient(), None).await.unwrap_err();
     assert!(error.message.contains("at the network: client 1: cannot be reached"), "{error}");
 
     let server = ChatServer::start().await;
     let plain = Endpoint { url: server.url.replace("ws://", "wss://"), auth: Auth::None };
-    let error = verify(&Stage::new().host, &Ear::default(), &plain, &once(), None).await.unwrap_err();
+    let error = verify(&Stage::new().host, &Ear::default(), &plain, &impatient(), None).await.unwrap_err();
     assert!(error.message.contains("the TLS handshake failed"), "{error}");
     assert!(error.hint.unwrap().contains("ws://"), "{}", error.message);
 }

@@ -31,9 +31,9 @@ pub struct Faults {
     pub refusals: usize,
     /// … in this way.
     pub refuse_with: Refusal,
-    /// The `n`th connection (from 1) receives no broadcast.
+    /// Every `n`th connection receives no broadcast.
     pub deaf: Option<usize>,
-    /// The `n`th connection (from 1) receives each broadcast twice.
+    /// Every `n`th connection receives each broadcast twice.
     pub echoing: Option<usize>,
     /// MiniStack's way: nothing comes back for an action without a route.
     pub silent_unknown_action: bool,
@@ -326,7 +326,8 @@ impl State {
         let faults = self.faults();
         let message = Message::text(text);
         for (me, outbox) in self.connections.lock().unwrap().iter() {
-            for _ in 0..if faults.deaf == Some(*me) { 0 } else { 1 + usize::from(faults.echoing == Some(*me)) } {
+            let hit = |nth: Option<usize>| nth.is_some_and(|nth| me % nth == 0);
+            for _ in 0..if hit(faults.deaf) { 0 } else { 1 + usize::from(hit(faults.echoing)) } {
                 let _ = outbox.send(message.clone());
             }
         }
