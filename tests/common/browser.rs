@@ -107,7 +107,11 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.profile);
+        // Its children write into the profile until they notice that they are alone.
+        let deadline = std::time::Instant::now() + Duration::from_secs(2);
+        while std::fs::remove_dir_all(&self.profile).is_err() && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
