@@ -114,8 +114,8 @@ pub struct Verify {
 #[derive(Debug, Args)]
 pub struct Chat {
     /// Name that goes before each message
-    #[arg(id = "as", long = "as", value_name = "NAME")]
-    pub name: Option<String>,
+    #[arg(long = "as", value_name = "NAME")]
+    pub alias: Option<String>,
     /// How long to listen after the end of piped input
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub wait: String,
