@@ -84,6 +84,40 @@ async fn errors_are_annotations_in_github_and_nowhere_else() {
     assert!(ended.stderr.contains("::error title=chatctl::`_x` is not a valid name"), "{}", ended.stderr);
 }
 
+/// As in GitLab, and wherever else a job has a token of its own: `chatctl` assumes the role itself.
+#[tokio::test]
+async fn a_token_of_the_pipeline_is_enough_to_assume_a_role() {
+    let server = ministack().await;
+    let account = server.account();
+    let folder = Folder::new();
+    let token = folder.0.join("token");
+    fs::write(&token, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwcm9qZWN0X3BhdGg6dXMvY2hhdCJ9.c2lnbmF0dXJl").unwrap();
+    let role = format!("arn:aws:iam::{account}:role/deployer");
+    let run = |line: &str| {
+        support::chatctl(PROGRAM)
+            .args(line.split(' '))
+            .env("AWS_ENDPOINT_URL", server.url())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ROLE_ARN", &role)
+            .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token)
+    };
+    let refused = run("status").run().await.expect(1);
+    assert!(refused.stderr.contains("failed with Credentials: AccessDenied: Not authorized"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("hint: the role does not trust the token"), "{}", refused.stderr);
+
+    let iam = aws_sdk_iam::Client::new(&server.sdk_config(&account));
+    let trust = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": { "Federated": format!("arn:aws:iam::{account}:oidc-provider/gitlab.com") } }] });
+    let create = iam.create_role().role_name("deployer").assume_role_policy_document(trust.to_string());
+    create.send().await.unwrap();
+    let all = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });
+    let put = iam.put_role_policy().role_name("deployer").policy_name("all").policy_document(all.to_string());
+    put.send().await.unwrap();
+    let allowed = run("status").run().await.expect(4);
+    assert!(allowed.stdout.contains(&account), "{}", allowed.stdout);
+}
+
 /// A project whose pipelines are run: an account, a checkout, a machine with or without `chatctl`.
 struct Project {
     server: &'static Ministack,
@@ -147,7 +181,7 @@ impl Project {
             "kind": "github",
             "file": template(&format!("github/{workflow}.yml")),
             "github": github,
-            "vars": { "CHATCTL_ROLE_ARN": "arn:aws:iam::123456789012:role/deployer", "AWS_REGION": "us-east-1" },
+            "vars": { "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/deployer", "AWS_REGION": "us-east-1" },
         }))
         .await
     }
@@ -159,9 +193,9 @@ impl Project {
             "file": template("gitlab/chat.yml"),
             "job": job,
             "vars": {
-                "CHATCTL_ROLE_ARN": "arn:aws:iam::123456789012:role/deployer",
+                "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/deployer",
                 "CHATCTL_REPOSITORY": "https://git.example/chatctl",
-                "CHATCTL_ID_TOKEN": "token",
+                "AWS_ID_TOKEN": "token",
                 "CI_MERGE_REQUEST_IID": "7",
             },
         }))

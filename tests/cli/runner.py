@@ -59,7 +59,7 @@ class Job:
         self.report = {"used": [], "log": "", "summary": "", "failed": False, "outputs": {}}
 
     def steps(self, steps, contexts):
-        contexts = dict(contexts, steps={})
+        contexts = dict(contexts, steps={step["id"]: {"outputs": {}} for step in steps if "id" in step})
         for step in steps:
             if self.report["failed"] or not evaluate(str(step.get("if", "True")), contexts):
                 continue
