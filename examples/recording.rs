@@ -32,7 +32,7 @@ struct Frame {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let program = std::env::args().nth(1).ok_or("usage: recording PATH-TO-CHATCTL")?;
-    let mut screen = vt100::Parser::new(ROWS, COLUMNS, 0);
+    let mut screen = vt100::Parser::new(ROWS.try_into()?, COLUMNS.try_into()?, 0);
     let mut frames: Vec<Frame> = Vec::new();
     let mut clock = Duration::ZERO;
     for args in [["up", "--local"], ["verify", "--local"]] {

@@ -66,7 +66,7 @@ impl OnTerminal {
                 pipe.read_to_string(&mut stdout).unwrap();
             }
             let code = self.child.wait().unwrap().code();
-            let mut screen = vt100::Parser::new(rows, columns, 1000);
+            let mut screen = vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 1000);
             screen.process(&raw);
             let raw = String::from_utf8(raw).unwrap();
             let _ = done.send(Seen { code, raw, screen: screen.screen().contents(), stdout });
