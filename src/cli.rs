@@ -50,6 +50,18 @@ pub enum Verb {
     Local(Local),
 }
 
+impl Verb {
+    /// The URL that a client was given: then nothing of AWS is needed.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Verify(Verify { target, .. }) | Self::Chat(Chat { target, .. }) | Self::Open(Open { target, .. }) => {
+                target.url.as_deref()
+            }
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Up {
     /// Then prove that the chat works, as `verify` does; exit with 5 if it does not
@@ -67,7 +79,10 @@ pub struct Load {
     /// Clients that a verification connects
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub clients: usize,
-    /// Messages that each of them sends
+    /// How many of them send [default: all]
+    #[arg(long, value_name = "N")]
+    pub senders: Option<usize>,
+    /// Messages that each sender sends
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub messages: usize,
 }
@@ -83,12 +98,22 @@ pub struct Connect {
     pub query: Vec<String>,
 }
 
+/// Which chat a client connects to.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Connect here, whatever is deployed
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
 #[derive(Debug, Args)]
 pub struct Verify {
     #[command(flatten)]
     pub load: Load,
     #[command(flatten)]
-    pub connect: Connect,
+    pub target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +125,7 @@ pub struct Chat {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub wait: String,
     #[command(flatten)]
-    pub connect: Connect,
+    pub target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -109,7 +134,7 @@ pub struct Open {
     #[arg(long)]
     pub no_browser: bool,
     #[command(flatten)]
-    pub connect: Connect,
+    pub target: Target,
 }
 
 #[derive(Debug, Args)]

@@ -440,9 +440,7 @@ fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<Str
 /// A usage error that names `what` and shows the form.
 pub fn duration(what: &str, text: &str) -> Result<Duration> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration >= Duration::from_secs(1) && duration <= Duration::from_secs(3650 * 86_400) => {
-            Ok(duration)
-        }
+        Ok(duration) if duration > Duration::ZERO && duration <= Duration::from_secs(3650 * 86_400) => Ok(duration),
         _ => Err(Error::usage(format!(
             "`{text}` is not a valid {what}: it takes a duration such as `90s`, `10m` or `72h`"
         ))),

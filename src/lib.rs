@@ -122,7 +122,7 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
             LocalVerb::Status => commands::local::status(host, &*reporter).await,
         };
     }
-    let session = Session::open(host, config, reporter).await?;
+    let session = Session::open(host, config, reporter, cli.verb.url().is_some()).await?;
     match cli.verb {
         Verb::Up(up) => commands::up::up(&session, &up).await,
         Verb::Down => commands::down::down(&session).await,

@@ -9,7 +9,7 @@ use aws_sdk_apigatewayv2::types::{Api, ProtocolType};
 use serde::Serialize;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields};
+use super::{Kind, Permission, Trace, fields, permission, role_policy};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -161,6 +161,10 @@ impl Kind for ApiKind {
 
     fn immutable(&self) -> &'static [&'static str] {
         &["protocol"]
+    }
+
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[permission::PERMISSION, role_policy::ROLE_POLICY]
     }
 
     fn lane(&self, _change: &Change) -> Option<String> {

@@ -108,6 +108,10 @@ impl Kind for AuthorizerKind {
         fields(&AuthorizerSpec { r#type: AuthorizerType::Request.as_str().to_owned(), uri: uri(scope) })
     }
 
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[route::ROUTE]
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(api::LANE.to_owned())
     }

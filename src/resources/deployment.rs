@@ -127,6 +127,10 @@ impl Kind for DeploymentKind {
         &[route::ROUTE, integration::INTEGRATION, authorizer::AUTHORIZER]
     }
 
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[stage::STAGE]
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(api::LANE.to_owned())
     }

@@ -132,6 +132,10 @@ impl Kind for IntegrationKind {
         fields(&spec(scope, name))
     }
 
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[route::ROUTE]
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(api::LANE.to_owned())
     }

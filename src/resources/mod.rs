@@ -88,6 +88,11 @@ pub trait Kind: Send + Sync {
         &[]
     }
 
+    /// The kinds that may refer to a stray of this one: it is deleted when they have been changed.
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The lane whose writes are strictly serial, if this change is one of those.
     fn lane(&self, _change: &Change) -> Option<String> {
         None

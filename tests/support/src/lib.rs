@@ -13,13 +13,13 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use chatctl::engine::event::{Ended, Reporter};
+use chatctl::engine::event::{self, Reporter};
 use chatctl::host::Env;
 
 pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
 pub use client::{Client, eventually};
-pub use inworld::{ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, problems, run};
+pub use inworld::{ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, brisk, problems, run};
 pub use ministack::{DataDir, Ministack, installation, ministack, private_ministack, sdk_config};
 pub use process::Service;
 pub use proxy::{Call, Proxy};
@@ -83,7 +83,7 @@ impl Reporter for Told {
         eprintln!("{task}: waiting for {what}");
     }
 
-    fn end(&self, task: &str, ended: Ended) {
+    fn end(&self, task: &str, ended: event::Ended) {
         eprintln!("{task}: {ended:?}");
     }
 
