@@ -45,7 +45,10 @@ async fn writes_to_one_api_must_not_overlap() {
     assert_eq!(outcome(first), Ok(()));
     let error = second.unwrap_err();
     assert!(error.as_service_error().unwrap().is_conflict_exception());
-    refused(outcome::<(), _>(Err(error)), "ConflictException: Unable to complete operation due to concurrent modification");
+    refused(
+        outcome::<(), _>(Err(error)),
+        "ConflictException: Unable to complete operation due to concurrent modification",
+    );
     assert_eq!(outcome(elsewhere), Ok(()));
     assert_eq!(outcome(create(&api).await), Ok(()));
     assert_eq!(world.effects().len(), 5);
@@ -106,7 +109,8 @@ async fn a_deployment_is_a_snapshot() {
     c.create_route(&api, "sendmessage", &integration).await.unwrap();
     let delete = c.apigateway.delete_deployment().api_id(&api).deployment_id(id).send().await;
     refused(outcome(delete), "BadRequestException: Active stages");
-    let served = world.edit(|state| state.region(ACCOUNT, REGION).apis[&api].deployment_of("prod").unwrap().routes.len());
+    let served =
+        world.edit(|state| state.region(ACCOUNT, REGION).apis[&api].deployment_of("prod").unwrap().routes.len());
     assert_eq!(served, 1);
 }
 

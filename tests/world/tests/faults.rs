@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_apigatewayv2::types::ProtocolType;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_sdk_sts::error::SdkError;
 use aws_smithy_types::timeout::TimeoutConfig;
 use common::*;
 use world::{Fault, Service, Switches, Verdict, World};
@@ -131,6 +131,8 @@ async fn connections_break_as_the_sdk_knows_it() {
     always(&world, Verdict::FailBefore(Fault::Timeout));
     let error = c.apigateway.get_apis().send().await.unwrap_err();
     assert!(matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout()));
+    // Nothing but the model gave up: the SDK saw the request flow out, and has no timeout of its own (R1).
+    assert!(world.now() > Duration::from_secs(3_600));
     assert_eq!(world.calls()[2].status, None);
 }
 

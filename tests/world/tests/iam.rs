@@ -71,7 +71,9 @@ async fn only_a_bare_role_can_be_deleted() {
     // It lingers (I3).
     refused(outcome(delete().await), "DeleteConflict");
     wait(1).await;
-    assert!(c.iam.list_instance_profiles_for_role().role_name("r").send().await.unwrap().instance_profiles().is_empty());
+    assert!(
+        c.iam.list_instance_profiles_for_role().role_name("r").send().await.unwrap().instance_profiles().is_empty()
+    );
     delete().await.unwrap();
     assert_eq!(world.everything(ACCOUNT), Vec::<String>::new());
 }
@@ -83,7 +85,8 @@ async fn documents_are_checked() {
     refused(outcome(create(POLICY).await), "MalformedPolicyDocument: Has prohibited field Resource");
     refused(outcome(create("{").await), "MalformedPolicyDocument: Syntax errors in policy.");
     create(TRUST).await.unwrap();
-    let put = |document: String| c.iam.put_role_policy().role_name("r").policy_name("p").policy_document(document).send();
+    let put =
+        |document: String| c.iam.put_role_policy().role_name("r").policy_name("p").policy_document(document).send();
     let elsewhere = put(POLICY.replace("arn:aws:", "arn:aws-cn:")).await;
     refused(outcome(elsewhere), "MalformedPolicyDocument: Partition \"aws-cn\" is not valid for resource");
     refused(outcome(put(TRUST.to_owned()).await), "MalformedPolicyDocument: Policy document should not specify");

@@ -42,7 +42,10 @@ async fn a_pending_function_takes_permissions_only() {
     outcome(permission(&c, "one", "$connect").send().await).unwrap();
     wait(3).await;
     assert_eq!(update().send().await.unwrap().last_update_status(), Some(&LastUpdateStatus::InProgress));
-    refused(outcome(update().send().await), "ResourceConflictException: The operation cannot be performed at this time. An update");
+    refused(
+        outcome(update().send().await),
+        "ResourceConflictException: The operation cannot be performed at this time. An update",
+    );
     wait(2).await;
     update().send().await.unwrap();
 }
@@ -53,7 +56,8 @@ fn permission(
     route: &str,
 ) -> aws_sdk_lambda::operation::add_permission::builders::AddPermissionFluentBuilder {
     let add = c.lambda.add_permission().function_name("f").statement_id(sid).action("lambda:InvokeFunction");
-    add.principal("apigateway.amazonaws.com").source_arn(format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:abc/*/{route}"))
+    add.principal("apigateway.amazonaws.com")
+        .source_arn(format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:abc/*/{route}"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +72,8 @@ async fn a_function_is_given_back_as_it_was_made() {
     assert_eq!(got.environment().unwrap().variables().unwrap()["TABLE_NAME"], "t");
     assert_eq!(got.function_arn(), Some(FUNCTION_ARN));
     let code = got.code_sha256().unwrap().to_owned();
-    let update = c.lambda.update_function_code().function_name("f").zip_file(Blob::new(*b"PK new")).send().await.unwrap();
+    let update =
+        c.lambda.update_function_code().function_name("f").zip_file(Blob::new(*b"PK new")).send().await.unwrap();
     assert_ne!(update.code_sha256().unwrap(), code);
     let missing = c.lambda.get_function().function_name("g").send().await.unwrap_err();
     assert!(missing.into_service_error().is_resource_not_found_exception());
@@ -137,7 +142,10 @@ async fn deletion_takes_a_moment() {
     assert_eq!(got.configuration().unwrap().state(), Some(&State::from("Deleting")));
     refused(c.create_function().await, "ResourceConflictException");
     wait(1).await;
-    refused(outcome(c.lambda.get_function().function_name("f").send().await), "ResourceNotFoundException: Function not");
+    refused(
+        outcome(c.lambda.get_function().function_name("f").send().await),
+        "ResourceNotFoundException: Function not",
+    );
     assert_eq!(world.everything(ACCOUNT).len(), 1);
 }
 

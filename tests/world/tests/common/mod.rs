@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_apigatewayv2::types::{IntegrationType, ProtocolType};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_sdk_sts::error::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
@@ -65,7 +65,8 @@ impl Clients {
 
     pub async fn create_integration(&self, api: &str) -> String {
         let create = self.apigateway.create_integration().api_id(api).integration_type(IntegrationType::AwsProxy);
-        let integration = create.integration_method("POST").integration_uri(uri()).send().await.expect("an integration");
+        let integration =
+            create.integration_method("POST").integration_uri(uri()).send().await.expect("an integration");
         integration.integration_id.expect("an id")
     }
 
