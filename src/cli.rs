@@ -38,8 +38,27 @@ pub enum Verb {
     List,
     /// Remove every deployment whose time to live is over
     Reap(Reap),
+    /// Print the IAM policy that the identity running this program needs
+    Policy(Policy),
     /// The local AWS behind `--local`
     Local(Local),
+}
+
+#[derive(Debug, Args)]
+pub struct Policy {
+    /// The account in the ARNs [default: any]
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Only what `status` needs
+    #[arg(long, conflicts_with_all = ["boundary", "github"])]
+    pub read_only: bool,
+    /// Instead, a permissions boundary for the functions' roles: the most that they may ever do
+    #[arg(long, conflicts_with = "github")]
+    pub boundary: bool,
+    /// Instead, the trust policy of a role for a repository's GitHub Actions; SUBJECT narrows it, such as
+    /// `ref:refs/heads/main` or `environment:prod`
+    #[arg(long, value_name = "OWNER/REPO[:SUBJECT]", requires = "account")]
+    pub github: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ pub mod functions;
 pub mod handlers;
 pub mod host;
 pub mod local;
+pub mod policy;
 pub mod report;
 pub mod resources;
 
@@ -121,6 +122,9 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
             LocalVerb::Status => commands::local::status(host, &*reporter).await,
         };
     }
+    if let Verb::Policy(policy) = &cli.verb {
+        return commands::policy::policy(host, config, policy).await;
+    }
     let session = Session::open(host, config, reporter).await?;
     match cli.verb {
         Verb::Up => commands::up::up(&session).await,
@@ -132,6 +136,6 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         }
         Verb::List => commands::list::list(&session).await,
         Verb::Reap(reap) => commands::reap::reap(&session, reap.dry_run).await,
-        Verb::Local(_) => unreachable!("handled above"),
+        Verb::Local(_) | Verb::Policy(_) => unreachable!("handled above"),
     }
 }

@@ -4,6 +4,7 @@ pub mod down;
 pub mod list;
 pub mod local;
 pub mod plan;
+pub mod policy;
 pub mod reap;
 pub mod status;
 pub mod up;

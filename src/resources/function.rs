@@ -253,7 +253,8 @@ impl Kind for FunctionKind {
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
         vec![
-            Permission::read(&["lambda:GetFunction"], functions.clone()),
+            // GetFunction leaves out the tags, by which we know our own, for whoever may not list them.
+            Permission::read(&["lambda:GetFunction", "lambda:ListTags"], functions.clone()),
             Permission::write(
                 &[
                     "lambda:CreateFunction",

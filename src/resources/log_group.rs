@@ -128,11 +128,15 @@ impl Kind for LogGroupKind {
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        // What follows the name, `:*` or a stream, is covered by the star.
         let ours = arn_of(scope, &name_of(&format!("{}-*", scope.config.name)));
+        let all = FUNCTIONS.map(|function| arn_of(scope, &name_of(&format!("*-{}", function.name))));
         vec![
-            // Cannot be narrowed usefully: it lists by prefix.
-            Permission::read(&["logs:DescribeLogGroups"], vec![scope.arn("logs", "log-group:*")]),
-            Permission::read(&["logs:ListTagsForResource"], vec![ours.clone(), format!("{ours}:*")]),
+            // Takes no resource: it lists by prefix.
+            Permission::read(&["logs:DescribeLogGroups"], vec!["*".to_owned()]),
+            Permission::read(&["logs:ListTagsForResource"], vec![ours.clone()]),
+            Permission::other(&["logs:ListTagsForResource"], all.to_vec()),
+            Permission::other(&["logs:FilterLogEvents"], vec![ours.clone()]),
             Permission::write(
                 &[
                     "logs:CreateLogGroup",
@@ -141,7 +145,7 @@ impl Kind for LogGroupKind {
                     "logs:TagResource",
                     "logs:UntagResource",
                 ],
-                vec![ours.clone(), format!("{ours}:*")],
+                vec![ours],
             ),
         ]
     }

@@ -106,7 +106,8 @@ pub trait Kind: Send + Sync {
         Ok(vec![])
     }
 
-    /// What the identity that runs `chatctl` must be allowed to do for this kind.
+    /// What the identity that runs `chatctl` must be allowed to do for this kind, on no more than what belongs to
+    /// this deployment and to those whose names begin with `<its name>-`.
     fn permissions(&self, scope: &Scope) -> Vec<Permission>;
 }
 
@@ -128,11 +129,15 @@ impl Trace {
     }
 }
 
-/// Whether an action is needed for looking alone.
+/// Which verbs need an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// All that look at a deployment; `status` needs no more.
     Read,
+    /// `up`, `down` and `reap`.
     Write,
+    /// `list`, `reap`, `verify` and `logs`, which look beyond the resources of one deployment or into them.
+    Other,
 }
 
 /// One statement of the deployer's policy.
@@ -150,6 +155,15 @@ impl Permission {
 
     pub fn write(actions: &'static [&'static str], resources: Vec<String>) -> Self {
         Self { access: Access::Write, actions, resources, condition: None }
+    }
+
+    pub fn other(actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { access: Access::Other, actions, resources, condition: None }
+    }
+
+    /// Only where `condition` holds, if there is one.
+    pub fn when(self, condition: Option<Value>) -> Self {
+        Self { condition, ..self }
     }
 }
 

@@ -135,13 +135,17 @@ impl Kind for RolePolicyKind {
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let roles = vec![scope.arn("iam", &format!("role{}{}-*", scope.config.role_path, scope.config.name))];
+        if role::ours(scope).next().is_none() {
+            return vec![];
+        }
+        let roles = vec![role::pattern(scope)];
         vec![
             Permission::read(
                 &["iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
                 roles.clone(),
             ),
-            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePolicy"], roles),
+            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy"], roles.clone()),
+            Permission::write(&["iam:PutRolePolicy"], roles).when(role::bounded(scope)),
         ]
     }
 }

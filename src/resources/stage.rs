@@ -185,12 +185,9 @@ impl Kind for StageKind {
         .gone()
     }
 
-    /// Part of the API's, but for the tags (G16).
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        vec![Permission::write(
-            &["apigateway:TagResource"],
-            vec![api::tagging_arn(scope, "/apis/*/stages"), api::tagging_arn(scope, "/apis/*/stages/*")],
-        )]
+    /// Part of the API's.
+    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
+        vec![]
     }
 }
 

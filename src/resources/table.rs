@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
@@ -237,8 +238,14 @@ impl Kind for TableKind {
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let table = vec![arn_of(scope)];
-        vec![
+        let table = vec![scope.arn("dynamodb", &format!("table/{}-*", scope.config.name))];
+        let key = scope.config.kms_key.iter().map(|key| {
+            let through = format!("dynamodb.{}.*", scope.region);
+            Permission::write(KEY_ACTIONS, vec![key.clone()])
+                .when(Some(json!({ "StringLike": { "kms:ViaService": through } })))
+        });
+        let mut all: Vec<Permission> = key.collect();
+        all.extend([
             Permission::read(
                 &["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"],
                 table.clone(),
@@ -252,11 +259,31 @@ impl Kind for TableKind {
                     "dynamodb:UpdateTable",
                     "dynamodb:UpdateTimeToLive",
                 ],
-                table,
+                table.clone(),
             ),
-        ]
+            // `verify` looks whether a closed connection is gone.
+            Permission::other(&["dynamodb:Scan"], table),
+            Permission::other(&["dynamodb:ListTables"], vec!["*".to_owned()]),
+            Permission::other(
+                &["dynamodb:ListTagsOfResource"],
+                vec![scope.arn("dynamodb", &format!("table/*{SUFFIX}"))],
+            ),
+        ]);
+        all
     }
 }
+
+/// What DynamoDB does with a customer's key in the name of whoever creates or changes the table.
+const KEY_ACTIONS: &[&str] = &[
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+];
 
 const HASH_KEY: &str = "connectionId (S)";
 const AWS_OWNED: &str = "by a key AWS owns";
