@@ -27,7 +27,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Create the deployment, or make it as wanted again, and print its URL
-    Up,
+    Up(Up),
     /// Remove all of the deployment, and prove that nothing is left
     Down,
     /// Tell how the deployment stands: every resource, what differs, the URL
@@ -40,6 +40,14 @@ pub enum Verb {
     Reap(Reap),
     /// Print the IAM policy that the identity running this program needs
     Policy(Policy),
+    /// Prove that the chat works: real clients connect, send, all receive, and leave
+    Verify(Verify),
+    /// Chat in the terminal; piped input is sent line by line
+    Chat(Chat),
+    /// Chat in the browser, on a page that is served on 127.0.0.1
+    Open(Open),
+    /// Show the logs of the functions, merged by time
+    Logs(Logs),
     /// The local AWS behind `--local`
     Local(Local),
 }
@@ -59,6 +67,81 @@ pub struct Policy {
     /// `ref:refs/heads/main` or `environment:prod`
     #[arg(long, value_name = "OWNER/REPO[:SUBJECT]", requires = "account")]
     pub github: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Then prove that the chat works, as `verify` does; exit with 5 if it does not
+    #[arg(long)]
+    pub verify: bool,
+    #[command(flatten)]
+    pub load: Load,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// How much a verification does.
+#[derive(Debug, Args)]
+pub struct Load {
+    /// Clients that a verification connects
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub clients: usize,
+    /// Messages that each of them sends
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub messages: usize,
+}
+
+/// What the authorizer of `$connect` wants to see.
+#[derive(Debug, Args)]
+pub struct Connect {
+    /// A header for the authorizer (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "query")]
+    pub header: Vec<String>,
+    /// A query parameter for the authorizer (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub query: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    #[command(flatten)]
+    pub load: Load,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// Name that goes before each message
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// How long to listen after the end of piped input
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub wait: String,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Open {
+    /// Only print the address
+    #[arg(long)]
+    pub no_browser: bool,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Go on until interrupted
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How far to look back
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub since: String,
+    /// Only this function
+    #[arg(long, value_name = "NAME")]
+    pub function: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ pub mod local;
 pub mod policy;
 pub mod report;
 pub mod resources;
+pub mod websocket;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
@@ -127,7 +128,7 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
     }
     let session = Session::open(host, config, reporter).await?;
     match cli.verb {
-        Verb::Up => commands::up::up(&session).await,
+        Verb::Up(up) => commands::up::up(&session, &up).await,
         Verb::Down => commands::down::down(&session).await,
         Verb::Status => commands::status::status(&session).await,
         Verb::Plan(plan) => {
@@ -136,6 +137,10 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         }
         Verb::List => commands::list::list(&session).await,
         Verb::Reap(reap) => commands::reap::reap(&session, reap.dry_run).await,
+        Verb::Verify(flags) => commands::client::run_verify(&session, &flags).await,
+        Verb::Chat(flags) => commands::client::run_chat(&session, &flags).await,
+        Verb::Open(flags) => commands::client::run_open(&session, &flags).await,
+        Verb::Logs(flags) => commands::client::run_logs(&session, &flags).await,
         Verb::Local(_) | Verb::Policy(_) => unreachable!("handled above"),
     }
 }

@@ -1,7 +1,9 @@
 //! Everything about AWS that is not one kind of resource: clients, identity, failures, retries.
 
+pub mod connections;
 pub mod failure;
 pub mod identity;
+pub mod log_events;
 pub mod retry;
 
 use std::time::Duration;

@@ -1,13 +1,18 @@
 //! The verbs, one file each.
 
+pub mod chat;
+pub mod client;
 pub mod down;
 pub mod list;
 pub mod local;
+pub mod logs;
+pub mod open;
 pub mod plan;
 pub mod policy;
 pub mod reap;
 pub mod status;
 pub mod up;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

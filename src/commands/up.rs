@@ -4,21 +4,37 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Session;
+use super::{Session, client};
+use crate::cli;
 use crate::engine::apply::End;
 use crate::engine::{Converged, Wish, converge};
 use crate::error::{Error, Exit, Result};
+use crate::websocket::Endpoint;
 
 /// # Errors
 /// What failed, with what stands now.
-pub async fn up(session: &Session) -> Result<Exit> {
+pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
+    let auth = client::auth(session, &flags.connect)?;
     let converged = converge(&session.ctx, &session.graph, Wish::Present).await?;
     let url = session
         .url(&converged.observed)
         .ok_or_else(|| Error::failed("NoUrl", "the API has gone again since it was made"))?;
     session.ctx.reporter.note(&summary(session, &converged));
+    let verified = if flags.verify {
+        let endpoint = Endpoint { url: url.clone(), auth };
+        // The resources stand, so they are the leftovers of a chat that does not work.
+        let verified = client::verified(session, &endpoint, &flags.load).await;
+        Some(verified.map_err(|error| Error { leftovers: session.ctx.standing(), ..error })?)
+    } else {
+        None
+    };
+    if let Some(report) = &verified {
+        session.ctx.reporter.note(report.to_string().trim_end());
+    }
     if session.config().face.json {
-        session.print_json("up", body(session, &converged, &url));
+        let mut body = body(session, &converged, &url);
+        body.extend(verified.map(|report| ("verified", json!(report))));
+        session.print_json("up", body);
     } else {
         session.host.stdout.line(&url);
     }

@@ -74,11 +74,12 @@ pub async fn install(home: &Path, env: &Env, reporter: &dyn Reporter) -> Result<
         let path = partial.join(name);
         fs::write(&path, text).map_err(|error| failed_io("write", &path, error))?;
     }
-    let installed = tokio::try_join!(
+    // Both to their end, so that both have told how they ended.
+    let (ministack, sdk) = tokio::join!(
         watched(reporter, "MiniStack", python.install(&partial, env)),
         watched(reporter, "AWS SDK for Node.js", install_node_modules(&npm, &partial, env)),
     );
-    if let Err(error) = installed {
+    if let Err(error) = ministack.and(sdk) {
         let _ = fs::remove_dir_all(&partial);
         return Err(error);
     }

@@ -136,7 +136,7 @@ pub enum Access {
     Read,
     /// `up`, `down` and `reap`.
     Write,
-    /// `list`, `reap`, `verify` and `logs`, which look beyond the resources of one deployment or into them.
+    /// `list`, `reap`, `verify`, `chat`, `open` and `logs`: beyond the resources of one deployment, or into them.
     Other,
 }
 

@@ -174,8 +174,12 @@ impl Kind for RouteKind {
         .gone()
     }
 
-    /// Part of the API's.
-    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
-        vec![]
+    /// Part of the API's; and to connect, where callers sign.
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        if scope.config.authorizer != Authorizer::Iam {
+            return vec![];
+        }
+        let connect = format!("*/{}/$connect", scope.config.stage);
+        vec![Permission::other(&["execute-api:Invoke"], vec![scope.arn("execute-api", &connect)])]
     }
 }

@@ -86,6 +86,7 @@ def main(record, nonce, until_eof):
     listener.listen(128)
     port = listener.getsockname()[1]
     os.environ["GATEWAY_PORT"] = str(port)  # read by MiniStack while it is imported
+    os.environ["CHATCTL_CONNECTIONS_ENDPOINT"] = f"http://127.0.0.1:{port}/_aws/execute-api"  # read by our handlers
 
     with open(f"{record}.new", "w") as file:
         json.dump({"pid": os.getpid(), "port": port, "nonce": nonce, "folder": os.environ["HOME"]}, file)

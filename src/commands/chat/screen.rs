@@ -1,0 +1,71 @@
+//! Where the chat shows things: above the line that is being edited, or on the two outputs.
+
+use std::sync::mpsc;
+
+use rustyline::ExternalPrinter;
+
+use crate::host::Host;
+use crate::websocket::visible;
+
+pub(super) enum Screen {
+    /// Above the prompt.
+    Terminal { lines: mpsc::Sender<String>, color: bool },
+    /// Messages on stdout, remarks on stderr.
+    Plain(Host),
+}
+
+impl Screen {
+    pub fn plain(host: &Host) -> Self {
+        Self::Plain(host.clone())
+    }
+
+    /// The printer may block while the editor changes hands, so it has a thread of its own.
+    pub fn terminal(mut printer: impl ExternalPrinter + Send + 'static, color: bool) -> Self {
+        let (lines, waiting) = mpsc::channel::<String>();
+        std::thread::spawn(move || {
+            while let Ok(line) = waiting.recv() {
+                // A terminal that is gone ends the editor, and with it the chat.
+                let _ = printer.print(line);
+            }
+        });
+        Self::Terminal { lines, color }
+    }
+
+    /// What somebody said.
+    pub fn message(&self, text: &str) {
+        let text = visible(text);
+        match self {
+            Self::Terminal { color: true, .. } => self.print(&colored(&text)),
+            _ => self.print(&text),
+        }
+    }
+
+    /// A remark of ours.
+    pub fn note(&self, text: &str) {
+        match self {
+            Self::Terminal { color: true, .. } => self.print(&format!("\x1b[2m· {text}\x1b[0m")),
+            Self::Terminal { color: false, .. } => self.print(&format!("· {text}")),
+            Self::Plain(host) => host.stderr.line(text),
+        }
+    }
+
+    fn print(&self, line: &str) {
+        match self {
+            // The receiving thread lives as long as this sender.
+            Self::Terminal { lines, .. } => drop(lines.send(format!("{line}\n"))),
+            Self::Plain(host) => host.stdout.line(line),
+        }
+    }
+}
+
+/// `ada: hello` with a colour for the name, always the same for the same name.
+fn colored(text: &str) -> String {
+    const COLORS: [u8; 6] = [36, 33, 35, 32, 34, 31];
+    match text.split_once(": ").filter(|(name, _)| !name.contains(' ')) {
+        Some((name, said)) => {
+            let sum = name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
+            format!("\x1b[1;{}m{name}:\x1b[0m {said}", COLORS[sum % COLORS.len()])
+        }
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,251 @@
+//! One chat from the first connection to the last: sends what is typed, shows what arrives, connects again after a drop.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::{self};
+
+use super::ChatOptions;
+use super::screen::Screen;
+use super::typing::Typed;
+use crate::error::{Error, Exit, Result};
+use crate::websocket::{
+    ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, close, send, send_message, visible, why_closed,
+};
+
+/// API Gateway ends a connection that is idle for 10 minutes, and any after 2 hours (H1). Whether a ping counts as a
+/// sign of life is nowhere written; where it does not, the drop is met by connecting again.
+const PING: Duration = Duration::from_secs(5 * 60);
+/// When a message that was not sent back by then counts as lost.
+const ECHO: Duration = Duration::from_secs(10);
+const BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(15);
+const FAREWELL: Duration = Duration::from_millis(300);
+
+const HELP: &str = "a line is sent to everybody; /quit or Ctrl-D leaves; arrow keys edit and recall; \
+                    a message that begins with `/` is sent as `//…`";
+
+pub(super) struct Session<'a> {
+    endpoint: &'a Endpoint,
+    options: &'a ChatOptions,
+    screen: Screen,
+    interactive: bool,
+    /// Typed, but not sent yet.
+    unsent: VecDeque<String>,
+    /// Sent, but not come back yet; only kept where the copy is not shown.
+    echoes: VecDeque<(String, Instant)>,
+    /// How often we have connected since anything was heard.
+    tries: u32,
+}
+
+/// Whether there is a connection.
+enum Link<'a> {
+    Up(Socket),
+    Down(BoxFuture<'a, Connected>),
+}
+
+type Connected = std::result::Result<Socket, ConnectError>;
+
+enum Event {
+    Typed(Option<Typed>),
+    Heard(Option<tungstenite::Result<Message>>),
+    Connected(Connected),
+    Ping,
+    EchoLate,
+    Enough,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(endpoint: &'a Endpoint, options: &'a ChatOptions, screen: Screen, interactive: bool) -> Self {
+        Self { endpoint, options, screen, interactive, unsent: VecDeque::new(), echoes: VecDeque::new(), tries: 0 }
+    }
+
+    pub fn greet(&self) {
+        if self.interactive {
+            self.screen.note(&format!("connected to {}; /help helps", self.endpoint.url));
+        }
+    }
+
+    pub async fn run(&mut self, socket: Socket, mut typed: mpsc::Receiver<Typed>) -> Result<Exit> {
+        let mut link = Link::Up(socket);
+        // A close that is the first thing heard is a refusal (H2).
+        let mut heard_anything = false;
+        let mut next_ping = Instant::now() + PING;
+        let mut leave_at = None;
+        loop {
+            let echo_late = self.echoes.front().map(|(_, sent)| *sent + ECHO);
+            let event = tokio::select! {
+                typed = typed.recv(), if leave_at.is_none() => Event::Typed(typed),
+                event = next(&mut link) => event,
+                () = sleep_until(next_ping) => Event::Ping,
+                () = until(echo_late) => Event::EchoLate,
+                () = until(leave_at) => Event::Enough,
+            };
+            match event {
+                Event::Typed(Some(Typed::Line(line))) => {
+                    if self.take(line)? {
+                        return self.leave(link, Exit::Done).await;
+                    }
+                }
+                Event::Typed(Some(Typed::Interrupt)) => return self.leave(link, Exit::Interrupted).await,
+                Event::Typed(Some(Typed::End) | None) if self.interactive => return self.leave(link, Exit::Done).await,
+                Event::Typed(Some(Typed::End) | None) => leave_at = Some(Instant::now() + self.options.wait),
+                Event::Heard(Some(Ok(Message::Text(text)))) => {
+                    heard_anything = true;
+                    self.tries = 0;
+                    self.show(&text);
+                }
+                Event::Heard(Some(Ok(Message::Close(frame)))) => {
+                    if let Some(refusal) = ConnectError::refusal(frame.as_ref()).filter(|_| !heard_anything) {
+                        return Err(refusal.into());
+                    }
+                    link = self.lost(&why_closed(frame.as_ref()));
+                }
+                Event::Heard(Some(Ok(_))) => self.tries = 0,
+                Event::Heard(Some(Err(error))) => link = self.lost(&error.to_string()),
+                Event::Heard(None) => link = self.lost("without a word"),
+                Event::Connected(Ok(socket)) => {
+                    self.screen.note("connected again");
+                    link = Link::Up(socket);
+                    next_ping = Instant::now() + PING;
+                }
+                Event::Connected(Err(error)) => link = self.still_down(&error)?,
+                Event::Ping => {
+                    next_ping = Instant::now() + PING;
+                    if let Link::Up(socket) = &mut link {
+                        // A connection that is gone shows when it is read.
+                        let _ = socket.send(Message::Ping(Default::default())).await;
+                    }
+                }
+                Event::EchoLate => {
+                    if let Some((text, _)) = self.echoes.pop_front() {
+                        let text = visible(&text);
+                        self.screen.note(&format!("the chat did not send `{text}` back: it may be lost"));
+                    }
+                }
+                Event::Enough if self.unsent.is_empty() => return self.leave(link, Exit::Done).await,
+                Event::Enough => {
+                    let lost = self.unsent.len();
+                    return Err(Error::failed("Unsent", format!("the connection dropped, {lost} lines were not sent")));
+                }
+            }
+            self.send_unsent(&mut link).await;
+        }
+    }
+
+    /// A line of the user's; true when it asks to leave.
+    fn take(&mut self, line: String) -> Result<bool> {
+        let said = match line.strip_prefix('/').filter(|_| self.interactive) {
+            None => line.as_str(),
+            Some("quit" | "exit" | "q") => return Ok(true),
+            Some("help" | "?") => {
+                self.screen.note(HELP);
+                return Ok(false);
+            }
+            Some(said) if said.starts_with('/') => said,
+            Some(other) => {
+                self.screen.note(&format!("there is no `/{other}`; /help helps"));
+                return Ok(false);
+            }
+        };
+        if said.trim().is_empty() {
+            return Ok(false);
+        }
+        let text = self.options.name.as_ref().map_or_else(|| said.to_owned(), |name| format!("{name}: {said}"));
+        let bytes = send_message(&text).len();
+        if bytes > MESSAGE_BYTES {
+            let what = format!("a message of {bytes} bytes is too long, API Gateway takes {MESSAGE_BYTES}");
+            if !self.interactive {
+                return Err(Error::failed("TooLong", what));
+            }
+            self.screen.note(&what);
+            return Ok(false);
+        }
+        self.unsent.push_back(text);
+        Ok(false)
+    }
+
+    async fn send_unsent(&mut self, link: &mut Link<'a>) {
+        let Link::Up(socket) = link else { return };
+        while let Some(text) = self.unsent.front() {
+            if let Err(error) = send(socket, &send_message(text)).await {
+                *link = self.lost(&error.to_string());
+                return;
+            }
+            if let Some(text) = self.unsent.pop_front().filter(|_| self.interactive) {
+                self.echoes.push_back((text, Instant::now()));
+            }
+        }
+    }
+
+    fn show(&mut self, text: &str) {
+        if let Some(nth) = self.echoes.iter().position(|(sent, _)| sent == text) {
+            self.echoes.remove(nth);
+            return;
+        }
+        match Notice::of(text) {
+            Some(Notice::Error(what) | Notice::Failed(what)) => {
+                self.screen.note(&format!("the chat answers: {}", visible(&what)));
+            }
+            Some(Notice::Forbidden) => self.screen.note("the chat answers: Forbidden"),
+            None => self.screen.message(text),
+        }
+    }
+
+    fn lost(&mut self, why: &str) -> Link<'a> {
+        self.screen.note(&format!("the connection is gone ({why}); connecting again"));
+        self.connect_again()
+    }
+
+    fn still_down(&mut self, error: &ConnectError) -> Result<Link<'a>> {
+        if !error.may_pass() {
+            return Err(error.clone().into());
+        }
+        if self.tries == 1 {
+            self.screen.note(&format!("{error}; trying on"));
+        }
+        Ok(self.connect_again())
+    }
+
+    /// The first try comes at once, each later one after a longer pause.
+    fn connect_again(&mut self) -> Link<'a> {
+        let pause = match self.tries {
+            0 => Duration::ZERO,
+            tries => (BACKOFF * 2_u32.pow(tries.min(5))).min(MAX_BACKOFF).mul_f64(0.75 + fastrand::f64() / 2.0),
+        };
+        self.tries += 1;
+        let endpoint = self.endpoint;
+        Link::Down(Box::pin(async move {
+            sleep(pause).await;
+            endpoint.connect().await
+        }))
+    }
+
+    async fn leave(&self, link: Link<'a>, exit: Exit) -> Result<Exit> {
+        if let Link::Up(socket) = link {
+            close(socket, FAREWELL).await;
+        }
+        Ok(exit)
+    }
+}
+
+/// The next thing from the connection, or the next connection.
+async fn next(link: &mut Link<'_>) -> Event {
+    match link {
+        Link::Up(socket) => Event::Heard(socket.next().await),
+        Link::Down(connected) => Event::Connected(connected.await),
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}

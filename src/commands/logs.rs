@@ -1,0 +1,203 @@
+//! `chatctl logs`: the functions' logs, merged by time, and followed on request.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_config::SdkConfig;
+use futures_util::future::try_join_all;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use crate::aws::log_events::{self, LogEvent};
+use crate::error::{Error, Exit, Result};
+use crate::host::Host;
+use crate::websocket::visible;
+
+/// CloudWatch allows about five reads a second in an account; three groups every two seconds leave room for others.
+const POLL: Duration = Duration::from_secs(2);
+/// Events come late and out of order: each poll looks back this far, and known ids are not shown again.
+const LATE: Duration = Duration::from_secs(60);
+
+const TIME: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]:[second].[subsecond digits:3]");
+const DATE_TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+pub struct LogsOptions {
+    /// Go on until interrupted.
+    pub follow: bool,
+    /// How far to look back.
+    pub since: Duration,
+    /// Only this function, in full or without the deployment's name before it.
+    pub function: Option<String>,
+    pub format: LogFormat,
+    /// A colour for each function; only the text format has colours.
+    pub color: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    /// One object a line.
+    JsonLines,
+}
+
+/// Shows the logs of `functions` on stdout.
+///
+/// # Errors
+/// When `options.function` is none of them, or a log group cannot be read.
+pub async fn logs(host: &Host, aws: &SdkConfig, functions: &[String], options: &LogsOptions) -> Result<Exit> {
+    let chosen = choose(functions, options.function.as_deref())?;
+    tokio::select! {
+        done = show(host, aws, &chosen, options) => done.map(|()| Exit::Done),
+        () = host.interrupt.raised(1) => Ok(Exit::Interrupted),
+    }
+}
+
+fn choose<'a>(functions: &'a [String], wish: Option<&str>) -> Result<Vec<&'a str>> {
+    let Some(wish) = wish else { return Ok(functions.iter().map(String::as_str).collect()) };
+    match functions.iter().find(|function| *function == wish || short(function) == wish) {
+        Some(function) => Ok(vec![function]),
+        None => Err(Error::usage(format!("there is no function `{wish}` in this deployment"))
+            .hint(format!("it has `{}`", functions.iter().map(|f| short(f)).collect::<Vec<_>>().join("`, `")))),
+    }
+}
+
+/// `sendMessage` of `chat-sendMessage`.
+fn short(function: &str) -> &str {
+    function.rsplit_once('-').map_or(function, |(_, short)| short)
+}
+
+async fn show(host: &Host, aws: &SdkConfig, functions: &[&str], options: &LogsOptions) -> Result<()> {
+    let mut from = now(aws) - milliseconds(options.since);
+    let mut shown = BTreeMap::new();
+    let mut missing = Vec::new();
+    let printer = Printer::new(functions, options);
+    loop {
+        let logs = try_join_all(functions.iter().map(|function| log_events::since(aws, function, from))).await?;
+        let mut events = Vec::new();
+        for (function, log) in functions.iter().zip(logs) {
+            match log {
+                Some(log) => events.extend(log.into_iter().filter(|event| !shown.contains_key(&event.id))),
+                None if missing.contains(function) => {}
+                None => {
+                    missing.push(*function);
+                    host.stderr.line(&format!("log group `/aws/lambda/{function}` does not exist: no lines"));
+                }
+            }
+        }
+        events.sort_by_key(|event| event.at);
+        for event in events {
+            host.stdout.line(&printer.line(&event));
+            shown.insert(event.id, event.at);
+        }
+        if !options.follow {
+            return Ok(());
+        }
+        from = from.max(shown.values().max().copied().unwrap_or(from) - milliseconds(LATE));
+        shown.retain(|_, at| *at >= from);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Milliseconds since 1970, by the clock that also signs the requests.
+fn now(aws: &SdkConfig) -> i64 {
+    let now = aws.time_source().map_or_else(SystemTime::now, |source| source.now());
+    milliseconds(now.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Turns events into lines.
+struct Printer<'a> {
+    functions: &'a [&'a str],
+    format: LogFormat,
+    color: bool,
+    width: usize,
+}
+
+impl<'a> Printer<'a> {
+    /// Cyan, yellow and magenta can be read on dark and light backgrounds and told apart by most eyes.
+    const COLORS: [&'static str; 3] = ["\x1b[36m", "\x1b[33m", "\x1b[35m"];
+
+    fn new(functions: &'a [&'a str], options: &LogsOptions) -> Self {
+        let width = functions.iter().map(|function| short(function).len()).max().unwrap_or_default();
+        Self { functions, format: options.format, color: options.color, width }
+    }
+
+    fn line(&self, event: &LogEvent) -> String {
+        match self.format {
+            LogFormat::Text => self.text(event),
+            LogFormat::JsonLines => {
+                let (time, function, message) = (written(event.at, DATE_TIME), &event.function, &event.message);
+                json!({ "timestamp": time, "function": function, "message": message, "id": event.id }).to_string()
+            }
+        }
+    }
+
+    /// What users send ends up in logs, so a log line must not steer the terminal; the lines of a stack trace stay lines.
+    fn text(&self, event: &LogEvent) -> String {
+        let name = format!("{:width$}", short(&event.function), width = self.width);
+        let time = written(event.at, TIME);
+        let indent = format!("\n{:width$}", "", width = time.len() + self.width + 4);
+        let tame = |line: &str| line.trim_end_matches('\r').split('\t').map(visible).collect::<Vec<_>>().join("\t");
+        let message = event.message.split('\n').map(tame).collect::<Vec<_>>().join(&indent);
+        if !self.color {
+            return format!("{time}  {name}  {message}");
+        }
+        let nth = self.functions.iter().position(|function| *function == event.function).unwrap_or_default();
+        format!("\x1b[2m{time}\x1b[0m  {}{name}\x1b[0m  {message}", Self::COLORS[nth % Self::COLORS.len()])
+    }
+}
+
+/// The time in UTC, as CloudWatch shows it.
+fn written(at: i64, format: &[BorrowedFormatItem<'_>]) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000)
+        .ok()
+        .and_then(|time| time.format(format).ok())
+        .unwrap_or_else(|| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(color: bool, format: LogFormat) -> LogsOptions {
+        LogsOptions { follow: false, since: Duration::from_secs(600), function: None, format, color }
+    }
+
+    fn event(message: &str) -> LogEvent {
+        LogEvent { id: "1".into(), function: "chat-sendMessage".into(), at: 1_700_000_000_123, message: message.into() }
+    }
+
+    #[test]
+    fn lines_are_aligned_coloured_and_tame() {
+        let functions = ["chat-onConnect", "chat-onDisconnect", "chat-sendMessage"];
+        let plain = Printer::new(&functions, &options(false, LogFormat::Text));
+        assert_eq!(plain.line(&event("hi\tthere")), "22:13:20.123  sendMessage   hi\tthere");
+        assert_eq!(
+            plain.line(&event("Error\n at \u{1b}[2J")),
+            "22:13:20.123  sendMessage   Error\n                             at \\u{1b}[2J"
+        );
+        let colored = Printer::new(&functions, &options(true, LogFormat::Text));
+        assert_eq!(colored.line(&event("hi")), "\x1b[2m22:13:20.123\x1b[0m  \x1b[35msendMessage \x1b[0m  hi");
+        let json = Printer::new(&functions, &options(true, LogFormat::JsonLines));
+        assert_eq!(
+            json.line(&event("hi")),
+            r#"{"function":"chat-sendMessage","id":"1","message":"hi","timestamp":"2023-11-14T22:13:20.123Z"}"#
+        );
+    }
+
+    #[test]
+    fn a_function_is_chosen_by_either_name() {
+        let functions = ["pr-7-onConnect".to_owned(), "pr-7-sendMessage".to_owned()];
+        assert_eq!(choose(&functions, None).unwrap().len(), 2);
+        assert_eq!(choose(&functions, Some("sendMessage")).unwrap(), ["pr-7-sendMessage"]);
+        assert_eq!(choose(&functions, Some("pr-7-onConnect")).unwrap(), ["pr-7-onConnect"]);
+        let error = choose(&functions, Some("other")).unwrap_err();
+        assert_eq!((error.exit, error.hint.as_deref()), (Exit::Usage, Some("it has `onConnect`, `sendMessage`")));
+    }
+}

@@ -1,0 +1,163 @@
+//! The local server behind `open`: one page, and one question, "where do I connect?".
+//!
+//! Whoever may ask is handed a way into the chat, so: only 127.0.0.1 is listened on, the path holds a random token,
+//! a foreign `Host` (DNS rebinding) and requests from pages of other origins are refused, and nothing is cached.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use crate::error::{Error, Result};
+use crate::websocket::Endpoint;
+
+/// `{{policy}}` says once more what the header says, `{{nonce}}` marks the page's own script and style.
+const PAGE: &str = include_str!("../../../templates/chat.html");
+
+/// No request of a browser for this page is longer, or takes longer.
+const REQUEST_BYTES: usize = 16 * 1024;
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+pub(super) struct Server {
+    listener: TcpListener,
+    site: Arc<Site>,
+}
+
+struct Site {
+    at: SocketAddr,
+    token: String,
+    endpoint: Endpoint,
+}
+
+impl Server {
+    pub async fn bind(endpoint: &Endpoint) -> Result<Self> {
+        let no_port = |e| Error::failed("NoPort", format!("the page cannot be served on 127.0.0.1: {e}"));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
+        let at = listener.local_addr().map_err(no_port)?;
+        Ok(Self { listener, site: Arc::new(Site { at, token: random()?, endpoint: endpoint.clone() }) })
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://{}/{}/", self.site.at, self.site.token)
+    }
+
+    pub async fn serve(&self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let site = self.site.clone();
+                    // A browser that goes away in the middle is its own business.
+                    tokio::spawn(async move { timeout(REQUEST_TIME, site.converse(stream)).await });
+                }
+                // Out of files, for one: the next try may do better.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+}
+
+impl Site {
+    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST_BYTES {
+            if stream.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        }
+        let answer = match self.check(&String::from_utf8_lossy(&request)) {
+            Ok(Wish::Page) => self.page()?,
+            Ok(Wish::Endpoint) => self.where_to_connect().await,
+            Err(status) => {
+                Answer { status, kind: "text/plain", policy: "default-src 'none'".into(), body: status.into() }
+            }
+        };
+        stream.write_all(answer.bytes().as_bytes()).await?;
+        stream.shutdown().await
+    }
+
+    /// What `request` asks for, or the status with which it is refused.
+    fn check(&self, request: &str) -> Result<Wish, &'static str> {
+        let mut lines = request.split("\r\n");
+        let mut first = lines.next().unwrap_or_default().split(' ');
+        let (method, path) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+        let headers: Vec<_> = lines.filter_map(|line| line.split_once(':')).collect();
+        let header =
+            |name: &str| headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
+        if header("host") != Some(self.at.to_string().as_str()) {
+            return Err("421 Misdirected Request");
+        }
+        // Pages of other ports of this machine count as the same site, but not as the same origin.
+        if !matches!(header("sec-fetch-site"), None | Some("none" | "same-origin")) {
+            return Err("403 Forbidden");
+        }
+        let wish = match path.strip_prefix('/').and_then(|path| path.strip_prefix(self.token.as_str())) {
+            Some("/") => Wish::Page,
+            Some("/endpoint") => Wish::Endpoint,
+            _ => return Err("404 Not Found"),
+        };
+        if method == "GET" { Ok(wish) } else { Err("405 Method Not Allowed") }
+    }
+
+    fn page(&self) -> io::Result<Answer> {
+        let nonce = random().map_err(io::Error::other)?;
+        let chat = self.endpoint.url.split('/').take(3).collect::<Vec<_>>().join("/");
+        let policy = format!(
+            "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; \
+             connect-src 'self' {chat}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; \
+             trusted-types 'none'"
+        );
+        let body = PAGE.replace("{{policy}}", &policy).replace("{{nonce}}", &nonce);
+        // Browsers take this one from the header alone.
+        let policy = policy + "; frame-ancestors 'none'";
+        Ok(Answer { status: "200 OK", kind: "text/html; charset=utf-8", policy, body })
+    }
+
+    async fn where_to_connect(&self) -> Answer {
+        let (status, body) = match self.endpoint.address().await {
+            Ok(url) => ("200 OK", json!({ "url": url })),
+            Err(error) => ("502 Bad Gateway", json!({ "error": error.to_string() })),
+        };
+        Answer { status, kind: "application/json", policy: "default-src 'none'".into(), body: body.to_string() }
+    }
+}
+
+enum Wish {
+    Page,
+    Endpoint,
+}
+
+struct Answer {
+    status: &'static str,
+    kind: &'static str,
+    policy: String,
+    body: String,
+}
+
+impl Answer {
+    fn bytes(&self) -> String {
+        let Self { status, kind, policy, body } = self;
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nContent-Security-Policy: {policy}\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
+             Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+}
+
+/// 128 bits that nobody guesses.
+fn random() -> Result<String> {
+    let mut bytes = [0; 16];
+    ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| Error::failed("NoRandomness", "this machine gives no random bytes"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

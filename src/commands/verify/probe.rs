@@ -1,0 +1,341 @@
+//! One round of `verify`, and the verdict on it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::client::{Seen, Shared, take_part};
+use super::report::{Spread, Table, UnknownAction, VerifyReport, histogram};
+use super::{Backstage, TASK, VerifyOptions};
+use crate::aws::connections;
+use crate::engine::event::Reporter;
+use crate::error::{Error, Result};
+use crate::websocket::{ConnectError, Endpoint, Socket};
+
+/// API Gateway takes 500 new connections a second in an account (H1); others may want some of them.
+const CONNECTS_PER_SECOND: usize = 400;
+/// How many handshakes are under way at once: a new account runs ten functions at once, others a thousand (L8).
+const CONNECTING: usize = 100;
+/// A delivery may wait for a cold start; after so long without any it will not come.
+const STALL: Duration = Duration::from_secs(10);
+/// How long after the last delivery a second copy is still waited for.
+const LINGER: Duration = Duration::from_millis(300);
+/// `$disconnect` is best effort, and takes a moment (H4).
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// How large a round is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    pub clients: usize,
+    pub senders: usize,
+    pub messages: usize,
+}
+
+impl Scale {
+    pub fn of(options: &VerifyOptions) -> Result<Self> {
+        let senders = options.senders.unwrap_or(options.clients);
+        if options.clients == 0 || senders == 0 || options.messages == 0 {
+            return Err(Error::usage("`--clients`, `--senders` and `--messages` begin at 1"));
+        }
+        if senders > options.clients {
+            return Err(Error::usage(format!("{senders} senders among {} clients is too many", options.clients)));
+        }
+        Ok(Self { clients: options.clients, senders, messages: options.messages })
+    }
+
+    /// Different messages.
+    pub fn total(self) -> usize {
+        self.senders * self.messages
+    }
+
+    pub fn deliveries(self) -> u64 {
+        self.total() as u64 * self.clients as u64
+    }
+
+    pub fn sender_of(self, message: usize) -> usize {
+        message % self.senders
+    }
+
+    pub fn messages_of(self, client: usize) -> impl Iterator<Item = usize> + use<> {
+        let count = if client < self.senders { self.messages } else { 0 };
+        (0..count).map(move |nth| nth * self.senders + client)
+    }
+
+    /// What a round of this size takes longer than a small one, at rates that API Gateway allows (H1).
+    pub fn allowance(self) -> Duration {
+        Duration::from_secs(self.clients as u64 / 100 + self.deliveries() / 5_000)
+    }
+}
+
+/// Where a round broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    Network,
+    Connect,
+    SendMessage,
+    Disconnect,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "the network",
+            Self::Connect => "`$connect`",
+            Self::SendMessage => "`sendmessage`",
+            Self::Disconnect => "`$disconnect`",
+        })
+    }
+}
+
+/// What broke in a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub at: At,
+    pub what: String,
+    pub hint: Option<String>,
+    /// Whether another round can end better.
+    pub may_pass: bool,
+}
+
+impl Broken {
+    pub fn at(at: At, what: impl Into<String>) -> Self {
+        Self { at, what: what.into(), hint: None, may_pass: true }
+    }
+
+    pub fn refused(client: usize, error: &ConnectError) -> Self {
+        let at = match error {
+            ConnectError::Refused { .. } | ConnectError::Closed { .. } => At::Connect,
+            _ => At::Network,
+        };
+        let what = format!("client {}: {error}", client + 1);
+        Self { hint: error.hint(), may_pass: error.may_pass(), ..Self::at(at, what) }
+    }
+}
+
+pub(super) async fn round(
+    reporter: &dyn Reporter,
+    endpoint: &Endpoint,
+    scale: Scale,
+    backstage: Option<&Backstage>,
+    deadline: Instant,
+) -> Result<VerifyReport, Broken> {
+    let mut backstage = backstage;
+    let before = look(reporter, &mut backstage).await?;
+    let connected = connect(endpoint, scale, deadline).await?;
+    let (sockets, mut handshakes): (Vec<Socket>, Vec<u32>) = connected.into_iter().unzip();
+
+    let shared = Arc::new(Shared::new(scale));
+    let leave = watch::Sender::new(false);
+    let mut clients = JoinSet::new();
+    for (me, socket) in sockets.into_iter().enumerate() {
+        clients.spawn(take_part(shared.clone(), me, socket, leave.subscribe()));
+    }
+    settle(&shared, deadline).await;
+    let after = look(reporter, &mut backstage).await?;
+
+    leave.send_replace(true);
+    let seen = clients.join_all().await;
+    if let Some(broken) = shared.broken() {
+        return Err(broken.clone());
+    }
+    judge(scale, &seen)?;
+    let table = match (backstage, before, after) {
+        (Some(backstage), Some(before), Some(after)) => {
+            let joined = after.difference(&before).cloned().collect();
+            gone(backstage, scale, joined, deadline).await?;
+            Table::Clean
+        }
+        _ => Table::Unchecked,
+    };
+
+    handshakes.sort_unstable();
+    let mut latencies: Vec<u32> = seen.iter().flat_map(|seen| &seen.latencies).copied().collect();
+    latencies.sort_unstable();
+    let forbidden = seen.iter().any(|seen| seen.forbidden > 0);
+    Ok(VerifyReport {
+        clients: scale.clients,
+        senders: scale.senders,
+        messages: scale.messages,
+        deliveries: scale.deliveries(),
+        rounds: 1,
+        elapsed_ms: 0.0,
+        handshake_ms: Spread::of(&handshakes),
+        latency_ms: Spread::of(&latencies),
+        histogram: histogram(&latencies),
+        unknown_action: if forbidden { UnknownAction::Forbidden } else { UnknownAction::Silent },
+        table,
+    })
+}
+
+/// Connects all clients, not faster than the service takes them; with each, its handshake's microseconds.
+async fn connect(endpoint: &Endpoint, scale: Scale, deadline: Instant) -> Result<Vec<(Socket, u32)>, Broken> {
+    let begun = Instant::now();
+    let client = |me: usize| async move {
+        sleep_until(
+            begun + Duration::from_secs(1) * u32::try_from(me).unwrap_or(u32::MAX) / CONNECTS_PER_SECOND as u32,
+        )
+        .await;
+        let begun = Instant::now();
+        match tokio::time::timeout_at(deadline, endpoint.connect()).await {
+            Ok(Ok(socket)) => Ok((socket, u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX))),
+            Ok(Err(error)) => Err(Broken::refused(me, &error)),
+            Err(_) => Err(Broken::refused(me, &ConnectError::Silent)),
+        }
+    };
+    stream::iter((0..scale.clients).map(client)).buffered(CONNECTING).try_collect().await
+}
+
+/// Returns when all has been heard, something broke, or nothing more comes.
+async fn settle(shared: &Shared, deadline: Instant) {
+    let mut outstanding = shared.outstanding();
+    while outstanding > 0 && shared.broken().is_none() {
+        let patience = STALL.min(deadline.saturating_duration_since(Instant::now()));
+        let rung = timeout(patience, shared.settled()).await.is_ok();
+        let now = shared.outstanding();
+        if !rung && (now == outstanding || Instant::now() >= deadline) {
+            return;
+        }
+        outstanding = now;
+    }
+    sleep(LINGER).await;
+}
+
+/// Who is in the table. Where nobody may look, says so once and forgets about the table.
+async fn look(reporter: &dyn Reporter, backstage: &mut Option<&Backstage>) -> Result<Option<BTreeSet<String>>, Broken> {
+    let Some(Backstage { aws, table, .. }) = *backstage else { return Ok(None) };
+    match connections::ids(aws, table).await {
+        Ok(ids) => Ok(Some(ids)),
+        Err(error) if error.code.starts_with("AccessDenied") => {
+            reporter.note(&format!("{TASK}: whether clients leave `{table}` goes unchecked: {}", error.message));
+            *backstage = None;
+            Ok(None)
+        }
+        Err(error) => Err(Broken { hint: error.hint, ..Broken::at(At::Network, error.message) }),
+    }
+}
+
+/// Whether all heard all exactly once, and only the first client the answer to its message without data.
+fn judge(scale: Scale, seen: &[Seen]) -> Result<(), Broken> {
+    let off = |wrong: fn(u8) -> bool| {
+        let pairs = seen.iter().enumerate().flat_map(move |(client, seen)| {
+            let messages = seen.times.iter().enumerate().filter(move |(_, times)| wrong(**times));
+            messages.map(move |(message, _)| (client, message))
+        });
+        pairs.collect::<Vec<_>>()
+    };
+    let of =
+        |message: usize| format!("message {} of client {}", message / scale.senders + 1, scale.sender_of(message) + 1);
+    let missing = off(|times| times == 0);
+    if let Some((client, message)) = missing.first() {
+        let (lost, all) = (missing.len(), scale.deliveries());
+        let what =
+            format!("client {} never received {} ({lost} of {all} deliveries missing)", client + 1, of(*message));
+        return Err(Broken::at(At::SendMessage, what));
+    }
+    let repeated = off(|times| times > 1);
+    if let Some((client, message)) = repeated.first() {
+        let times = seen[*client].times[*message];
+        let what = format!(
+            "client {} received {} {times} times ({} of {} deliveries repeated)",
+            client + 1,
+            of(*message),
+            repeated.len(),
+            scale.deliveries()
+        );
+        return Err(Broken::at(At::SendMessage, what));
+    }
+    // Somebody else's message may look like an answer, but then all receive it.
+    let answers = seen[0].errors;
+    if seen[1..].iter().any(|seen| seen.errors + 1 != answers) || answers == 0 {
+        let others = seen[1..].iter().filter(|seen| seen.errors > 0).count();
+        let what = match answers {
+            0 => "`sendmessage` without `data` got no `{\"error\":…}`".to_owned(),
+            _ if others > 0 => format!("the answer to `sendmessage` without `data` went to others too (to {others})"),
+            _ => format!("`sendmessage` without `data` got {answers} answers"),
+        };
+        return Err(Broken::at(At::SendMessage, what));
+    }
+    Ok(())
+}
+
+/// Whether clients that left are gone from the table, where `joined` came while they were there.
+///
+/// Which ids are ours nobody tells, and others come and go; but as many as ours must come, and go.
+async fn gone(
+    Backstage { aws, table, .. }: &Backstage,
+    scale: Scale,
+    joined: BTreeSet<String>,
+    deadline: Instant,
+) -> Result<(), Broken> {
+    if joined.len() < scale.clients {
+        let what = format!("{} of {} clients were in table `{table}`", joined.len(), scale.clients);
+        return Err(Broken::at(At::Connect, what));
+    }
+    let deadline = deadline.min(Instant::now() + LEAVING + scale.allowance());
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let now = connections::ids(aws, table).await.map_err(|error| Broken::at(At::Network, error.message))?;
+        let stay = (joined.intersection(&now).count() + scale.clients).saturating_sub(joined.len());
+        if stay == 0 {
+            return Ok(());
+        }
+        if Instant::now() + pause >= deadline {
+            let what = format!("{stay} of {} clients that left are still in table `{table}`", scale.clients);
+            let hint = "the function behind `$disconnect` fails, or API Gateway may not invoke it; the table's TTL removes them";
+            return Err(Broken { hint: Some(hint.to_owned()), ..Broken::at(At::Disconnect, what) });
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIR: Scale = Scale { clients: 2, senders: 2, messages: 2 };
+
+    fn seen(times: [u8; 4], errors: u32) -> Seen {
+        Seen { times: times.to_vec(), errors, ..Seen::default() }
+    }
+
+    fn verdict(first: Seen, second: Seen) -> String {
+        judge(PAIR, &[first, second]).map_or_else(|broken| broken.what, |()| "well".to_owned())
+    }
+
+    #[test]
+    fn verdicts_name_who_missed_what() {
+        let all = [1, 1, 1, 1];
+        assert_eq!(verdict(seen(all, 1), seen(all, 0)), "well");
+        assert_eq!(
+            verdict(seen(all, 1), seen([1, 0, 1, 0], 0)),
+            "client 2 never received message 1 of client 2 (2 of 8 deliveries missing)"
+        );
+        assert_eq!(
+            verdict(seen([1, 1, 3, 1], 1), seen(all, 0)),
+            "client 1 received message 2 of client 1 3 times (1 of 8 deliveries repeated)"
+        );
+        assert_eq!(verdict(seen(all, 0), seen(all, 0)), "`sendmessage` without `data` got no `{\"error\":…}`");
+        assert_eq!(verdict(seen(all, 2), seen(all, 0)), "`sendmessage` without `data` got 2 answers");
+        assert_eq!(
+            verdict(seen(all, 1), seen(all, 1)),
+            "the answer to `sendmessage` without `data` went to others too (to 1)"
+        );
+        assert_eq!(verdict(seen(all, 2), seen(all, 1)), "well", "somebody else's message that looks like an answer");
+    }
+
+    #[test]
+    fn every_message_has_one_sender() {
+        let scale = Scale { clients: 5, senders: 3, messages: 4 };
+        let mut all: Vec<_> = (0..5).flat_map(|client| scale.messages_of(client).map(move |m| (m, client))).collect();
+        all.sort_unstable();
+        assert_eq!(all.len(), scale.total());
+        assert!(all.iter().enumerate().all(|(nth, (m, client))| *m == nth && scale.sender_of(*m) == *client));
+    }
+}
