@@ -40,8 +40,12 @@ impl Account {
 
     /// A run by a new user with this policy.
     async fn with(&self, policy: &Value, args: &[&str]) -> Finished {
-        let (key, secret) = self.ministack.user_with_policy(&self.id, &policy.to_string()).await;
+        let (key, secret) = self.user(policy).await;
         self.run(&key, &secret, args).await
+    }
+
+    async fn user(&self, policy: &Value) -> (String, String) {
+        self.ministack.user_with_policy(&self.id, &for_ministack(policy).to_string()).await
     }
 
     async fn run(&self, key: &str, secret: &str, args: &[&str]) -> Finished {
@@ -52,6 +56,26 @@ impl Account {
     async fn policy(&self, args: &[&str]) -> Value {
         printed(&[&["--account", &self.id, "--region", chatctl::local::REGION], &SETTINGS[..], args].concat()).await
     }
+}
+
+/// In requests of these MiniStack finds no resource, so that only `*` allows them.
+const NAMELESS: [&str; 4] =
+    ["dynamodb:ListTagsOfResource", "dynamodb:TagResource", "dynamodb:UntagResource", "lambda:CreateFunction"];
+
+/// The policy with what MiniStack cannot know in the words that it knows; nor does it know a role's boundary.
+fn for_ministack(policy: &Value) -> Value {
+    let mut policy = policy.clone();
+    let allowed = actions(&policy);
+    let nameless: Vec<&str> = NAMELESS.into_iter().filter(|action| allowed.contains(*action)).collect();
+    let statements = policy["Statement"].as_array_mut().unwrap();
+    for statement in statements.iter_mut().filter_map(Value::as_object_mut) {
+        statement
+            .retain(|key, value| key != "Condition" || value["ArnEquals"].get("iam:PermissionsBoundary").is_none());
+    }
+    if !nameless.is_empty() {
+        statements.push(json!({ "Effect": "Allow", "Action": nameless, "Resource": "*" }));
+    }
+    policy
 }
 
 async fn printed(args: &[&str]) -> Value {
@@ -88,7 +112,7 @@ fn without(policy: &Value, lacking: &[&str]) -> Value {
 async fn the_policy_is_enough_for_every_verb() {
     let account = Account::new().await;
     let policy = account.policy(&[]).await;
-    let (key, secret) = account.ministack.user_with_policy(&account.id, &policy.to_string()).await;
+    let (key, secret) = account.user(&policy).await;
     let run = async |args: &[&str]| account.run(&key, &secret, args).await;
     run(&["up"]).await.expect(0);
     run(&["plan", "--exit-code"]).await.expect(0);
@@ -147,14 +171,16 @@ async fn every_action_is_needed() {
     let beyond = [
         ("dynamodb:ListTables", "list", "dynamodb:ListTables"),
         ("iam:ListRoles", "list", "iam:ListRoles"),
-        ("dynamodb:Scan", "verify", "cannot read table"),
+        ("dynamodb:Scan", "verify", "goes unchecked"),
         ("logs:FilterLogEvents", "logs", "cannot read log group"),
     ];
     let looks: Vec<_> = of_status.chain(beyond).collect();
     let (account_, policy_) = (&account, &policy);
     join_all(looks.iter().map(async |(action, verb, told)| {
         let ended = account_.with(&without(policy_, &[*action]), &[*verb]).await;
-        assert!(![Some(0), Some(3)].contains(&ended.code), "`{verb}` does without {action}: {}", ended.stdout);
+        // `verify` goes on, and says what it could not check.
+        let does = ended.code == Some(0) && *verb != "verify";
+        assert!(!does, "`{verb}` does without {action}: {}", ended.stdout);
         assert!(ended.stderr.contains(told), "`{verb}` without {action} does not tell of {told}:\n{}", ended.stderr);
     }))
     .await;
@@ -162,12 +188,13 @@ async fn every_action_is_needed() {
         need(&[*action]);
     }
 
-    lacking!(["dynamodb:TagResource", "logs:TagResource", "iam:TagRole", "lambda:TagResource"]
-        => ["up", "--tag", "team=chat"]);
-    account.root(&["up", "--tag", "team=chat"]).await.expect(0);
-    lacking!(["dynamodb:UntagResource", "logs:UntagResource", "iam:UntagRole", "lambda:UntagResource", "apigateway:DELETE"]
-        => ["up"],
-        ["dynamodb:UntagResource", "logs:UntagResource", "iam:UntagRole", "lambda:UntagResource", "apigateway:UntagResource"]);
+    // A function is changed after its role and its log group, so only where those were.
+    let tag = ["up", "--tag", "team=chat"];
+    lacking!(["dynamodb:TagResource", "logs:TagResource", "iam:TagRole"] => tag);
+    lacking!(["lambda:TagResource"] => tag);
+    account.root(&tag).await.expect(0);
+    lacking!(["dynamodb:UntagResource", "logs:UntagResource", "iam:UntagRole"] => ["up"]);
+    lacking!(["lambda:UntagResource"] => ["up"]);
     account.root(&["up"]).await.expect(0);
 
     let handlers = Folder::new();
@@ -177,18 +204,20 @@ async fn every_action_is_needed() {
         fs::write(handlers.0.join(&file), text + edit).unwrap();
     }
     drift(&account).await;
-    lacking!(["lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "lambda:RemovePermission",
-            "iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable", "apigateway:PATCH"]
-        => ["up", "--handlers", &handlers.0.display().to_string(), "--memory", "512", "--throttle-rate", "9", "--throttle-burst", "9"],
-        ["lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "lambda:RemovePermission",
-            "iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable", "apigateway:UpdateStage"]);
+    let folder = handlers.0.display().to_string();
+    let change = ["up", "--handlers", &folder, "--memory", "512", "--throttle-rate", "9", "--throttle-burst", "9"];
+    lacking!(["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
+            "apigateway:PATCH", "lambda:RemovePermission"] => change,
+        ["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
+            "apigateway:UpdateStage", "lambda:RemovePermission"]);
+    lacking!(["lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"] => change);
     account.root(&["up"]).await.expect(0);
     stray_policies(&account).await;
     lacking!(["iam:DetachRolePolicy", "iam:DeleteRolePolicy"] => ["up"]);
 
     lacking!(["lambda:DeleteFunction", "dynamodb:DeleteTable"] => ["down"]);
-    lacking!(["logs:DeleteLogGroup"] => ["down"]);
-    lacking!(["iam:DeleteRole"] => ["up"], [] as [&str; 0]);
+    lacking!(["logs:DeleteLogGroup", "apigateway:DELETE", "iam:DeleteRole"] => ["down"],
+        ["logs:DeleteLogGroup", "apigateway:DeleteApi", "iam:DeleteRole"]);
     account.root(&["down"]).await.expect(0);
     assert_eq!(shown, actions(&policy));
 }
@@ -325,7 +354,8 @@ async fn handlers_need_each_statement_of_their_roles() {
 async fn the_boundary_lets_the_chat_work_and_nothing_more() {
     let account = Account::new().await;
     let boundary = account.policy(&["--boundary"]).await;
-    let iam = aws_sdk_iam::Client::new(&account.ministack.sdk_config(&account.id));
+    let sdk = account.ministack.sdk_config(&account.id);
+    let iam = aws_sdk_iam::Client::new(&sdk);
     let create = async |name: &str, document: &Value| {
         let created = iam.create_policy().policy_name(name).policy_document(document.to_string()).send().await.unwrap();
         created.policy.unwrap().arn.unwrap()
@@ -334,16 +364,13 @@ async fn the_boundary_lets_the_chat_work_and_nothing_more() {
     let bounded = ["--permissions-boundary", arn.as_str()];
     let policy = account.policy(&bounded).await;
     assert!(!actions(&policy).contains("iam:DeleteRolePermissionsBoundary"));
-    let (key, secret) = account.ministack.user_with_policy(&account.id, &policy.to_string()).await;
-    account.run(&key, &secret, &[&["up"], &bounded[..]].concat()).await.expect(0);
+    let (key, secret) = account.user(&policy).await;
+    let url = account.run(&key, &secret, &[&["up"], &bounded[..]].concat()).await.expect(0).stdout;
     account.run(&key, &secret, &[&["verify"], &bounded[..]].concat()).await.expect(0);
-    let unbounded = account.run(&key, &secret, &["up", "--name", "p-other"]).await;
-    let unbounded = unbounded.expect(2);
-    assert!(unbounded.stderr.contains("--name"), "{}", unbounded.stderr);
-
     let narrow = create("narrow", &without(&boundary, &["dynamodb:PutItem"])).await;
     account.root(&["up", "--permissions-boundary", &narrow]).await.expect(0);
-    account.root(&["verify", "--timeout", "5s"]).await.expect(5);
+    let chat = Chat { url: url.trim().to_owned(), dynamodb: aws_sdk_dynamodb::Client::new(&sdk) };
+    assert_eq!(chat.say().await, None);
 }
 
 /// Every AWS operation that the code calls, as `service:Operation`.

@@ -68,7 +68,7 @@ fn passed(scope: &Scope) -> Vec<String> {
 /// That the role has the configured boundary, if there is one.
 pub fn bounded(scope: &Scope) -> Option<Value> {
     let boundary = scope.config.permissions_boundary.as_ref()?;
-    Some(json!({ "StringEquals": { "iam:PermissionsBoundary": boundary } }))
+    Some(json!({ "ArnEquals": { "iam:PermissionsBoundary": boundary } }))
 }
 
 /// The same principal in every partition (I10).
