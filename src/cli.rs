@@ -1,5 +1,7 @@
 //! The command line: types and help texts, no logic.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Settings;
@@ -40,6 +42,10 @@ pub enum Verb {
     Reap(Reap),
     /// Print the IAM policy that the identity running this program needs
     Policy(Policy),
+    /// Print the same deployment as a CloudFormation template
+    Export(Export),
+    /// Write a commented `chatctl.toml`, and a copy of the handlers to edit
+    Init(Init),
     /// Prove that the chat works: real clients connect, send, all receive, and leave
     Verify(Verify),
     /// Chat in the terminal; piped input is sent line by line
@@ -50,6 +56,20 @@ pub enum Verb {
     Logs(Logs),
     /// The local AWS behind `--local`
     Local(Local),
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Write the template and the functions' zips there, to be put into a bucket, instead of code within the template
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to write [default: here]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

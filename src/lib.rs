@@ -18,6 +18,7 @@ pub mod local;
 pub mod policy;
 pub mod report;
 pub mod resources;
+pub mod template;
 pub mod websocket;
 
 use clap::error::ErrorKind;
@@ -123,8 +124,11 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
             LocalVerb::Status => commands::local::status(host, &*reporter).await,
         };
     }
-    if let Verb::Policy(policy) = &cli.verb {
-        return commands::policy::policy(host, config, policy).await;
+    match &cli.verb {
+        Verb::Policy(policy) => return commands::policy::policy(host, config, policy).await,
+        Verb::Export(export) => return commands::export::export(host, config, &*reporter, export.dir.as_deref()),
+        Verb::Init(init) => return commands::init::init(host, &config, init.folder.as_deref()),
+        _ => {}
     }
     let session = Session::open(host, config, reporter).await?;
     match cli.verb {
@@ -141,6 +145,6 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Chat(flags) => commands::client::run_chat(&session, &flags).await,
         Verb::Open(flags) => commands::client::run_open(&session, &flags).await,
         Verb::Logs(flags) => commands::client::run_logs(&session, &flags).await,
-        Verb::Local(_) | Verb::Policy(_) => unreachable!("handled above"),
+        Verb::Local(_) | Verb::Policy(_) | Verb::Export(_) | Verb::Init(_) => unreachable!("handled above"),
     }
 }

@@ -3,6 +3,8 @@
 pub mod chat;
 pub mod client;
 pub mod down;
+pub mod export;
+pub mod init;
 pub mod list;
 pub mod local;
 pub mod logs;

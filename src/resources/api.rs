@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_sdk_apigatewayv2::types::{Api, ProtocolType};
 use serde::Serialize;
+use serde_json::json;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields};
+use super::{Kind, Part, Permission, Trace, fields};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -252,6 +253,16 @@ impl Kind for ApiKind {
             traces.push(Trace { api: Some(found), ..now });
         }
         Ok(traces)
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let properties = json!({
+            "Name": scope.config.name.as_str(),
+            "ProtocolType": ProtocolType::Websocket.as_str(),
+            "RouteSelectionExpression": ROUTE_SELECTION,
+            "Tags": scope.tags()
+        });
+        vec![Part { key: key_of(scope), logical_id: "Api".to_owned(), r#type: "AWS::ApiGatewayV2::Api", properties }]
     }
 
     /// Authorisation is by HTTP verb, for all that lives in an API at once, and by an id that nobody knows before.

@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::types::LogGroup;
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use serde_json::json;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields};
+use super::{Kind, Part, Permission, Trace, fields, logical_id};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
 use crate::engine::plan::Changes;
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::FUNCTIONS;
+use crate::functions::{FUNCTIONS, Function};
 
 pub const LOG_GROUP: &str = "log-group";
 
@@ -125,6 +126,19 @@ impl Kind for LogGroupKind {
         let ours = groups.iter().filter(|group| group.log_group_name().is_some_and(is_ours));
         let tags = try_join_all(ours.map(|group| tags_of(ctx, group))).await?;
         Ok(tags.iter().flatten().filter_map(Trace::of).collect())
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let key = key_of(scope, function.name);
+            let properties = json!({
+                "LogGroupName": key.name,
+                "RetentionInDays": scope.config.log_retention_days,
+                "Tags": tags::listed(scope.tags())
+            });
+            Part { key, logical_id: logical_id(function.name, "LogGroup"), r#type: "AWS::Logs::LogGroup", properties }
+        };
+        FUNCTIONS.iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {

@@ -106,9 +106,28 @@ pub trait Kind: Send + Sync {
         Ok(vec![])
     }
 
+    /// The same in CloudFormation. Pure; what CloudFormation alone knows stands as `${…}` in texts.
+    fn template(&self, scope: &Scope) -> Vec<Part>;
+
     /// What the identity that runs `chatctl` must be allowed to do for this kind, on no more than what belongs to
     /// this deployment and to those whose names begin with `<its name>-`.
     fn permissions(&self, scope: &Scope) -> Vec<Permission>;
+}
+
+/// One resource of a CloudFormation template.
+pub struct Part {
+    pub key: Key,
+    /// What the template calls it.
+    pub logical_id: String,
+    /// Such as `AWS::IAM::Role`.
+    pub r#type: &'static str,
+    pub properties: Value,
+}
+
+/// The resource of a kind that belongs to `function`, as templates call it: `OnConnectRole`.
+fn logical_id(function: &str, kind: &str) -> String {
+    let (first, rest) = function.split_at(1);
+    format!("{}{rest}{kind}", first.to_uppercase())
 }
 
 /// A sign of a deployment: something that carries its tags.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields, role_policy};
+use super::{Kind, Part, Permission, Trace, fields, logical_id, role_policy};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -263,6 +263,23 @@ impl Kind for RoleKind {
         .await?;
         let roles = roles.into_iter().flatten().filter_map(|answer| answer.role);
         Ok(roles.filter_map(|role| Trace::of(&all_tags(&role))).collect())
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let key = key_of(scope, function.name);
+            let mut properties = json!({
+                "RoleName": key.name,
+                "Path": scope.config.role_path,
+                "AssumeRolePolicyDocument": trust_policy(),
+                "Tags": tags::listed(scope.tags())
+            });
+            if let Some(boundary) = &scope.config.permissions_boundary {
+                properties["PermissionsBoundary"] = json!(boundary);
+            }
+            Part { key, logical_id: logical_id(function.name, "Role"), r#type: "AWS::IAM::Role", properties }
+        };
+        ours(scope).map(part).collect()
     }
 
     /// A configured boundary is a condition of whatever could make a role that may do more (I7).

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields};
+use super::{Kind, Part, Permission, Trace, fields};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -235,6 +235,21 @@ impl Kind for TableKind {
         }))
         .await?;
         Ok(tags.iter().flatten().filter_map(Trace::of).collect())
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let mut properties = json!({
+            "TableName": scope.config.table_name(),
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{ "AttributeName": "connectionId", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "connectionId", "KeyType": "HASH" }],
+            "TimeToLiveSpecification": { "AttributeName": TTL_ATTRIBUTE, "Enabled": true },
+            "Tags": tags::listed(scope.tags())
+        });
+        if let Some(key) = &scope.config.kms_key {
+            properties["SSESpecification"] = json!({ "SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": key });
+        }
+        vec![Part { key: key_of(scope), logical_id: "Table".to_owned(), r#type: "AWS::DynamoDB::Table", properties }]
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
