@@ -1,5 +1,7 @@
 //! The command line: types and help texts, no logic.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Settings;
@@ -38,6 +40,12 @@ pub enum Verb {
     List,
     /// Remove every deployment whose time to live is over
     Reap(Reap),
+    /// Print the IAM policy that the identity running this program needs
+    Policy(Policy),
+    /// Print the same deployment as a CloudFormation template
+    Export(Export),
+    /// Write a commented `chatctl.toml`, and a copy of the handlers to edit
+    Init(Init),
     /// Prove that the chat works: real clients connect, send, all receive, and leave
     Verify(Verify),
     /// Chat in the terminal; piped input is sent line by line
@@ -60,6 +68,37 @@ impl Verb {
             _ => None,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Write the template and the functions' zips there, to be put into a bucket, instead of code within the template
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to write [default: here]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Policy {
+    /// The account in the ARNs [default: any]
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Only what `status` needs
+    #[arg(long, conflicts_with_all = ["boundary", "github"])]
+    pub read_only: bool,
+    /// Instead, a permissions boundary for the functions' roles: the most that they may ever do
+    #[arg(long, conflicts_with = "github")]
+    pub boundary: bool,
+    /// Instead, the trust policy of a role for a repository's GitHub Actions; SUBJECT narrows it, such as
+    /// `ref:refs/heads/main` or `environment:prod`
+    #[arg(long, value_name = "OWNER/REPO[:SUBJECT]", requires = "account")]
+    pub github: Option<String>,
 }
 
 #[derive(Debug, Args)]

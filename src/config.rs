@@ -367,7 +367,7 @@ fn config_folder(named: Option<&Path>, host: &Host) -> PathBuf {
 
 /// Where in the file the error is, and what was probably meant.
 fn file_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     let message = error.message();

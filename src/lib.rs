@@ -15,8 +15,10 @@ pub mod functions;
 pub mod handlers;
 pub mod host;
 pub mod local;
+pub mod policy;
 pub mod report;
 pub mod resources;
+pub mod template;
 pub mod websocket;
 
 use clap::error::ErrorKind;
@@ -122,6 +124,12 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
             LocalVerb::Status => commands::local::status(host, &*reporter).await,
         };
     }
+    match &cli.verb {
+        Verb::Policy(policy) => return commands::policy::policy(host, config, policy).await,
+        Verb::Export(export) => return commands::export::export(host, config, &*reporter, export.dir.as_deref()),
+        Verb::Init(init) => return commands::init::init(host, &config, init.folder.as_deref()),
+        _ => {}
+    }
     let session = Session::open(host, config, reporter, cli.verb.url().is_some()).await?;
     match cli.verb {
         Verb::Up(up) => commands::up::up(&session, &up).await,
@@ -137,6 +145,6 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Chat(flags) => commands::client::run_chat(&session, &flags).await,
         Verb::Open(flags) => commands::client::run_open(&session, &flags).await,
         Verb::Logs(flags) => commands::client::run_logs(&session, &flags).await,
-        Verb::Local(_) => unreachable!("handled above"),
+        Verb::Local(_) | Verb::Policy(_) | Verb::Export(_) | Verb::Init(_) => unreachable!("handled above"),
     }
 }

@@ -3,11 +3,14 @@
 pub mod chat;
 pub mod client;
 pub mod down;
+pub mod export;
+pub mod init;
 pub mod list;
 pub mod local;
 pub mod logs;
 pub mod open;
 pub mod plan;
+pub mod policy;
 pub mod reap;
 pub mod status;
 pub mod up;
