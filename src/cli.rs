@@ -1,5 +1,7 @@
 //! The command line: types and help texts, no logic.
 
+mod examples;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -17,7 +19,8 @@ use crate::config::Settings;
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    after_help = examples::ALL
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -29,33 +32,53 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Create the deployment, or make it as wanted again, and print its URL
+    #[command(after_help = examples::UP)]
     Up(Up),
     /// Remove all of the deployment, and prove that nothing is left
+    #[command(after_help = examples::DOWN)]
     Down,
     /// Tell how the deployment stands: every resource, what differs, the URL
+    #[command(after_help = examples::STATUS)]
     Status,
     /// Show what `up` would do
+    #[command(after_help = examples::PLAN)]
     Plan(Plan),
     /// List the deployments of this account and region
+    #[command(after_help = examples::LIST)]
     List,
     /// Remove every deployment whose time to live is over
+    #[command(after_help = examples::REAP)]
     Reap(Reap),
     /// Print the IAM policy that the identity running this program needs
+    #[command(after_help = examples::POLICY)]
     Policy(Policy),
     /// Print the same deployment as a CloudFormation template
+    #[command(after_help = examples::EXPORT)]
     Export(Export),
     /// Write a commented `chatctl.toml`, and a copy of the handlers to edit
+    #[command(after_help = examples::INIT)]
     Init(Init),
     /// Prove that the chat works: real clients connect, send, all receive, and leave
+    #[command(after_help = examples::VERIFY)]
     Verify(Verify),
     /// Chat in the terminal; piped input is sent line by line
+    #[command(after_help = examples::CHAT)]
     Chat(Chat),
     /// Chat in the browser, on a page that is served on 127.0.0.1
+    #[command(after_help = examples::OPEN)]
     Open(Open),
     /// Show the logs of the functions, merged by time
+    #[command(after_help = examples::LOGS)]
     Logs(Logs),
     /// The local AWS behind `--local`
+    #[command(after_help = examples::LOCAL)]
     Local(Local),
+    /// Print the completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(Completions),
+    /// Print the manual page
+    #[command(after_help = examples::MAN)]
+    Man,
 }
 
 impl Verb {
@@ -220,4 +243,10 @@ pub enum LocalVerb {
     Stop,
     /// Print its endpoint, if it runs
     Status,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }

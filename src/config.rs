@@ -1,6 +1,6 @@
 //! Flags, environment, `chatctl.toml` and defaults become one validated, frozen `Config`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -334,6 +334,13 @@ impl Config {
 }
 
 impl Face {
+    /// How to show an error, even one about the settings themselves: as far as they can be understood.
+    pub fn guess(flags: &Settings, host: &Host) -> Self {
+        let file = read_file(flags, host).ok().flatten().unwrap_or_default();
+        let json = flags.output.as_deref().or(file.output.as_deref()) == Some("json");
+        Self::of(flags, &file).unwrap_or(Self { json, ..Self::default() })
+    }
+
     fn of(flags: &Settings, file: &Settings) -> Result<Self> {
         let output = flags.output.as_deref().or(file.output.as_deref()).unwrap_or("text");
         let color = flags.color.as_deref().or(file.color.as_deref()).unwrap_or("auto");
@@ -408,7 +415,7 @@ fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<Str
             .ok_or_else(|| Error::usage(format!("`{pair}` is not a valid tag: it is not of the form `key=value`")))?;
         tags.insert(key.to_owned(), value.to_owned());
     }
-    let mut folded = BTreeMap::new();
+    let mut folded = BTreeSet::new();
     for (key, value) in &tags {
         let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
         let lower = key.to_lowercase();
@@ -422,7 +429,7 @@ fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<Str
             "keys that start with `aws:` are reserved by AWS"
         } else if lower.starts_with("chatctl:") {
             "keys that start with `chatctl:` are ours"
-        } else if folded.insert(lower, ()).is_some() {
+        } else if !folded.insert(lower) {
             "IAM takes keys that differ only in case for the same"
         } else {
             continue;

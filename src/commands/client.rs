@@ -54,9 +54,9 @@ fn options(load: &cli::Load) -> VerifyOptions {
 /// # Errors
 /// When the chat cannot be reached.
 pub async fn run_chat(session: &Session, flags: &cli::Chat) -> Result<Exit> {
-    let endpoint = endpoint(session, &flags.target).await?;
     let options =
         chat::ChatOptions { name: flags.alias.clone(), wait: duration("wait", &flags.wait)?, color: session.colored() };
+    let endpoint = endpoint(session, &flags.target).await?;
     chat::chat(&session.host, &endpoint, &options).await
 }
 

@@ -2,12 +2,14 @@
 
 pub mod chat;
 pub mod client;
+pub mod completions;
 pub mod down;
 pub mod export;
 pub mod init;
 pub mod list;
 pub mod local;
 pub mod logs;
+pub mod man;
 pub mod open;
 pub mod plan;
 pub mod policy;
@@ -119,6 +121,11 @@ impl Session {
             Value::Object(head) => head,
             _ => Map::new(),
         }
+    }
+
+    /// Tells the pipeline that this runs in, if it does: outputs of the step, and a part of the job's summary.
+    pub fn tell_pipeline(&self, outputs: &[(&str, &str)], summary: impl FnOnce() -> String) {
+        report::github::tell(&self.host, &*self.ctx.reporter, outputs, summary);
     }
 
     /// Prints a result document.
