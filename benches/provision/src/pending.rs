@@ -23,9 +23,10 @@ pub async fn of_a_new_function(ministack: &Ministack) -> Duration {
     created.await.expect("functions can be created");
     let began = Instant::now();
     loop {
+        let looked = began.elapsed();
         let now = lambda.get_function().function_name("pending").send().await.expect("it can be looked at");
         if now.configuration().and_then(|now| now.state()) == Some(&State::Active) {
-            return began.elapsed();
+            return looked;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
