@@ -95,7 +95,7 @@ pub struct Verify {
 pub struct Chat {
     /// Name that goes before each message
     #[arg(long = "as", value_name = "NAME")]
-    pub name: Option<String>,
+    pub alias: Option<String>,
     /// How long to listen after the end of piped input
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub wait: String,

@@ -47,7 +47,7 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, load: &cli::Load) 
 pub async fn run_chat(session: &Session, flags: &cli::Chat) -> Result<Exit> {
     let endpoint = endpoint(session, &flags.connect).await?;
     let options =
-        chat::ChatOptions { name: flags.name.clone(), wait: duration("wait", &flags.wait)?, color: session.colored() };
+        chat::ChatOptions { name: flags.alias.clone(), wait: duration("wait", &flags.wait)?, color: session.colored() };
     chat::chat(&session.host, &endpoint, &options).await
 }
 

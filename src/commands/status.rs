@@ -9,7 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use super::{Session, now};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Observed, Patience, observe};
-use crate::engine::plan::{Action, Change, Plan};
+use crate::engine::plan::{Action, Change, FieldChange, Plan};
+use crate::engine::scope::UNKNOWN;
 use crate::engine::{Wish, plan};
 use crate::error::{Exit, Result};
 use crate::report::style::{Tone, paint};
@@ -28,7 +29,7 @@ struct Row<'a> {
 pub async fn status(session: &Session) -> Result<Exit> {
     let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
     let mut plan = plan(&session.ctx, &session.graph, &observed, Wish::Present);
-    forgive_expiry(&mut plan);
+    leave_drift(&mut plan);
     let settling = observed.0.iter().any(|found| found.settling.is_some());
     let (state, exit) = match (observed.0.is_empty(), plan.is_empty() && !settling) {
         (true, _) => ("absent", Exit::Absent),
@@ -54,14 +55,14 @@ pub async fn status(session: &Session) -> Result<Exit> {
     Ok(exit)
 }
 
-/// When a deployment expires is not drift: every `up` sets it anew.
-fn forgive_expiry(plan: &mut Plan) {
+/// What `up` would write, but is no drift: when it all expires, which every `up` sets anew, and what differs only
+/// because something else does, such as a deployment of changed routes.
+fn leave_drift(plan: &mut Plan) {
+    let is_drift = |field: &FieldChange| field.field != "expiresAt" && field.to != UNKNOWN;
     for change in &mut plan.0 {
-        if change.action == Action::Update {
-            change.fields.0.retain(|field| field.field != "expiresAt");
-        }
+        change.fields.0.retain(is_drift);
     }
-    plan.0.retain(|change| change.action != Action::Update || !change.fields.0.is_empty());
+    plan.0.retain(|change| matches!(change.action, Action::Create | Action::Delete) || !change.fields.0.is_empty());
 }
 
 fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec<Row<'a>> {
@@ -74,7 +75,7 @@ fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec
             let found = observed.get(key);
             let change = plan.0.iter().find(|change| change.key == *key);
             let state = match found {
-                Some(found) if found.settling.is_some() => "pending",
+                Some(found) if found.settling.is_some() && change.is_none() => "pending",
                 _ => state_of(change),
             };
             Row { key, state, id: found.map(|found| found.id.as_str()), change }

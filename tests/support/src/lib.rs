@@ -1,6 +1,8 @@
 //! What the integration tests stand on. Whatever it starts ends with the test that started it, even if that is killed.
 
+mod account;
 mod binary;
+mod client;
 mod ministack;
 mod process;
 mod proxy;
@@ -13,7 +15,9 @@ use std::sync::OnceLock;
 use chatctl::engine::event::{Ended, Reporter};
 use chatctl::host::Env;
 
+pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
+pub use client::{Client, eventually};
 pub use ministack::{DataDir, Ministack, installation, ministack, private_ministack, sdk_config};
 pub use process::Service;
 pub use proxy::{Call, Proxy};

@@ -1,0 +1,366 @@
+//! The promises of the contract on a real local AWS that enforces IAM: real processes, real sockets.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use support::{Account, Chatctl, Client, Finished, Ministack, Proxy, chatctl, eventually, ministack};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
+
+/// An account of its own, and the binary at work in it.
+struct Bench {
+    ministack: &'static Ministack,
+    id: String,
+    account: Account,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let ministack = ministack().await;
+        let id = ministack.account();
+        let account = Account::new(&ministack.sdk_config(&id));
+        Self { ministack, id, account }
+    }
+
+    fn command(&self, line: &str) -> Chatctl {
+        chatctl(PROGRAM).args(line.split_whitespace()).account(self.ministack, &self.id)
+    }
+
+    async fn run(&self, line: &str) -> Finished {
+        self.command(line).run().await
+    }
+
+    /// Runs `up` and returns the URL.
+    async fn up(&self, flags: &str) -> String {
+        self.run(&format!("up {flags}")).await.expect(0).stdout.trim_end().to_owned()
+    }
+}
+
+/// What one deployment named `name` is, as `Account::contents` has it.
+fn one_deployment(name: &str) -> Vec<String> {
+    let mut contents: Vec<String> = ["$connect", "$disconnect", "sendmessage"].map(|key| format!("route {key}")).into();
+    contents.extend(["integration"; 3].map(str::to_owned));
+    for function in ["onConnect", "onDisconnect", "sendMessage"] {
+        contents.push(format!("function {name}-{function}"));
+        contents.push(format!("permission {name}-{function}"));
+        contents.push(format!("log-group /aws/lambda/{name}-{function}"));
+        contents.push(format!("role {name}-us-east-1-{function}"));
+    }
+    contents.extend([
+        format!("api {name}"),
+        "deployment".to_owned(),
+        "stage prod".to_owned(),
+        format!("table {name}-connections"),
+    ]);
+    contents.sort();
+    contents
+}
+
+#[tokio::test]
+async fn up_makes_exactly_one_deployment_that_chats_and_down_leaves_nothing() {
+    let bench = Bench::new().await;
+    let up = bench.run("up").await.expect(0);
+    assert_eq!(up.stdout.lines().count(), 1, "stdout is the URL alone: {}", up.stdout);
+    let url = up.stdout.trim_end();
+    assert!(url.starts_with("ws://127.0.0.1:") && url.ends_with("/prod"), "{url}");
+    assert_eq!(bench.account.contents().await, one_deployment("chat"));
+
+    let (mut ada, mut bob) = (Client::connect(url).await, Client::connect(url).await);
+    eventually("both are in the table", || async { bench.account.connections("chat-connections").await.len() == 2 })
+        .await;
+    ada.say("hello").await;
+    assert_eq!((ada.hear().await, bob.hear().await), ("hello".to_owned(), "hello".to_owned()));
+    bob.leave().await;
+    eventually("one is left", || async { bench.account.connections("chat-connections").await.len() == 1 }).await;
+    ada.say("alone").await;
+    assert_eq!(ada.hear().await, "alone");
+
+    bench.run("status").await.expect(0);
+    let down = bench.run("down").await.expect(0);
+    assert_eq!(down.stdout, "");
+    assert_eq!(bench.account.contents().await, Vec::<String>::new());
+    bench.run("down").await.expect(0);
+    bench.run("status").await.expect(4);
+}
+
+#[tokio::test]
+async fn up_again_makes_no_write_and_few_calls() {
+    let bench = Bench::new().await;
+    let proxy = Proxy::start(bench.ministack.url(), Duration::ZERO).await;
+    let through =
+        |line: &str| chatctl(PROGRAM).args(line.split_whitespace()).credentials(&proxy.url, &bench.id, "local");
+    let first = through("up").run().await.expect(0);
+    let fresh = proxy.take();
+    assert!(fresh.iter().any(support::Call::is_write));
+    assert!(fresh.len() <= 75, "a fresh `up` took {} calls", fresh.len());
+
+    let second = through("up").run().await.expect(0);
+    let again = proxy.take();
+    assert_eq!(second.stdout, first.stdout);
+    let writes: Vec<String> = again.iter().filter(|call| call.is_write()).map(support::Call::name).collect();
+    assert_eq!(writes, Vec::<String>::new());
+    assert!(again.len() <= 30, "an `up` that changes nothing took {} calls", again.len());
+
+    through("status").run().await.expect(0);
+    through("plan --exit-code").run().await.expect(0);
+    assert!(!proxy.take().iter().any(support::Call::is_write), "status and plan only read");
+}
+
+#[tokio::test]
+async fn down_of_one_of_three_leaves_the_others_chatting() {
+    let bench = Bench::new().await;
+    let urls = [bench.up("--name one").await, bench.up("--name two").await, bench.up("--name one-two").await];
+    let mut ada = Client::connect(&urls[1]).await;
+    let mut bob = Client::connect(&urls[2]).await;
+    bench.run("down --name one").await.expect(0);
+
+    let mut left = [one_deployment("two"), one_deployment("one-two")].concat();
+    left.sort();
+    assert_eq!(bench.account.contents().await, left);
+    ada.say("two").await;
+    assert_eq!(ada.hear().await, "two");
+    bob.say("three").await;
+    assert_eq!(bob.hear().await, "three");
+    bench.run("status --name two").await.expect(0);
+}
+
+#[tokio::test]
+async fn up_deploys_again_iff_routes_or_integrations_changed() {
+    let bench = Bench::new().await;
+    bench.up("").await;
+    let deployment = || async {
+        let api = bench.account.apigateway.get_apis().send().await.expect("listed").items()[0]
+            .api_id()
+            .expect("an id")
+            .to_owned();
+        let stages = bench.account.apigateway.get_stages().api_id(&api).send().await.expect("listed");
+        (api, stages.items()[0].deployment_id().expect("a deployment").to_owned())
+    };
+    let (api, first) = deployment().await;
+    bench.up("--function-timeout 20 --tag team=blue").await;
+    assert_eq!(deployment().await.1, first, "functions and tags need no new deployment");
+
+    let routes = bench.account.apigateway.get_routes().api_id(&api).send().await.expect("listed");
+    let route = routes.items().iter().find(|route| route.route_key() == Some("sendmessage")).expect("it exists");
+    let update = bench.account.apigateway.update_route().api_id(&api).route_id(route.route_id().expect("an id"));
+    update.target("integrations/elsewhere").send().await.expect("updated");
+    bench.run("status --function-timeout 20 --tag team=blue").await.expect(3);
+    bench.up("--function-timeout 20 --tag team=blue").await;
+    let (_, second) = deployment().await;
+    assert_ne!(second, first, "a repaired route is deployed");
+    let deployments = bench.account.apigateway.get_deployments().api_id(&api).send().await.expect("listed");
+    assert_eq!(deployments.items().len(), 1, "the old deployment is pruned");
+}
+
+#[tokio::test]
+async fn drift_is_shown_planned_and_repaired() {
+    let bench = Bench::new().await;
+    bench.up("").await;
+    let account = &bench.account;
+    let api =
+        account.apigateway.get_apis().send().await.expect("listed").items()[0].api_id().expect("an id").to_owned();
+    let role = "chat-us-east-1-sendMessage";
+    account
+        .lambda
+        .remove_permission()
+        .function_name("chat-onConnect")
+        .statement_id("chatctl")
+        .send()
+        .await
+        .expect("removed");
+    account.apigateway.create_route().api_id(&api).route_key("stray").send().await.expect("created");
+    account
+        .iam
+        .put_role_policy()
+        .role_name(role)
+        .policy_name("stray")
+        .policy_document(ALLOW_ALL)
+        .send()
+        .await
+        .expect("put");
+    let environment = aws_sdk_lambda::types::Environment::builder().variables("TABLE_NAME", "elsewhere").build();
+    let update = account.lambda.update_function_configuration().function_name("chat-sendMessage");
+    update.environment(environment).send().await.expect("updated");
+    account
+        .logs
+        .put_retention_policy()
+        .log_group_name("/aws/lambda/chat-onConnect")
+        .retention_in_days(3)
+        .send()
+        .await
+        .expect("put");
+
+    let status = bench.run("status -o json").await.expect(3);
+    let status: Value = serde_json::from_str(&status.stdout).expect("one JSON document");
+    assert_eq!(status["state"], "drifted");
+    let wrong: Vec<String> = status["resources"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|resource| resource["state"] != "ready")
+        .map(|resource| format!("{} {} {}", resource["state"], resource["kind"], resource["name"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        wrong,
+        [
+            "differs log-group /aws/lambda/chat-onConnect",
+            "differs function chat-sendMessage",
+            "missing permission chat-onConnect",
+            "stray role-policy chat-us-east-1-sendMessage/stray",
+            "stray route stray",
+        ]
+    );
+    let plan = bench.run("plan --exit-code").await.expect(3).stdout;
+    assert!(plan.contains("environment.TABLE_NAME: elsewhere → chat-connections"), "{plan}");
+    assert!(plan.contains("retentionDays: 3 → 14"), "{plan}");
+    bench.up("").await;
+    bench.run("status").await.expect(0);
+    assert_eq!(account.contents().await, one_deployment("chat"));
+}
+
+const ALLOW_ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+
+#[tokio::test]
+async fn a_foreign_look_alike_is_refused_by_every_verb_and_not_touched() {
+    let bench = Bench::new().await;
+    bench.account.logs.create_log_group().log_group_name("/aws/lambda/chat-onConnect").send().await.expect("created");
+    for verb in ["up", "down", "plan", "status"] {
+        let refused = bench.run(verb).await.expect(1);
+        assert!(refused.stderr.contains("/aws/lambda/chat-onConnect"), "{}", refused.stderr);
+        assert_eq!(refused.stdout, "");
+    }
+    assert_eq!(bench.account.contents().await, ["log-group /aws/lambda/chat-onConnect"]);
+}
+
+/// Eight processes on an empty account: exactly one deployment, and whoever exits 0 printed the survivor's URL.
+#[tokio::test]
+async fn eight_ups_at_once_make_one_deployment() {
+    let bench = Bench::new().await;
+    let mut runs = Vec::new();
+    for _ in 0..8 {
+        runs.push(bench.command("up").start().await);
+    }
+    let mut urls = Vec::new();
+    for run in runs {
+        let ended = run.finish().await;
+        match ended.code {
+            Some(0) => urls.push(ended.stdout),
+            code => assert!(code == Some(1) && ended.stderr.contains("error: "), "{code:?}\n{}", ended.stderr),
+        }
+    }
+    assert_eq!(bench.account.contents().await, one_deployment("chat"));
+    let survivor = bench.run("up").await.expect(0).stdout;
+    assert!(!urls.is_empty());
+    assert!(urls.iter().all(|url| *url == survivor), "{urls:?}, but the survivor is {survivor}");
+    bench.run("down").await.expect(0);
+    assert_eq!(bench.account.contents().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn after_up_against_down_the_next_run_converges() {
+    let bench = Bench::new().await;
+    for next in ["up", "down"] {
+        bench.up("").await;
+        let (up, down) = (bench.command("up --tag race=1").start().await, bench.command("down").start().await);
+        let (up, down) = (up.finish().await, down.finish().await);
+        for ended in [&up, &down] {
+            assert!(matches!(ended.code, Some(0 | 1)), "{ended:?}");
+        }
+        bench.run(next).await.expect(0);
+        let expected = if next == "up" { one_deployment("chat") } else { vec![] };
+        assert_eq!(bench.account.contents().await, expected);
+    }
+}
+
+/// A real SIGKILL at a sample of calls, counted on the wire: the next run converges.
+#[tokio::test]
+async fn a_killed_up_is_continued_and_a_killed_down_too() {
+    let bench = Bench::new().await;
+    let proxy = Proxy::start(bench.ministack.url(), Duration::from_millis(5)).await;
+    for calls in [3, 12, 17, 24, 31, 38, 45] {
+        for verb in ["up", "down"] {
+            proxy.take();
+            let run = chatctl(PROGRAM).args([verb]).credentials(&proxy.url, &bench.id, "local").start().await;
+            let enough = async {
+                while proxy.calls().len() < calls {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            // A run that makes fewer calls ends by itself.
+            if tokio::time::timeout(Duration::from_secs(2), enough).await.is_ok() {
+                run.signal(Signal::SIGKILL);
+            }
+            run.finish().await;
+            bench.run(verb).await.expect(0);
+            let expected = if verb == "up" { one_deployment("chat") } else { vec![] };
+            assert_eq!(bench.account.contents().await, expected, "{verb} killed after {calls} calls");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_the_run_soon_and_names_what_exists() {
+    let bench = Bench::new().await;
+    let proxy = Proxy::start(bench.ministack.url(), Duration::from_millis(200)).await;
+    let run = chatctl(PROGRAM).args(["up"]).credentials(&proxy.url, &bench.id, "local").start().await;
+    eventually("writes have begun", || async { proxy.calls().iter().any(support::Call::is_write) }).await;
+    let raised = std::time::Instant::now();
+    run.signal(Signal::SIGINT);
+    let ended = run.finish().await.expect(130);
+    assert!(raised.elapsed() < Duration::from_secs(5), "it took {:?}", raised.elapsed());
+    assert!(ended.stderr.contains("exists now: "), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    bench.run("up").await.expect(0);
+    assert_eq!(bench.account.contents().await, one_deployment("chat"));
+}
+
+/// While clients chat, new handler code and a changed setting drop no connection and lose no message.
+#[tokio::test]
+async fn an_update_loses_no_message_and_no_connection() {
+    let bench = Bench::new().await;
+    let url = bench.up("").await;
+    let (mut ada, mut bob) = (Client::connect(&url).await, Client::connect(&url).await);
+    ada.say("first").await;
+    assert_eq!(bob.hear().await, "first");
+    let run = bench.command("up --function-timeout 20 --tag changed=yes").start().await;
+    let update = tokio::spawn(run.finish());
+    let mut said = vec![];
+    while !update.is_finished() {
+        let text = format!("message {}", said.len());
+        ada.say(&text).await;
+        said.push(text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    update.await.expect("no panic").expect(0);
+    ada.say("last").await;
+    said.push("last".to_owned());
+    let mut heard = bob.hear_until("last").await;
+    heard.sort();
+    said.sort();
+    assert_eq!(heard, said);
+}
+
+#[tokio::test]
+async fn garbage_neither_crashes_a_handler_nor_blocks_the_next_message() {
+    let bench = Bench::new().await;
+    let url = bench.up("").await;
+    let mut ada = Client::connect(&url).await;
+    let deep = format!(r#"{{"action":"sendmessage","data":{}1{}}}"#, "[".repeat(400), "]".repeat(400));
+    let large = format!(r#"{{"action":"sendmessage","data":"{}"}}"#, "x".repeat(30_000));
+    let frames = [
+        "no JSON",
+        r#"{"action":"sendmessage","data":"\ud800"}"#,
+        r#"{"action":"sendmessage","data":{"a":[1,null,"🦀"]}}"#,
+        r#"{"action":"sendmessage"}"#,
+        r#"{"action":"sendmessage","data":null}"#,
+        &deep,
+        &large,
+    ];
+    for (count, frame) in frames.iter().enumerate() {
+        ada.send(frame).await;
+        let marker = format!("still here after {count}");
+        ada.say(&marker).await;
+        ada.hear_until(&marker).await;
+    }
+}

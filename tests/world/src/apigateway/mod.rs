@@ -1,0 +1,133 @@
+//! API Gateway v2, the control plane of WebSocket APIs.
+
+mod apis;
+mod authorizers;
+mod deployments;
+mod integrations;
+mod routes;
+mod stages;
+mod tags;
+
+pub(crate) use integrations::function_of;
+
+use serde_json::{Map, Value, json};
+
+use crate::context::{self, Context};
+use crate::fields::Fields;
+use crate::operation::Request;
+use crate::reply::{Answer, Refusal, Reply};
+use crate::state::{Api, Region};
+
+pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+    match operation {
+        "CreateApi" => apis::create(cx, fields),
+        "GetApi" => apis::get(cx, fields),
+        "GetApis" => apis::list(cx, fields),
+        "UpdateApi" => apis::update(cx, fields),
+        "DeleteApi" => apis::delete(cx, fields),
+        "CreateIntegration" => integrations::create(cx, fields),
+        "GetIntegration" => integrations::get(cx, fields),
+        "GetIntegrations" => integrations::list(cx, fields),
+        "UpdateIntegration" => integrations::update(cx, fields),
+        "DeleteIntegration" => integrations::delete(cx, fields),
+        "CreateRoute" => routes::create(cx, fields),
+        "GetRoute" => routes::get(cx, fields),
+        "GetRoutes" => routes::list(cx, fields),
+        "UpdateRoute" => routes::update(cx, fields),
+        "DeleteRoute" => routes::delete(cx, fields),
+        "CreateDeployment" => deployments::create(cx, fields),
+        "GetDeployment" => deployments::get(cx, fields),
+        "GetDeployments" => deployments::list(cx, fields),
+        "UpdateDeployment" => deployments::update(cx, fields),
+        "DeleteDeployment" => deployments::delete(cx, fields),
+        "CreateStage" => stages::create(cx, fields),
+        "GetStage" => stages::get(cx, fields),
+        "GetStages" => stages::list(cx, fields),
+        "UpdateStage" => stages::update(cx, fields),
+        "DeleteStage" => stages::delete(cx, fields),
+        "CreateAuthorizer" => authorizers::create(cx, fields),
+        "GetAuthorizer" => authorizers::get(cx, fields),
+        "GetAuthorizers" => authorizers::list(cx, fields),
+        "UpdateAuthorizer" => authorizers::update(cx, fields),
+        "DeleteAuthorizer" => authorizers::delete(cx, fields),
+        "GetTags" => tags::get(cx, fields),
+        "TagResource" => tags::tag(cx, fields),
+        "UntagResource" => tags::untag(cx, fields),
+        other => unreachable!("{other} is not routed here"),
+    }
+}
+
+/// The API that a call writes to, also through an ARN.
+pub(crate) fn api_of(request: &Request) -> Option<&str> {
+    if request.operation.name == "CreateApi" {
+        return None;
+    }
+    Some(match request.resource.split_once("/apis/") {
+        Some((_, rest)) => rest.split('/').next().unwrap_or_default(),
+        None => &request.resource,
+    })
+}
+
+fn bad_request(message: impl Into<String>) -> Refusal {
+    Refusal::new(400, "BadRequestException", message)
+}
+
+fn not_found(message: impl Into<String>) -> Refusal {
+    Refusal::new(404, "NotFoundException", message)
+}
+
+fn conflict(message: impl Into<String>) -> Refusal {
+    Refusal::new(409, "ConflictException", message)
+}
+
+/// The API named in the path.
+fn api_in<'a>(region: &'a mut Region, account: &str, id: &str) -> Result<&'a mut Api, Refusal> {
+    region
+        .apis
+        .get_mut(id)
+        .ok_or_else(|| not_found(format!("Invalid API identifier specified {account}:{id}")))
+}
+
+/// A list answer: `items` and, if there is more, `nextToken` (G5).
+fn listing<T>(page: &context::Page<'_, T>, view: impl Fn(&T) -> Value) -> Reply {
+    let items: Vec<Value> = page.items.iter().map(|(_, item)| view(item)).collect();
+    let mut body = json!({ "items": items });
+    if let Some(next) = &page.next {
+        body["nextToken"] = json!(next);
+    }
+    Reply::json(200, body)
+}
+
+/// The members of a list request.
+struct Listing {
+    api_id: String,
+    limit: usize,
+    token: Option<String>,
+}
+
+impl Listing {
+    fn take(cx: &Context<'_>, mut fields: Fields) -> Self {
+        let listing = Self {
+            api_id: fields.text("apiId").unwrap_or_default(),
+            limit: context::limit(fields.number("maxResults"), cx.switches),
+            token: fields.text("nextToken"),
+        };
+        fields.done();
+        listing
+    }
+}
+
+/// The two members of a request that names one item of an API.
+fn item(mut fields: Fields) -> (String, String) {
+    let ids = (fields.label("apiId"), fields.label("id"));
+    fields.done();
+    ids
+}
+
+/// Members stored as they came.
+fn with_other(mut view: Value, other: &Map<String, Value>) -> Value {
+    for (key, value) in other {
+        view[key] = value.clone();
+    }
+    view
+}

@@ -1,0 +1,203 @@
+//! Answers: what a handler returns, and how each service puts it on the wire.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::clock::{self, Moment};
+use crate::operation::{Operation, Service};
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub status: u16,
+    pub body: Body,
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    Empty,
+    Json(Value),
+    /// What stands inside `<…Result>` of the query protocol.
+    Xml(String),
+}
+
+impl Reply {
+    pub fn json(status: u16, body: Value) -> Self {
+        Self {
+            status,
+            body: Body::Json(body),
+        }
+    }
+
+    pub fn xml(body: String) -> Self {
+        Self {
+            status: 200,
+            body: Body::Xml(body),
+        }
+    }
+
+    pub fn empty(status: u16) -> Self {
+        Self {
+            status,
+            body: Body::Empty,
+        }
+    }
+}
+
+/// An error of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub status: u16,
+    /// Empty where a proxy in front of the service answers, in HTML.
+    pub code: Cow<'static, str>,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(
+        status: u16,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+}
+
+pub(crate) type Answer = Result<Reply, Refusal>;
+
+/// An answer as bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub status: u16,
+    pub content_type: &'static str,
+    /// `x-amzn-errortype`
+    pub error_type: Option<String>,
+    pub request_id: String,
+    pub date: String,
+    pub body: String,
+}
+
+/// Puts an answer into its service's wire format.
+pub(crate) fn write(
+    operation: &Operation,
+    answer: &Answer,
+    request_id: String,
+    now: Moment,
+) -> Raw {
+    let mut raw = Raw {
+        status: 200,
+        content_type: match operation.service {
+            Service::ApiGateway | Service::Lambda => "application/json",
+            Service::DynamoDb => "application/x-amz-json-1.0",
+            Service::Logs => "application/x-amz-json-1.1",
+            Service::Iam | Service::Sts => "text/xml",
+        },
+        error_type: None,
+        request_id,
+        date: clock::http_date(now),
+        body: String::new(),
+    };
+    match answer {
+        Ok(reply) => {
+            raw.status = reply.status;
+            raw.body = match &reply.body {
+                Body::Empty => String::new(),
+                Body::Json(value) => value.to_string(),
+                Body::Xml(inner) => result_document(operation, inner, &raw.request_id),
+            };
+        }
+        Err(refusal) => {
+            raw.status = refusal.status;
+            write_refusal(operation.service, refusal, &mut raw);
+        }
+    }
+    raw
+}
+
+fn result_document(operation: &Operation, inner: &str, request_id: &str) -> String {
+    let name = operation.name;
+    let space = match operation.service {
+        Service::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
+        _ => "https://iam.amazonaws.com/doc/2010-05-08/",
+    };
+    format!(
+        "<{name}Response xmlns=\"{space}\"><{name}Result>{inner}</{name}Result>\
+         <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
+    )
+}
+
+fn write_refusal(service: Service, refusal: &Refusal, raw: &mut Raw) {
+    let Refusal {
+        status,
+        code,
+        message,
+    } = refusal;
+    if code.is_empty() {
+        raw.content_type = "text/html";
+        raw.body = format!("<html><body><h1>{status} {message}</h1></body></html>");
+        return;
+    }
+    raw.body = match service {
+        Service::ApiGateway => {
+            raw.error_type = Some(code.to_string());
+            json!({ "message": message }).to_string()
+        }
+        Service::Lambda => {
+            raw.error_type = Some(code.to_string());
+            // AccessDeniedException comes from the front of the service, with a capital letter.
+            let key = if code.ends_with("Exception") && *status == 403 {
+                "Message"
+            } else {
+                "message"
+            };
+            json!({ "Type": if *status < 500 { "User" } else { "Service" }, key: message })
+                .to_string()
+        }
+        Service::DynamoDb => {
+            let space = match code.as_ref() {
+                "ValidationException" | "AccessDeniedException" | "ThrottlingException" => {
+                    "com.amazon.coral.service"
+                }
+                _ => "com.amazonaws.dynamodb.v20120810",
+            };
+            json!({ "__type": format!("{space}#{code}"), "message": message }).to_string()
+        }
+        Service::Logs => json!({ "__type": code, "message": message }).to_string(),
+        Service::Iam | Service::Sts => {
+            let mut text = String::from(
+                "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>",
+            );
+            text += if *status < 500 { "Sender" } else { "Receiver" };
+            let _ = write!(
+                text,
+                "</Type><Code>{code}</Code><Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
+                escape(message),
+                raw.request_id
+            );
+            text
+        }
+    };
+}
+
+/// `<name>text</name>`
+pub(crate) fn element(into: &mut String, name: &str, text: &str) {
+    let _ = write!(into, "<{name}>{}</{name}>", escape(text));
+}
+
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"']) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&quot;"),
+    )
+}

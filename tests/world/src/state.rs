@@ -1,0 +1,410 @@
+//! What exists in the model: plain structs that a test may read and change behind the program's back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::clock::Moment;
+use crate::throttle::Buckets;
+
+pub type Tags = BTreeMap<String, String>;
+
+/// Everything in every account.
+#[derive(Default)]
+pub struct State {
+    pub accounts: BTreeMap<String, Account>,
+}
+
+impl State {
+    /// The account, empty where nothing has touched it yet.
+    pub fn account(&mut self, id: &str) -> &mut Account {
+        if !self.accounts.contains_key(id) {
+            self.accounts.insert(id.to_owned(), Account::default());
+        }
+        self.accounts.get_mut(id).expect("was just inserted")
+    }
+
+    /// One region of one account.
+    pub fn region(&mut self, account: &str, region: &str) -> &mut Region {
+        self.account(account).region(region)
+    }
+
+    /// Lets everything that only waited for its time happen: tables and functions that are done deleting go.
+    pub(crate) fn settle(&mut self, now: Moment) {
+        for region in self
+            .accounts
+            .values_mut()
+            .flat_map(|account| account.regions.values_mut())
+        {
+            region.settle(now);
+        }
+    }
+}
+
+/// One account: what is global in it, its regions, and what its callers may not do.
+#[derive(Default)]
+pub struct Account {
+    /// By name in lower case: IAM's names are case-insensitive (I2).
+    pub roles: BTreeMap<String, Role>,
+    pub regions: BTreeMap<String, Region>,
+    /// ARNs of customer-managed policies that exist; those of AWS (`arn:…:iam::aws:policy/…`) always do.
+    pub managed_policies: BTreeSet<String>,
+    /// Actions refused, `service:Action`, with `*` at the end if wanted; after a blank, a part of the resource's ARN
+    /// that the refusal is limited to.
+    pub denied: BTreeSet<String>,
+    /// The same, refused by a service control policy (I7).
+    pub denied_by_scp: BTreeSet<String>,
+    /// If set, everything that is not in it is refused.
+    pub allowed: Option<BTreeSet<String>>,
+    /// If set, `CreateRole` is allowed only with this permissions boundary (I7).
+    pub required_boundary: Option<String>,
+    pub(crate) busy: Busy,
+}
+
+impl Account {
+    pub fn region(&mut self, name: &str) -> &mut Region {
+        if !self.regions.contains_key(name) {
+            self.regions.insert(name.to_owned(), Region::default());
+        }
+        self.regions.get_mut(name).expect("was just inserted")
+    }
+
+    /// A role by its name in whatever case.
+    pub fn role(&mut self, name: &str) -> Option<&mut Role> {
+        self.roles.get_mut(&name.to_lowercase())
+    }
+}
+
+/// One region of one account.
+#[derive(Default)]
+pub struct Region {
+    pub apis: BTreeMap<String, Api>,
+    pub functions: BTreeMap<String, Function>,
+    pub tables: BTreeMap<String, Table>,
+    pub log_groups: BTreeMap<String, LogGroup>,
+    /// APIs that are gone, and since when: a lagging list still shows them.
+    pub(crate) gone_apis: Vec<(Moment, Api)>,
+    pub(crate) buckets: Buckets,
+    pub(crate) busy: Busy,
+}
+
+impl Region {
+    fn settle(&mut self, now: Moment) {
+        self.tables
+            .retain(|_, table| table.deleted_at.is_none_or(|at| now < at));
+        self.functions
+            .retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
+    }
+
+    /// The APIs with this display name.
+    pub fn apis_named(&self, name: &str) -> Vec<&Api> {
+        self.apis.values().filter(|api| api.name == name).collect()
+    }
+}
+
+/// Until when a write is under way, by what it writes.
+#[derive(Default)]
+pub(crate) struct Busy(BTreeMap<String, Moment>);
+
+impl Busy {
+    /// Takes `key` until `until`, unless a write of before still has it.
+    pub fn take(&mut self, key: String, now: Moment, until: Moment) -> bool {
+        self.0.retain(|_, end| now < *end);
+        if self.0.contains_key(&key) {
+            return false;
+        }
+        self.0.insert(key, until);
+        true
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Api {
+    pub id: String,
+    pub name: String,
+    pub description: Option<String>,
+    pub protocol_type: String,
+    pub route_selection_expression: String,
+    pub tags: Tags,
+    pub created: Moment,
+    pub routes: BTreeMap<String, Route>,
+    pub integrations: BTreeMap<String, Integration>,
+    pub deployments: BTreeMap<String, Deployment>,
+    /// By name.
+    pub stages: BTreeMap<String, Stage>,
+    pub authorizers: BTreeMap<String, Authorizer>,
+    /// A custom domain still points here, so that `DeleteApi` is refused (G14).
+    pub has_mappings: bool,
+    /// Members that the model stores and gives back only.
+    pub other: Map<String, Value>,
+}
+
+impl Api {
+    pub fn route(&self, key: &str) -> Option<&Route> {
+        self.routes.values().find(|route| route.route_key == key)
+    }
+
+    /// The integration behind a route.
+    pub fn integration_of(&self, route_key: &str) -> Option<&Integration> {
+        let target = self.route(route_key)?.target.as_deref()?;
+        self.integrations.get(target.strip_prefix("integrations/")?)
+    }
+
+    /// The deployment that the stage points at.
+    pub fn deployment_of(&self, stage: &str) -> Option<&Deployment> {
+        self.deployments
+            .get(self.stages.get(stage)?.deployment_id.as_deref()?)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Route {
+    pub id: String,
+    pub route_key: String,
+    pub target: Option<String>,
+    pub authorization_type: String,
+    pub authorizer_id: Option<String>,
+    pub created: Moment,
+    pub other: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Integration {
+    pub id: String,
+    pub integration_type: String,
+    pub method: Option<String>,
+    pub uri: Option<String>,
+    pub timeout_millis: i64,
+    pub created: Moment,
+    pub other: Map<String, Value>,
+}
+
+/// A snapshot (G8): what clients of a stage that points here meet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Deployment {
+    pub id: String,
+    pub description: Option<String>,
+    pub auto_deployed: bool,
+    pub created: Moment,
+    /// `PENDING` before.
+    pub deployed_at: Moment,
+    /// `FAILED` with this message.
+    pub failure: Option<String>,
+    pub routes: Vec<Route>,
+    pub integrations: Vec<Integration>,
+}
+
+impl Deployment {
+    pub fn status(&self, now: Moment) -> &'static str {
+        match self.failure {
+            Some(_) => "FAILED",
+            None if now < self.deployed_at => "PENDING",
+            None => "DEPLOYED",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stage {
+    pub name: String,
+    pub deployment_id: Option<String>,
+    pub auto_deploy: bool,
+    pub description: Option<String>,
+    pub tags: Tags,
+    pub created: Moment,
+    pub updated: Moment,
+    /// As stored, zeros included (G12).
+    pub default_route_settings: Option<Map<String, Value>>,
+    pub other: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Authorizer {
+    pub id: String,
+    pub name: String,
+    pub created: Moment,
+    pub other: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Function {
+    pub name: String,
+    pub arn: String,
+    pub runtime: String,
+    pub handler: String,
+    pub role: String,
+    pub architecture: String,
+    pub memory_mb: i64,
+    pub timeout_seconds: i64,
+    pub description: String,
+    pub environment: BTreeMap<String, String>,
+    pub tags: Tags,
+    /// Base64 of the SHA-256, as Lambda gives it back.
+    pub code_sha256: String,
+    pub code_size: usize,
+    /// The resource policy, by statement id.
+    pub policy: BTreeMap<String, Statement>,
+    pub created: Moment,
+    pub modified: Moment,
+    /// `Pending` before.
+    pub active_at: Moment,
+    /// `InProgress` before.
+    pub updated_at: Moment,
+    /// `Failed`, from `active_at` on, with this reason.
+    pub failure: Option<String>,
+    /// `Deleting` before, gone from then on.
+    pub deleted_at: Option<Moment>,
+    /// Counts the changes; gives the revision id.
+    pub revision: u64,
+    pub other: Map<String, Value>,
+}
+
+impl Function {
+    pub fn state(&self, now: Moment) -> &'static str {
+        match self {
+            Self {
+                deleted_at: Some(_),
+                ..
+            } => "Deleting",
+            _ if now < self.active_at => "Pending",
+            Self {
+                failure: Some(_), ..
+            } => "Failed",
+            _ => "Active",
+        }
+    }
+
+    pub fn last_update_status(&self, now: Moment) -> &'static str {
+        if now < self.updated_at {
+            "InProgress"
+        } else {
+            "Successful"
+        }
+    }
+}
+
+/// One statement of a function's resource policy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statement {
+    pub sid: String,
+    pub principal: String,
+    pub action: String,
+    pub source_arn: Option<String>,
+    pub source_account: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Role {
+    pub name: String,
+    pub path: String,
+    pub arn: String,
+    pub id: String,
+    pub description: Option<String>,
+    pub max_session_seconds: i64,
+    /// The trust policy, JSON.
+    pub trust: String,
+    pub boundary: Option<String>,
+    pub tags: Tags,
+    /// Inline policies by name, JSON.
+    pub inline: BTreeMap<String, InlinePolicy>,
+    /// ARNs of attached policies.
+    pub attached: BTreeSet<String>,
+    pub instance_profiles: BTreeSet<String>,
+    pub created: Moment,
+    /// Lambda cannot assume it before.
+    pub assumable_at: Moment,
+    /// When the last policy left it (I3).
+    pub stripped_at: Option<Moment>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InlinePolicy {
+    pub document: String,
+    pub written: Moment,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    pub name: String,
+    pub arn: String,
+    pub id: String,
+    /// `(name, HASH or RANGE)`
+    pub key_schema: Vec<(String, String)>,
+    /// Name to type, `S`, `N` or `B`.
+    pub attributes: BTreeMap<String, String>,
+    pub billing_mode: String,
+    pub provisioned: Option<(i64, i64)>,
+    /// Encrypted with a KMS key rather than with one that DynamoDB owns.
+    pub kms: bool,
+    pub kms_key: Option<String>,
+    pub deletion_protection: bool,
+    pub table_class: Option<String>,
+    pub tags: Tags,
+    pub ttl: TimeToLive,
+    pub created: Moment,
+    /// `CREATING` before.
+    pub active_at: Moment,
+    /// `UPDATING` before.
+    pub updated_at: Moment,
+    /// `DELETING` before, gone from then on.
+    pub deleted_at: Option<Moment>,
+    /// Data that the provisioning must never lose.
+    pub items: Vec<String>,
+}
+
+impl Table {
+    pub fn status(&self, now: Moment) -> &'static str {
+        match self {
+            Self {
+                deleted_at: Some(_),
+                ..
+            } => "DELETING",
+            _ if now < self.active_at => "CREATING",
+            _ if now < self.updated_at => "UPDATING",
+            _ => "ACTIVE",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TimeToLive {
+    pub attribute: Option<String>,
+    pub enabled: bool,
+    pub changed_at: Option<Moment>,
+    /// `ENABLING` or `DISABLING` before.
+    pub settled_at: Moment,
+}
+
+impl TimeToLive {
+    pub fn status(&self, now: Moment) -> &'static str {
+        match (self.enabled, now < self.settled_at) {
+            (true, true) => "ENABLING",
+            (true, false) => "ENABLED",
+            (false, true) => "DISABLING",
+            (false, false) => "DISABLED",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogGroup {
+    pub name: String,
+    /// Without the `:*` that `DescribeLogGroups` adds to one of its two members.
+    pub arn: String,
+    pub retention_days: Option<i64>,
+    pub tags: Tags,
+    pub class: String,
+    pub created: Moment,
+    pub deletion_protection: bool,
+    /// In the order of their time.
+    pub events: Vec<LogEvent>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogEvent {
+    pub id: String,
+    pub stream: String,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    pub message: String,
+}
