@@ -101,8 +101,6 @@ pub enum Patience {
     Wait,
 }
 
-/// Between two looks at something that has not settled: readiness is seen less than half a second late.
-const LOOK_AGAIN: Duration = Duration::from_millis(450);
 /// How long a thing may take to settle: D2's slow tables are the longest.
 const SETTLE_BUDGET: Duration = Duration::from_secs(300);
 /// How long what we made may stay out of sight (I1, D1).
@@ -192,7 +190,7 @@ async fn settled(
             Some((key, what)) if patience == Patience::Wait && begun.elapsed() < SETTLE_BUDGET => {
                 ctx.reporter.waiting(&key.to_string(), &what);
                 waited.insert(key);
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(kind.look_again()).await;
             }
             _ => break found,
         }
