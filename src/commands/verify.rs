@@ -29,7 +29,7 @@ const TASK: &str = "chat round trip";
 /// What the process needs open besides the clients' sockets.
 const OTHER_FILES: u64 = 64;
 /// How much of the failing function's log goes into the error.
-const LOG_LINES: usize = 8;
+const LOG_LINES: usize = 12;
 const LOG_AGE: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]

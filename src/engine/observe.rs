@@ -101,6 +101,8 @@ pub enum Patience {
     Wait,
 }
 
+/// A log is never silent for long, also while reads are tried again (R2).
+const SLOW: Duration = Duration::from_secs(8);
 /// How long a thing may take to settle: D2's slow tables are the longest.
 const SETTLE_BUDGET: Duration = Duration::from_secs(300);
 /// How long what we made may stay out of sight (I1, D1).
@@ -116,12 +118,22 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
         kind.probes(&ctx.scope).into_iter().map(move |probe| look(ctx, graph, *kind, probe, None, patience))
     });
     let looks = try_join_all(places);
+    let begun = Instant::now();
+    let say_slow = async {
+        tokio::time::sleep(SLOW).await;
+        ctx.reporter.waiting("AWS", "its answers");
+        std::future::pending::<()>().await;
+    };
     let found = tokio::select! {
         found = looks => found?.concat(),
+        () = say_slow => vec![],
         () = ctx.interrupt.raised(1) => {
             return Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted while reading what exists"));
         }
     };
+    if begun.elapsed() > SLOW {
+        ctx.reporter.end("AWS", Ended::Done("answered"));
+    }
     refuse_foreign(&found)?;
     let mut observed = Observed(found);
     ctx.scope.forget_ids();

@@ -13,6 +13,9 @@ pub(super) const NAME_HINT: &str = "the host of the URL is no name that a certif
 const ROOTS_HINT: &str = "install the system's CA certificates (Debian: `apt-get install ca-certificates`), or name a \
                           file of them in `SSL_CERT_FILE`";
 const PROXY_HINT: &str = "if a proxy opens TLS here, name its CA certificate in `SSL_CERT_FILE`";
+const PLAIN_HINT: &str = "does the port speak TLS? if not, the URL begins with `ws://`";
+/// How tokio-rustls says it; the error has no type of its own.
+const HUNG_UP: &str = "tls handshake eof";
 const CLOCK_HINT: &str = "is the clock of this machine right?";
 
 /// One configuration for all connections: reading the roots takes milliseconds, and thousands of clients share them.
@@ -39,6 +42,9 @@ pub(super) fn connector() -> Result<Connector, ConnectError> {
 
 /// What `error` says about trust, if it came out of TLS.
 pub(super) fn distrust(error: &io::Error) -> Option<ConnectError> {
+    if error.to_string() == HUNG_UP {
+        return Some(ConnectError::Untrusted { what: "the other side hung up".into(), hint: PLAIN_HINT });
+    }
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let hint = match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => PROXY_HINT,
@@ -48,7 +54,7 @@ pub(super) fn distrust(error: &io::Error) -> Option<ConnectError> {
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. },
         ) => CLOCK_HINT,
-        rustls::Error::InvalidMessage(_) => "the port speaks no TLS; is it a `ws://` URL?",
+        rustls::Error::InvalidMessage(_) => PLAIN_HINT,
         _ => "the host does not prove that it is the host of the URL",
     };
     Some(ConnectError::Untrusted { what: error.to_string(), hint })

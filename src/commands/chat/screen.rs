@@ -4,19 +4,19 @@ use std::sync::mpsc;
 
 use rustyline::ExternalPrinter;
 
-use crate::host::Host;
+use crate::host::{Host, Output};
 use crate::websocket::visible;
 
 pub(super) enum Screen {
     /// Above the prompt.
     Terminal { lines: mpsc::Sender<String>, color: bool },
     /// Messages on stdout, remarks on stderr.
-    Plain(Host),
+    Plain { stdout: Output, stderr: Output },
 }
 
 impl Screen {
     pub fn plain(host: &Host) -> Self {
-        Self::Plain(host.clone())
+        Self::Plain { stdout: host.stdout.clone(), stderr: host.stderr.clone() }
     }
 
     /// The printer may block while the editor changes hands, so it has a thread of its own.
@@ -45,7 +45,7 @@ impl Screen {
         match self {
             Self::Terminal { color: true, .. } => self.print(&format!("\x1b[2m· {text}\x1b[0m")),
             Self::Terminal { color: false, .. } => self.print(&format!("· {text}")),
-            Self::Plain(host) => host.stderr.line(text),
+            Self::Plain { stderr, .. } => stderr.line(text),
         }
     }
 
@@ -53,7 +53,7 @@ impl Screen {
         match self {
             // The receiving thread lives as long as this sender.
             Self::Terminal { lines, .. } => drop(lines.send(format!("{line}\n"))),
-            Self::Plain(host) => host.stdout.line(line),
+            Self::Plain { stdout, .. } => stdout.line(line),
         }
     }
 }

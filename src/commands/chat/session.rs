@@ -38,7 +38,7 @@ pub(super) struct Session<'a> {
     interactive: bool,
     /// Typed, but not sent yet.
     unsent: VecDeque<String>,
-    /// Sent, but not come back yet; only kept where the copy is not shown.
+    /// Sent, but not come back yet.
     echoes: VecDeque<(String, Instant)>,
     /// How often we have connected since anything was heard.
     tries: u32,
@@ -46,11 +46,11 @@ pub(super) struct Session<'a> {
 
 /// Whether there is a connection.
 enum Link<'a> {
-    Up(Socket),
+    Up(Box<Socket>),
     Down(BoxFuture<'a, Connected>),
 }
 
-type Connected = std::result::Result<Socket, ConnectError>;
+type Connected = Result<Box<Socket>, ConnectError>;
 
 enum Event {
     Typed(Option<Typed>),
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
     }
 
     pub async fn run(&mut self, socket: Socket, mut typed: mpsc::Receiver<Typed>) -> Result<Exit> {
-        let mut link = Link::Up(socket);
+        let mut link = Link::Up(Box::new(socket));
         // A close that is the first thing heard is a refusal (H2).
         let mut heard_anything = false;
         let mut next_ping = Instant::now() + PING;
@@ -174,11 +174,11 @@ impl<'a> Session<'a> {
     async fn send_unsent(&mut self, link: &mut Link<'a>) {
         let Link::Up(socket) = link else { return };
         while let Some(text) = self.unsent.front() {
-            if let Err(error) = send(socket, &send_message(text)).await {
+            if let Err(error) = send(socket.as_mut(), &send_message(text)).await {
                 *link = self.lost(&error.to_string());
                 return;
             }
-            if let Some(text) = self.unsent.pop_front().filter(|_| self.interactive) {
+            if let Some(text) = self.unsent.pop_front() {
                 self.echoes.push_back((text, Instant::now()));
             }
         }
@@ -187,7 +187,10 @@ impl<'a> Session<'a> {
     fn show(&mut self, text: &str) {
         if let Some(nth) = self.echoes.iter().position(|(sent, _)| sent == text) {
             self.echoes.remove(nth);
-            return;
+            // On a terminal the line that was typed is there already.
+            if self.interactive {
+                return;
+            }
         }
         match Notice::of(text) {
             Some(Notice::Error(what) | Notice::Failed(what)) => {
@@ -223,13 +226,13 @@ impl<'a> Session<'a> {
         let endpoint = self.endpoint;
         Link::Down(Box::pin(async move {
             sleep(pause).await;
-            endpoint.connect().await
+            endpoint.connect().await.map(Box::new)
         }))
     }
 
     async fn leave(&self, link: Link<'a>, exit: Exit) -> Result<Exit> {
         if let Link::Up(socket) = link {
-            close(socket, FAREWELL).await;
+            close(*socket, FAREWELL).await;
         }
         Ok(exit)
     }

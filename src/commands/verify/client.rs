@@ -1,5 +1,6 @@
 //! One client of a round: says what it has to say and keeps count of what it hears.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,8 +37,8 @@ pub(super) struct Shared {
 pub(super) struct Seen {
     /// For each message, how often.
     pub times: Vec<u8>,
-    /// How many `{"error":…}` frames.
-    pub errors: u32,
+    /// The texts of `{"error":…}` frames, and how often each.
+    pub errors: BTreeMap<String, u32>,
     /// How many `Forbidden` frames.
     pub forbidden: u32,
     /// Of each message heard for the first time, in microseconds.
@@ -167,11 +168,11 @@ fn hear(shared: &Shared, seen: &mut Seen, message: usize) {
 /// Keeps count of what is no message of ours; other people's messages are nothing to us.
 fn note(shared: &Shared, seen: &mut Seen, me: usize, text: &str) {
     match Notice::of(text) {
-        Some(Notice::Error(_)) => {
-            seen.errors += 1;
-            if me == 0 && seen.errors == 1 {
+        Some(Notice::Error(text)) => {
+            if me == 0 && seen.errors.is_empty() {
                 shared.arrived();
             }
+            *seen.errors.entry(text).or_default() += 1;
         }
         Some(Notice::Forbidden) => {
             seen.forbidden += 1;

@@ -121,7 +121,8 @@ impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = |n: usize, what: &str| if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") };
         let (clients, messages) = (plural(self.clients, "client"), plural(self.senders * self.messages, "message"));
-        writeln!(f, "{clients}, {messages}, {} deliveries, each exactly once", self.deliveries)?;
+        let tries = if self.rounds == 1 { String::new() } else { format!(" (at try {})", self.rounds) };
+        writeln!(f, "{clients}, {messages}, {} deliveries, each exactly once{tries}", self.deliveries)?;
         writeln!(f, "handshake  {}", self.handshake_ms)?;
         writeln!(f, "latency    {}", self.latency_ms)?;
         let most = self.histogram.iter().map(|bucket| bucket.count).max().unwrap_or_default().max(1);

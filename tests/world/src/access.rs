@@ -22,15 +22,10 @@ pub(crate) fn actions(request: &Request) -> Vec<Need> {
         Service::ApiGateway => Cow::Owned(format!("apigateway:{}", request.method)),
         _ => Cow::Owned(format!("{}:{}", service.name(), request.operation.name)),
     };
-    let mut needs = vec![Need {
-        action: own,
-        resource: on,
-    }];
+    let mut needs = vec![Need { action: own, resource: on }];
     // A create with tags also needs the service's tag action (P).
     let tagging = match (service, request.operation.name) {
-        (Service::ApiGateway, "CreateApi" | "CreateStage") if request.fields.has("tags") => {
-            "apigateway:TagResource"
-        }
+        (Service::ApiGateway, "CreateApi" | "CreateStage") if request.fields.has("tags") => "apigateway:TagResource",
         (Service::ApiGateway, "TagResource") => "apigateway:TagResource",
         (Service::Lambda, "CreateFunction") if request.fields.has("Tags") => "lambda:TagResource",
         (Service::Iam, "CreateRole") if request.fields.has("Tags") => "iam:TagRole",
@@ -40,19 +35,13 @@ pub(crate) fn actions(request: &Request) -> Vec<Need> {
     };
     if !tagging.is_empty() {
         let resource = needs[0].resource.clone();
-        needs.push(Need {
-            action: tagging.into(),
-            resource,
-        });
+        needs.push(Need { action: tagging.into(), resource });
     }
     // Whoever gives a function its role passes that role (I7).
     if service == Service::Lambda
         && let Some(role) = request.fields.peek("Role")
     {
-        needs.push(Need {
-            action: "iam:PassRole".into(),
-            resource: role.to_owned(),
-        });
+        needs.push(Need { action: "iam:PassRole".into(), resource: role.to_owned() });
     }
     needs
 }
@@ -64,9 +53,7 @@ fn resource_arn(request: &Request) -> String {
         return name.to_owned();
     }
     match request.operation.service {
-        Service::ApiGateway => {
-            place.apigateway_arn(request.path.strip_prefix("/v2").unwrap_or(&request.path))
-        }
+        Service::ApiGateway => place.apigateway_arn(request.path.strip_prefix("/v2").unwrap_or(&request.path)),
         Service::Lambda if name.is_empty() => "*".to_owned(),
         Service::Lambda => place.arn("lambda", &format!("function:{name}")),
         Service::Iam => {
@@ -91,16 +78,9 @@ pub(crate) fn check(account: &Account, request: &Request) -> Result<(), Refusal>
     }
     for need in actions(request) {
         if matches(&account.denied_by_scp, &need) {
-            return Err(denied(
-                request,
-                &need,
-                Some("with an explicit deny in a service control policy"),
-            ));
+            return Err(denied(request, &need, Some("with an explicit deny in a service control policy")));
         }
-        let allowed = account
-            .allowed
-            .as_ref()
-            .is_none_or(|allowed| matches(allowed, &need));
+        let allowed = account.allowed.as_ref().is_none_or(|allowed| matches(allowed, &need));
         if !allowed || matches(&account.denied, &need) {
             return Err(denied(request, &need, None));
         }
@@ -138,9 +118,7 @@ pub(crate) fn denied(request: &Request, need: &Need, reason: Option<&str>) -> Re
     );
     match request.operation.service {
         Service::Iam | Service::Sts => Refusal::new(403, "AccessDenied", message),
-        Service::ApiGateway | Service::Lambda => {
-            Refusal::new(403, "AccessDeniedException", message)
-        }
+        Service::ApiGateway | Service::Lambda => Refusal::new(403, "AccessDeniedException", message),
         Service::DynamoDb | Service::Logs => Refusal::new(400, "AccessDeniedException", message),
     }
 }

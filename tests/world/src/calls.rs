@@ -49,11 +49,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Deterministic, as everything here.
     pub fn request_id(self) -> String {
-        format!(
-            "00000000-0000-4000-8000-{:04x}{:08x}",
-            self.generation & 0xffff,
-            self.seq
-        )
+        format!("00000000-0000-4000-8000-{:04x}{:08x}", self.generation & 0xffff, self.seq)
     }
 }
 
@@ -77,18 +73,11 @@ impl Log {
             code: None,
             message: None,
         });
-        Entry {
-            generation: self.generation,
-            seq,
-        }
+        Entry { generation: self.generation, seq }
     }
 
     pub fn at(&mut self, entry: Entry) -> Option<&mut Call> {
-        if entry.generation == self.generation {
-            self.calls.get_mut(entry.seq)
-        } else {
-            None
-        }
+        if entry.generation == self.generation { self.calls.get_mut(entry.seq) } else { None }
     }
 
     pub fn clear(&mut self) {

@@ -19,9 +19,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub fn start() -> Self {
-        Self {
-            began: Instant::now(),
-        }
+        Self { began: Instant::now() }
     }
 
     pub fn now(&self) -> Moment {
@@ -75,11 +73,7 @@ fn civil(at: Moment) -> Civil {
 fn date_and_time(at: Moment) -> String {
     let c = civil(at);
     let mut text = String::with_capacity(29);
-    let _ = write!(
-        text,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        c.year, c.month, c.day, c.hour, c.minute, c.second
-    );
+    let _ = write!(text, "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second);
     text
 }
 
@@ -96,15 +90,10 @@ pub(crate) fn lambda_date(at: Moment) -> String {
 /// `Tue, 24 Nov 2026 12:00:00 GMT`, for the `date` header.
 pub(crate) fn http_date(at: Moment) -> String {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let c = civil(at);
     let month = MONTHS[usize::try_from(c.month - 1).unwrap_or_default()];
-    format!(
-        "{}, {:02} {month} {} {:02}:{:02}:{:02} GMT",
-        DAYS[c.weekday], c.day, c.year, c.hour, c.minute, c.second
-    )
+    format!("{}, {:02} {month} {} {:02}:{:02}:{:02} GMT", DAYS[c.weekday], c.day, c.year, c.hour, c.minute, c.second)
 }
 
 #[cfg(test)]
@@ -114,13 +103,7 @@ mod tests {
     #[test]
     fn dates_are_written_as_aws_writes_them() {
         assert_eq!(iso(Duration::ZERO), "2026-11-24T12:00:00Z");
-        assert_eq!(
-            http_date(Duration::from_secs(43_200)),
-            "Wed, 25 Nov 2026 00:00:00 GMT"
-        );
-        assert_eq!(
-            lambda_date(Duration::from_millis(1_999)),
-            "2026-11-24T12:00:01.000+0000"
-        );
+        assert_eq!(http_date(Duration::from_secs(43_200)), "Wed, 25 Nov 2026 00:00:00 GMT");
+        assert_eq!(lambda_date(Duration::from_millis(1_999)), "2026-11-24T12:00:01.000+0000");
     }
 }

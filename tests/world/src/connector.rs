@@ -40,11 +40,7 @@ struct Shared {
 
 impl Process {
     pub fn start(world: World, label: &str) -> Self {
-        Self(Arc::new(Shared {
-            world,
-            label: label.into(),
-            dead: AtomicBool::new(false),
-        }))
+        Self(Arc::new(Shared { world, label: label.into(), dead: AtomicBool::new(false) }))
     }
 
     async fn serve(self, http: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -62,20 +58,8 @@ impl Process {
             Verdict::HangAfter => (world.latency(), After::Death),
             Verdict::FailBefore(fault) => {
                 sleep(world.latency()).await;
-                let lost = Err(Refusal::new(
-                    500,
-                    "InternalFailure",
-                    "the call never reached the service",
-                ));
-                return self
-                    .fail(
-                        &fault,
-                        fault.refusal(&request),
-                        request.operation,
-                        lost,
-                        entry,
-                    )
-                    .await;
+                let lost = Err(Refusal::new(500, "InternalFailure", "the call never reached the service"));
+                return self.fail(&fault, fault.refusal(&request), request.operation, lost, entry).await;
             }
             Verdict::FailAfter(fault) => {
                 let refusal = fault.refusal(&request);
@@ -94,9 +78,7 @@ impl Process {
         }
         sleep(latency - latency / 2).await;
         match after {
-            After::Fault(fault, refusal) => {
-                self.fail(&fault, refusal, operation, answer, entry).await
-            }
+            After::Fault(fault, refusal) => self.fail(&fault, refusal, operation, answer, entry).await,
             After::Answer | After::Death => Ok(self.answer(operation, &answer, entry)),
         }
     }
@@ -136,10 +118,7 @@ impl Process {
             Fault::HalfBody => {
                 let raw = self.raw(operation, &answer, entry);
                 let half = Bytes::copy_from_slice(&raw.body.as_bytes()[..raw.body.len() / 2]);
-                Ok(response(
-                    &raw,
-                    SdkBody::from_body_1_x(Broken { half: Some(half) }),
-                ))
+                Ok(response(&raw, SdkBody::from_body_1_x(Broken { half: Some(half) })))
             }
             Fault::Timeout => {
                 sleep(NEVER).await;
@@ -148,10 +127,7 @@ impl Process {
             }
             _ => {
                 world.close(entry, None, None);
-                let reset = std::io::Error::new(
-                    std::io::ErrorKind::ConnectionReset,
-                    "connection reset by peer",
-                );
+                let reset = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset by peer");
                 Err(ConnectorError::io(reset.into()))
             }
         }
@@ -177,24 +153,15 @@ impl HttpConnector for Process {
 }
 
 impl HttpClient for Process {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
 /// Reads the HTTP request; account, region and service stand in its signature.
 fn read(http: &HttpRequest) -> Request {
-    let authorization = http
-        .headers()
-        .get("authorization")
-        .expect("world: the request is not signed");
-    let (_, scope) = authorization
-        .split_once("Credential=")
-        .expect("world: a SigV4 signature");
+    let authorization = http.headers().get("authorization").expect("world: the request is not signed");
+    let (_, scope) = authorization.split_once("Credential=").expect("world: a SigV4 signature");
     let mut scope = scope.split([',', '/']);
     let (Some(account), Some(_date), Some(region), Some(service)) =
         (scope.next(), scope.next(), scope.next(), scope.next())
@@ -219,17 +186,10 @@ fn read(http: &HttpRequest) -> Request {
         body: http.body().bytes().expect("world: the body is in memory"),
     };
     let (operation, fields, resource) = operation::read(service, &wire);
-    let attempt = http
-        .headers()
-        .get("amz-sdk-request")
-        .and_then(attempt)
-        .unwrap_or(1);
+    let attempt = http.headers().get("amz-sdk-request").and_then(attempt).unwrap_or(1);
     Request {
         operation,
-        place: Place {
-            account: account.to_owned(),
-            region: region.to_owned(),
-        },
+        place: Place { account: account.to_owned(), region: region.to_owned() },
         method: wire.method.to_owned(),
         path: wire.path.to_owned(),
         fields,
@@ -240,11 +200,7 @@ fn read(http: &HttpRequest) -> Request {
 
 /// The number in `ttl=…; attempt=2; max=3`.
 fn attempt(header: &str) -> Option<u32> {
-    header
-        .split("; ")
-        .find_map(|part| part.strip_prefix("attempt="))?
-        .parse()
-        .ok()
+    header.split("; ").find_map(|part| part.strip_prefix("attempt="))?.parse().ok()
 }
 
 fn response(raw: &Raw, body: SdkBody) -> HttpResponse {
@@ -269,16 +225,12 @@ impl http_body::Body for Broken {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         Poll::Ready(Some(match self.half.take() {
             Some(half) => Ok(Frame::data(half)),
-            None => Err(std::io::Error::new(
-                std::io::ErrorKind::UnexpectedEof,
-                "end of file before message length reached",
-            )),
+            None => {
+                Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "end of file before message length reached"))
+            }
         }))
     }
 }

@@ -25,9 +25,7 @@ impl Context<'_> {
 /// Letters and digits of a new id.
 pub(crate) fn new_id(ids: &mut fastrand::Rng, length: usize) -> String {
     const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    (0..length)
-        .map(|_| char::from(ALPHABET[ids.usize(..ALPHABET.len())]))
-        .collect()
+    (0..length).map(|_| char::from(ALPHABET[ids.usize(..ALPHABET.len())])).collect()
 }
 
 /// A page of a list: the items after `token`, at most `limit`, and the token of the next page (G5).
@@ -45,9 +43,7 @@ pub(crate) fn page<'a, T>(
 ) -> Page<'a, T> {
     use std::ops::Bound::{Excluded, Unbounded};
     let after = token.map_or(Unbounded, Excluded);
-    let mut rest = all
-        .range((after, Unbounded))
-        .filter(|(key, item)| listed(key, item));
+    let mut rest = all.range((after, Unbounded)).filter(|(key, item)| listed(key, item));
     let items: Vec<_> = rest.by_ref().take(limit).collect();
     let next = rest.next().and(items.last()).map(|(key, _)| (*key).clone());
     Page { items, next }
@@ -56,7 +52,5 @@ pub(crate) fn page<'a, T>(
 /// The page size to use: the caller's wish within the model's.
 pub(crate) fn limit(wish: Option<i64>, switches: &Switches) -> usize {
     let most = switches.page_size.max(1);
-    wish.and_then(|wish| usize::try_from(wish).ok())
-        .filter(|wish| *wish > 0)
-        .map_or(most, |wish| wish.min(most))
+    wish.and_then(|wish| usize::try_from(wish).ok()).filter(|wish| *wish > 0).map_or(most, |wish| wish.min(most))
 }

@@ -18,13 +18,7 @@ pub struct Crowd {
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-pub(crate) fn populate(
-    account: &mut Account,
-    place: &Place,
-    crowd: Crowd,
-    now: Moment,
-    ids: &mut fastrand::Rng,
-) {
+pub(crate) fn populate(account: &mut Account, place: &Place, crowd: Crowd, now: Moment, ids: &mut fastrand::Rng) {
     let tags = Tags::from([("owner".to_owned(), "somebody-else".to_owned())]);
     for n in 0..crowd.roles {
         let name = format!("stranger-{n:05}");

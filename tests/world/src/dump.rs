@@ -20,9 +20,5 @@ pub(crate) fn everything(account: &Account) -> Vec<String> {
 
 /// `kind region name content`, with no region for what is global.
 fn add<T: Debug>(lines: &mut Vec<String>, kind: &str, at: &str, items: &BTreeMap<String, T>) {
-    lines.extend(
-        items
-            .iter()
-            .map(|(name, item)| format!("{kind} {at}{name} {item:?}")),
-    );
+    lines.extend(items.iter().map(|(name, item)| format!("{kind} {at}{name} {item:?}")));
 }

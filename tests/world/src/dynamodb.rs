@@ -41,11 +41,7 @@ fn not_found(name: &str) -> Refusal {
 }
 
 fn table<'a>(cx: &'a mut Context<'_>, name: &str) -> Result<&'a mut Table, Refusal> {
-    cx.account
-        .region(&cx.place.region)
-        .tables
-        .get_mut(name)
-        .ok_or_else(|| not_found(name))
+    cx.account.region(&cx.place.region).tables.get_mut(name).ok_or_else(|| not_found(name))
 }
 
 /// The table of an ARN, for the tag operations.
@@ -53,11 +49,7 @@ fn table_by_arn<'a>(cx: &'a mut Context<'_>, arn: &str) -> Result<&'a mut Table,
     let name = Arn::read(arn)
         .filter(|parts| parts.service == "dynamodb" && parts.is_in(cx.place))
         .and_then(|parts| parts.rest.strip_prefix("table/"))
-        .ok_or_else(|| {
-            invalid(format!(
-                "Invalid TableArn: Invalid ResourceArn provided as input {arn}"
-            ))
-        })?;
+        .ok_or_else(|| invalid(format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}")))?;
     let missing = || {
         Refusal::new(
             400,
@@ -65,11 +57,7 @@ fn table_by_arn<'a>(cx: &'a mut Context<'_>, arn: &str) -> Result<&'a mut Table,
             format!("Requested resource not found: ResourcArn: {arn} not found"),
         )
     };
-    cx.account
-        .region(&cx.place.region)
-        .tables
-        .get_mut(name)
-        .ok_or_else(missing)
+    cx.account.region(&cx.place.region).tables.get_mut(name).ok_or_else(missing)
 }
 
 fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -78,13 +66,9 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         arn: cx.place.arn("dynamodb", &format!("table/{name}")),
         id: new_id(cx.ids, 32),
         key_schema: pairs(fields.objects("KeySchema"), "AttributeName", "KeyType"),
-        attributes: pairs(
-            fields.objects("AttributeDefinitions"),
-            "AttributeName",
-            "AttributeType",
-        )
-        .into_iter()
-        .collect(),
+        attributes: pairs(fields.objects("AttributeDefinitions"), "AttributeName", "AttributeType")
+            .into_iter()
+            .collect(),
         billing_mode: "PROVISIONED".to_owned(),
         tags: tags_of(fields.tag_list("Tags").unwrap_or_default()),
         created: cx.now,
@@ -136,18 +120,11 @@ fn fill(table: &mut Table, fields: &mut Fields) {
         table.kms = encryption.flag("Enabled").unwrap_or_default();
         table.kms_key = encryption.text("KMSMasterKeyId");
         let kind = encryption.text("SSEType");
-        assert!(
-            matches!(kind.as_deref(), None | Some("KMS")),
-            "world: SSEType is KMS"
-        );
+        assert!(matches!(kind.as_deref(), None | Some("KMS")), "world: SSEType is KMS");
         encryption.done();
     }
-    table.deletion_protection = fields
-        .flag("DeletionProtectionEnabled")
-        .unwrap_or(table.deletion_protection);
-    table.table_class = fields
-        .text("TableClass")
-        .or_else(|| table.table_class.take());
+    table.deletion_protection = fields.flag("DeletionProtectionEnabled").unwrap_or(table.deletion_protection);
+    table.table_class = fields.text("TableClass").or_else(|| table.table_class.take());
 }
 
 fn check(table: &Table) -> Result<(), Refusal> {
@@ -158,21 +135,11 @@ fn check(table: &Table) -> Result<(), Refusal> {
              regular expression pattern: [a-zA-Z0-9_.-]+ and have length between 3 and 255"
         )));
     }
-    let hashes = table
-        .key_schema
-        .iter()
-        .filter(|(_, kind)| kind == "HASH")
-        .count();
+    let hashes = table.key_schema.iter().filter(|(_, kind)| kind == "HASH").count();
     if hashes != 1 || table.key_schema.len() > 2 {
-        return Err(invalid(
-            "Invalid KeySchema: Some index key attribute have no definition",
-        ));
+        return Err(invalid("Invalid KeySchema: Some index key attribute have no definition"));
     }
-    if table
-        .key_schema
-        .iter()
-        .any(|(name, _)| !table.attributes.contains_key(name))
-    {
+    if table.key_schema.iter().any(|(name, _)| !table.attributes.contains_key(name)) {
         return Err(invalid(
             "One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions",
         ));
@@ -203,10 +170,7 @@ fn describe(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     if now < table.created + window {
         return Err(not_found(&name));
     }
-    Ok(Reply::json(
-        200,
-        json!({ "Table": description(table, now) }),
-    ))
+    Ok(Reply::json(200, json!({ "Table": description(table, now) })))
 }
 
 fn check_active(table: &Table, now: Moment) -> Result<(), Refusal> {
@@ -234,16 +198,11 @@ fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     fields.done();
     check(&changed)?;
     if changed == *old {
-        return Err(invalid(
-            "The provided parameters would not change the table",
-        ));
+        return Err(invalid("The provided parameters would not change the table"));
     }
     changed.updated_at = updated_at;
     *old = changed;
-    Ok(Reply::json(
-        200,
-        json!({ "TableDescription": description(old, now) }),
-    ))
+    Ok(Reply::json(200, json!({ "TableDescription": description(old, now) })))
 }
 
 /// Not while it is being created or updated, nor under protection (D2).
@@ -267,34 +226,20 @@ fn delete(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 fn list(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (start, limit) = (
-        fields.text("ExclusiveStartTableName"),
-        limit(fields.number("Limit"), cx.switches),
-    );
+    let (start, limit) = (fields.text("ExclusiveStartTableName"), limit(fields.number("Limit"), cx.switches));
     fields.done();
     let (now, lag) = (cx.now, cx.switches.list_lag);
-    let page = page(
-        &cx.account.region(&cx.place.region).tables,
-        start,
-        limit,
-        |_, table| table.created + lag <= now,
-    );
+    let page = page(&cx.account.region(&cx.place.region).tables, start, limit, |_, table| table.created + lag <= now);
     let names: Vec<&String> = page.items.iter().map(|(name, _)| *name).collect();
-    Ok(Reply::json(
-        200,
-        json!({ "TableNames": names, "LastEvaluatedTableName": page.next }),
-    ))
+    Ok(Reply::json(200, json!({ "TableNames": names, "LastEvaluatedTableName": page.next })))
 }
 
 fn update_ttl(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.text("TableName").unwrap_or_default();
-    let mut wish = fields
-        .object("TimeToLiveSpecification")
-        .ok_or_else(|| invalid("TimeToLiveSpecification is missing"))?;
-    let (enabled, attribute) = (
-        wish.flag("Enabled").unwrap_or_default(),
-        wish.text("AttributeName").unwrap_or_default(),
-    );
+    let mut wish =
+        fields.object("TimeToLiveSpecification").ok_or_else(|| invalid("TimeToLiveSpecification is missing"))?;
+    let (enabled, attribute) =
+        (wish.flag("Enabled").unwrap_or_default(), wish.text("AttributeName").unwrap_or_default());
     wish.done();
     fields.done();
     let now = cx.now;
@@ -302,21 +247,14 @@ fn update_ttl(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let table = table(cx, &name)?;
     check_active(table, now)?;
     if !(1..=255).contains(&attribute.len()) {
-        return Err(invalid(
-            "TimeToLiveSpecification.AttributeName must have length between 1 and 255",
-        ));
+        return Err(invalid("TimeToLiveSpecification.AttributeName must have length between 1 and 255"));
     }
     // D8
     if table.ttl.changed_at.is_some_and(|at| now < at + cooldown) {
-        return Err(invalid(
-            "Time to live has been modified multiple times within a fixed interval",
-        ));
+        return Err(invalid("Time to live has been modified multiple times within a fixed interval"));
     }
     if table.ttl.enabled == enabled {
-        return Err(invalid(format!(
-            "TimeToLive is already {}",
-            if enabled { "enabled" } else { "disabled" }
-        )));
+        return Err(invalid(format!("TimeToLive is already {}", if enabled { "enabled" } else { "disabled" })));
     }
     if !enabled && table.ttl.attribute.as_deref() != Some(&attribute) {
         return Err(invalid(format!(
@@ -324,14 +262,8 @@ fn update_ttl(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
             table.ttl.attribute.as_deref().unwrap_or_default()
         )));
     }
-    let body =
-        json!({ "TimeToLiveSpecification": { "AttributeName": attribute, "Enabled": enabled } });
-    table.ttl = TimeToLive {
-        attribute: Some(attribute),
-        enabled,
-        changed_at: Some(now),
-        settled_at: now + settling,
-    };
+    let body = json!({ "TimeToLiveSpecification": { "AttributeName": attribute, "Enabled": enabled } });
+    table.ttl = TimeToLive { attribute: Some(attribute), enabled, changed_at: Some(now), settled_at: now + settling };
     Ok(Reply::json(200, body))
 }
 
@@ -376,36 +308,20 @@ fn untag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 fn list_tags(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (arn, token) = (
-        fields.text("ResourceArn").unwrap_or_default(),
-        fields.text("NextToken"),
-    );
+    let (arn, token) = (fields.text("ResourceArn").unwrap_or_default(), fields.text("NextToken"));
     fields.done();
     let limit = limit(None, cx.switches);
     let table = table_by_arn(cx, &arn)?;
     let page = page(&table.tags, token, limit, |_, _| true);
-    let tags: Vec<Value> = page
-        .items
-        .iter()
-        .map(|(key, value)| json!({ "Key": key, "Value": value }))
-        .collect();
-    Ok(Reply::json(
-        200,
-        json!({ "Tags": tags, "NextToken": page.next }),
-    ))
+    let tags: Vec<Value> = page.items.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+    Ok(Reply::json(200, json!({ "Tags": tags, "NextToken": page.next })))
 }
 
 fn description(table: &Table, now: Moment) -> Value {
-    let schema: Vec<Value> = table
-        .key_schema
-        .iter()
-        .map(|(name, kind)| json!({ "AttributeName": name, "KeyType": kind }))
-        .collect();
-    let attributes: Vec<Value> = table
-        .attributes
-        .iter()
-        .map(|(name, kind)| json!({ "AttributeName": name, "AttributeType": kind }))
-        .collect();
+    let schema: Vec<Value> =
+        table.key_schema.iter().map(|(name, kind)| json!({ "AttributeName": name, "KeyType": kind })).collect();
+    let attributes: Vec<Value> =
+        table.attributes.iter().map(|(name, kind)| json!({ "AttributeName": name, "AttributeType": kind })).collect();
     let (read, write) = table.provisioned.unwrap_or_default();
     let mut view = json!({
         "AttributeDefinitions": attributes,
@@ -427,8 +343,7 @@ fn description(table: &Table, now: Moment) -> Value {
     }
     if table.kms {
         let key = table.kms_key.as_deref().unwrap_or("alias/aws/dynamodb");
-        view["SSEDescription"] =
-            json!({ "Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": key });
+        view["SSEDescription"] = json!({ "Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": key });
     }
     if let Some(class) = &table.table_class {
         view["TableClassSummary"] = json!({ "TableClass": class });
@@ -438,8 +353,5 @@ fn description(table: &Table, now: Moment) -> Value {
 
 /// Name and type of the attributes of a table with a single key, as a test makes them.
 pub(crate) fn single_key(name: &str) -> (Vec<(String, String)>, BTreeMap<String, String>) {
-    (
-        vec![(name.to_owned(), "HASH".to_owned())],
-        BTreeMap::from([(name.to_owned(), "S".to_owned())]),
-    )
+    (vec![(name.to_owned(), "HASH".to_owned())], BTreeMap::from([(name.to_owned(), "S".to_owned())]))
 }

@@ -68,11 +68,7 @@ pub enum Fault {
 
 impl Fault {
     pub fn status(http: u16, code: &'static str, message: &'static str) -> Self {
-        Self::Status {
-            http,
-            code: code.into(),
-            message: message.into(),
-        }
+        Self::Status { http, code: code.into(), message: message.into() }
     }
 
     /// The error that the service would answer, unless the fault is one of the connection.
@@ -80,11 +76,7 @@ impl Fault {
         let service = request.operation.service;
         Some(match self {
             Self::Reset | Self::Timeout | Self::HalfBody => return None,
-            Self::Status {
-                http,
-                code,
-                message,
-            } => Refusal::new(*http, code.clone(), message.clone()),
+            Self::Status { http, code, message } => Refusal::new(*http, code.clone(), message.clone()),
             Self::Throttle => throttled(service),
             Self::ServerError(status) => server_error(service, *status),
             Self::ExpiredToken => expired_token(service),
@@ -103,11 +95,9 @@ pub(crate) fn throttled(service: Service) -> Refusal {
         Service::ApiGateway => Refusal::new(429, "TooManyRequestsException", "Too Many Requests"),
         Service::Lambda => Refusal::new(429, "TooManyRequestsException", "Rate exceeded"),
         Service::Iam | Service::Sts => Refusal::new(400, "Throttling", "Rate exceeded"),
-        Service::DynamoDb => Refusal::new(
-            400,
-            "ThrottlingException",
-            "Rate of requests exceeds the allowed throughput.",
-        ),
+        Service::DynamoDb => {
+            Refusal::new(400, "ThrottlingException", "Rate of requests exceeds the allowed throughput.")
+        }
         Service::Logs => Refusal::new(400, "ThrottlingException", "Rate exceeded"),
     }
 }
@@ -136,22 +126,17 @@ fn expired_token(service: Service) -> Refusal {
     let message = "The security token included in the request is expired";
     match service {
         Service::Iam | Service::Sts => Refusal::new(403, "ExpiredToken", message),
-        Service::ApiGateway | Service::Lambda => {
-            Refusal::new(403, "ExpiredTokenException", message)
-        }
+        Service::ApiGateway | Service::Lambda => Refusal::new(403, "ExpiredTokenException", message),
         Service::DynamoDb | Service::Logs => Refusal::new(400, "ExpiredTokenException", message),
     }
 }
 
 fn clock_skew(service: Service) -> Refusal {
-    let message = "Signature expired: 20261124T120000Z is now earlier than 20261124T130000Z (20261124T130500Z - 5 min.)";
+    let message =
+        "Signature expired: 20261124T120000Z is now earlier than 20261124T130000Z (20261124T130500Z - 5 min.)";
     match service {
         Service::Iam | Service::Sts => Refusal::new(403, "SignatureDoesNotMatch", message),
-        Service::ApiGateway | Service::Lambda => {
-            Refusal::new(403, "InvalidSignatureException", message)
-        }
-        Service::DynamoDb | Service::Logs => {
-            Refusal::new(400, "InvalidSignatureException", message)
-        }
+        Service::ApiGateway | Service::Lambda => Refusal::new(403, "InvalidSignatureException", message),
+        Service::DynamoDb | Service::Logs => Refusal::new(400, "InvalidSignatureException", message),
     }
 }

@@ -43,8 +43,7 @@ impl Fields {
 
     /// A member of the path, which is always there.
     pub fn label(&mut self, key: &str) -> String {
-        self.text(key)
-            .unwrap_or_else(|| panic!("world: {} without `{key}`", self.operation))
+        self.text(key).unwrap_or_else(|| panic!("world: {} without `{key}`", self.operation))
     }
 
     /// A number, also from the query string, where it is text.
@@ -137,23 +136,12 @@ impl Fields {
 
     /// Nothing may be left: what the model cannot handle must never pass in silence.
     pub fn done(self) {
-        let left: Vec<_> = self
-            .map
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect();
-        assert!(
-            left.is_empty(),
-            "world: {} with members the model does not know: {left:?}",
-            self.operation
-        );
+        let left: Vec<_> = self.map.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        assert!(left.is_empty(), "world: {} with members the model does not know: {left:?}", self.operation);
     }
 
     fn misshapen(&self, key: &str, wanted: &str, value: &Value) -> ! {
-        panic!(
-            "world: {}: `{key}` is not {wanted}: {value}",
-            self.operation
-        )
+        panic!("world: {}: `{key}` is not {wanted}: {value}", self.operation)
     }
 }
 

@@ -46,11 +46,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 fn no_such_role(name: &str) -> Refusal {
-    Refusal::new(
-        404,
-        "NoSuchEntity",
-        format!("The role with name {name} cannot be found."),
-    )
+    Refusal::new(404, "NoSuchEntity", format!("The role with name {name} cannot be found."))
 }
 
 fn malformed(message: String) -> Refusal {
@@ -60,10 +56,7 @@ fn malformed(message: String) -> Refusal {
 /// The role, unless it is too young to be seen (I1).
 fn role<'a>(cx: &'a mut Context<'_>, name: &str) -> Result<&'a mut Role, Refusal> {
     let (now, window) = (cx.now, cx.switches.iam_role_window);
-    cx.account
-        .role(name)
-        .filter(|role| role.created + window <= now)
-        .ok_or_else(|| no_such_role(name))
+    cx.account.role(name).filter(|role| role.created + window <= now).ok_or_else(|| no_such_role(name))
 }
 
 fn create_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -77,9 +70,7 @@ fn create_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     fields.done();
     check_name(&name)?;
     if !path.starts_with('/') || !path.ends_with('/') || path.len() > 512 || path.contains(' ') {
-        return Err(invalid(format!(
-            "The specified value for path is invalid: {path}"
-        )));
+        return Err(invalid(format!("The specified value for path is invalid: {path}")));
     }
     check_session(max_session_seconds)?;
     let tags = check_tags(&Tags::new(), tags)?;
@@ -89,25 +80,14 @@ fn create_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     }
     // I2
     if cx.account.role(&name).is_some() {
-        return Err(Refusal::new(
-            409,
-            "EntityAlreadyExists",
-            format!("Role with name {name} already exists."),
-        ));
+        return Err(Refusal::new(409, "EntityAlreadyExists", format!("Role with name {name} already exists.")));
     }
     if cx.account.roles.len() >= cx.switches.role_quota {
         let quota = cx.switches.role_quota;
-        return Err(Refusal::new(
-            409,
-            "LimitExceeded",
-            format!("Cannot exceed quota for RolesPerAccount: {quota}"),
-        ));
+        return Err(Refusal::new(409, "LimitExceeded", format!("Cannot exceed quota for RolesPerAccount: {quota}")));
     }
-    let assumable_at = if policy::trusts(&trust, "lambda.amazonaws.com") {
-        cx.now + cx.switches.iam_propagation
-    } else {
-        cx.now
-    };
+    let assumable_at =
+        if policy::trusts(&trust, "lambda.amazonaws.com") { cx.now + cx.switches.iam_propagation } else { cx.now };
     let role = Role {
         arn: cx.place.global_arn("iam", &format!("role{path}{name}")),
         id: format!("AROA{}", new_id(cx.ids, 17).to_uppercase()),
@@ -141,9 +121,7 @@ fn check_session(seconds: i64) -> Result<(), Refusal> {
     if (3_600..=43_200).contains(&seconds) {
         return Ok(());
     }
-    Err(invalid(
-        "1 validation error detected: Value at 'maxSessionDuration' must be between 3600 and 43200",
-    ))
+    Err(invalid("1 validation error detected: Value at 'maxSessionDuration' must be between 3600 and 43200"))
 }
 
 /// `old` with the tags sent, which must be distinct in whatever case (I6, T3).
@@ -166,11 +144,7 @@ fn check_tags(old: &Tags, sent: Vec<(String, String)>) -> Result<Tags, Refusal> 
         .collect();
     tags.extend(tags_of(sent));
     if tags.len() > 50 {
-        return Err(Refusal::new(
-            409,
-            "LimitExceeded",
-            "Cannot exceed quota for TagsPerRole: 50",
-        ));
+        return Err(Refusal::new(409, "LimitExceeded", "Cannot exceed quota for TagsPerRole: 50"));
     }
     Ok(tags)
 }
@@ -178,9 +152,7 @@ fn check_tags(old: &Tags, sent: Vec<(String, String)>) -> Result<Tags, Refusal> 
 /// A managed policy must exist before anything can point to it.
 fn check_managed(account: &Account, place: &Place, arn: &str) -> Result<(), Refusal> {
     let fits = Arn::read(arn).is_some_and(|parts| {
-        parts.service == "iam"
-            && parts.partition == place.partition()
-            && parts.rest.starts_with("policy/")
+        parts.service == "iam" && parts.partition == place.partition() && parts.rest.starts_with("policy/")
     });
     if !fits {
         return Err(invalid(format!("ARN {arn} is not valid.")));
@@ -189,11 +161,7 @@ fn check_managed(account: &Account, place: &Place, arn: &str) -> Result<(), Refu
     if of_aws || account.managed_policies.contains(arn) {
         return Ok(());
     }
-    Err(Refusal::new(
-        404,
-        "NoSuchEntity",
-        format!("Policy {arn} does not exist or is not attachable."),
-    ))
+    Err(Refusal::new(404, "NoSuchEntity", format!("Policy {arn} does not exist or is not attachable.")))
 }
 
 fn get_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -227,10 +195,7 @@ fn delete_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 
 fn update_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.text("RoleName").unwrap_or_default();
-    let (description, seconds) = (
-        fields.text("Description"),
-        fields.number("MaxSessionDuration"),
-    );
+    let (description, seconds) = (fields.text("Description"), fields.number("MaxSessionDuration"));
     fields.done();
     if let Some(seconds) = seconds {
         check_session(seconds)?;
@@ -271,8 +236,7 @@ fn untag_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let keys = fields.texts("TagKeys").unwrap_or_default();
     fields.done();
     let role = role(cx, &name)?;
-    role.tags
-        .retain(|key, _| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
+    role.tags.retain(|key, _| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
     Ok(Reply::xml(String::new()))
 }
 
@@ -284,10 +248,7 @@ struct Listing {
 
 impl Listing {
     fn take(cx: &Context<'_>, fields: &mut Fields) -> Self {
-        Self {
-            limit: limit(fields.number("MaxItems"), cx.switches),
-            marker: fields.text("Marker"),
-        }
+        Self { limit: limit(fields.number("MaxItems"), cx.switches), marker: fields.text("Marker") }
     }
 }
 
@@ -300,11 +261,7 @@ fn listing(name: &str, members: impl Iterator<Item = String>, next: Option<Strin
         text += "</member>";
     }
     text += &format!("</{name}>");
-    element(
-        &mut text,
-        "IsTruncated",
-        if next.is_some() { "true" } else { "false" },
-    );
+    element(&mut text, "IsTruncated", if next.is_some() { "true" } else { "false" });
     if let Some(next) = next {
         element(&mut text, "Marker", &next);
     }
@@ -317,11 +274,7 @@ fn list_role_tags(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     fields.done();
     let role = role(cx, &name)?;
     let page = page(&role.tags, marker, limit, |_, _| true);
-    Ok(listing(
-        "Tags",
-        page.items.iter().map(|(key, value)| tag(key, value)),
-        page.next,
-    ))
+    Ok(listing("Tags", page.items.iter().map(|(key, value)| tag(key, value)), page.next))
 }
 
 /// Leaves out tags and boundary (I5).
@@ -332,11 +285,7 @@ fn list_roles(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let page = page(&cx.account.roles, marker, limit, |_, role| {
         role.path.starts_with(&prefix) && role.created + cx.switches.list_lag <= cx.now
     });
-    Ok(listing(
-        "Roles",
-        page.items.iter().map(|(_, role)| view(role, false)),
-        page.next,
-    ))
+    Ok(listing("Roles", page.items.iter().map(|(_, role)| view(role, false)), page.next))
 }
 
 fn put_boundary(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -361,36 +310,24 @@ fn put_policy(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let document = fields.text("PolicyDocument").unwrap_or_default();
     fields.done();
     if policy_name.is_empty() || policy_name.len() > 128 || !spelled(&policy_name, "_+=,.@-") {
-        return Err(invalid(format!(
-            "The specified value for policyName is invalid: {policy_name}"
-        )));
+        return Err(invalid(format!("The specified value for policyName is invalid: {policy_name}")));
     }
     policy::read(&document, Kind::Identity, cx.place.partition()).map_err(malformed)?;
     let written = cx.now;
     let role = role(cx, &name)?;
     let size = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
-    let others: usize = role
-        .inline
-        .iter()
-        .filter(|(key, _)| **key != policy_name)
-        .map(|(_, policy)| size(&policy.document))
-        .sum();
+    let others: usize =
+        role.inline.iter().filter(|(key, _)| **key != policy_name).map(|(_, policy)| size(&policy.document)).sum();
     if others + size(&document) > INLINE_LIMIT {
-        let message =
-            format!("Maximum policy size of {INLINE_LIMIT} bytes exceeded for role {name}");
+        let message = format!("Maximum policy size of {INLINE_LIMIT} bytes exceeded for role {name}");
         return Err(Refusal::new(409, "LimitExceeded", message));
     }
-    role.inline
-        .insert(policy_name, InlinePolicy { document, written });
+    role.inline.insert(policy_name, InlinePolicy { document, written });
     Ok(Reply::xml(String::new()))
 }
 
 fn no_such_policy(policy_name: &str) -> Refusal {
-    Refusal::new(
-        404,
-        "NoSuchEntity",
-        format!("The role policy with name {policy_name} cannot be found."),
-    )
+    Refusal::new(404, "NoSuchEntity", format!("The role policy with name {policy_name} cannot be found."))
 }
 
 fn get_policy(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -417,9 +354,7 @@ fn delete_policy(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     fields.done();
     let now = cx.now;
     let role = role(cx, &name)?;
-    role.inline
-        .remove(&policy_name)
-        .ok_or_else(|| no_such_policy(&policy_name))?;
+    role.inline.remove(&policy_name).ok_or_else(|| no_such_policy(&policy_name))?;
     role.stripped_at = Some(now);
     Ok(Reply::xml(String::new()))
 }
@@ -430,14 +365,8 @@ fn list_policies(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     fields.done();
     let (now, window) = (cx.now, cx.switches.iam_policy_window);
     let role = role(cx, &name)?;
-    let page = page(&role.inline, marker, limit, |_, policy| {
-        policy.written + window <= now
-    });
-    Ok(listing(
-        "PolicyNames",
-        page.items.iter().map(|(name, _)| (*name).clone()),
-        page.next,
-    ))
+    let page = page(&role.inline, marker, limit, |_, policy| policy.written + window <= now);
+    Ok(listing("PolicyNames", page.items.iter().map(|(name, _)| (*name).clone()), page.next))
 }
 
 fn attach_policy(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -456,11 +385,7 @@ fn detach_policy(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let now = cx.now;
     let role = role(cx, &name)?;
     if !role.attached.remove(&arn) {
-        return Err(Refusal::new(
-            404,
-            "NoSuchEntity",
-            format!("Policy {arn} was not found."),
-        ));
+        return Err(Refusal::new(404, "NoSuchEntity", format!("Policy {arn} was not found.")));
     }
     role.stripped_at = Some(now);
     Ok(Reply::xml(String::new()))
@@ -474,11 +399,7 @@ fn list_attached(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let (members, next) = set_page(&role.attached, marker.as_deref(), limit);
     let members = members.into_iter().map(|arn| {
         let mut text = String::new();
-        element(
-            &mut text,
-            "PolicyName",
-            arn.rsplit('/').next().unwrap_or(arn),
-        );
+        element(&mut text, "PolicyName", arn.rsplit('/').next().unwrap_or(arn));
         element(&mut text, "PolicyArn", arn);
         text
     });
@@ -496,11 +417,7 @@ fn list_instance_profiles(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         let mut text = String::new();
         element(&mut text, "InstanceProfileName", profile);
         element(&mut text, "InstanceProfileId", "AIPAEXAMPLEEXAMPLEEXA");
-        element(
-            &mut text,
-            "Arn",
-            &place.global_arn("iam", &format!("instance-profile/{profile}")),
-        );
+        element(&mut text, "Arn", &place.global_arn("iam", &format!("instance-profile/{profile}")));
         element(&mut text, "Path", "/");
         element(&mut text, "CreateDate", &created);
         text + "<Roles></Roles>"
@@ -508,14 +425,8 @@ fn list_instance_profiles(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     Ok(listing("InstanceProfiles", members, next))
 }
 
-fn set_page<'a>(
-    all: &'a BTreeSet<String>,
-    marker: Option<&str>,
-    limit: usize,
-) -> (Vec<&'a String>, Option<String>) {
-    let mut rest = all
-        .iter()
-        .skip_while(|item| marker.is_some_and(|marker| item.as_str() <= marker));
+fn set_page<'a>(all: &'a BTreeSet<String>, marker: Option<&str>, limit: usize) -> (Vec<&'a String>, Option<String>) {
+    let mut rest = all.iter().skip_while(|item| marker.is_some_and(|marker| item.as_str() <= marker));
     let members: Vec<&String> = rest.by_ref().take(limit).collect();
     let next = rest.next().and(members.last()).map(|item| (*item).clone());
     (members, next)
@@ -523,11 +434,7 @@ fn set_page<'a>(
 
 /// RFC 3986, as IAM encodes the documents that it gives back.
 fn encoded(document: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'_')
-        .remove(b'.')
-        .remove(b'~');
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
     utf8_percent_encode(document, KEPT).to_string()
 }
 
@@ -549,11 +456,7 @@ fn view(role: &Role, full: bool) -> String {
     if let Some(description) = &role.description {
         element(&mut text, "Description", description);
     }
-    element(
-        &mut text,
-        "MaxSessionDuration",
-        &role.max_session_seconds.to_string(),
-    );
+    element(&mut text, "MaxSessionDuration", &role.max_session_seconds.to_string());
     if !full {
         return text;
     }

@@ -32,14 +32,7 @@ const RUNTIMES: [&str; 12] = [
 ];
 
 /// What could be created once.
-const RETIRED: [&str; 6] = [
-    "nodejs20.x",
-    "nodejs18.x",
-    "nodejs16.x",
-    "python3.9",
-    "python3.8",
-    "provided.al2",
-];
+const RETIRED: [&str; 6] = ["nodejs20.x", "nodejs18.x", "nodejs16.x", "python3.9", "python3.8", "provided.al2"];
 
 const OTHER: [&str; 3] = ["EphemeralStorage", "LoggingConfig", "TracingConfig"];
 
@@ -78,9 +71,8 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 fn constraint(member: &str, value: &str, rule: &str) -> Refusal {
-    let message = format!(
-        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}"
-    );
+    let message =
+        format!("1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}");
     Refusal::new(400, "ValidationException", message)
 }
 
@@ -90,28 +82,18 @@ fn conflict(message: impl Into<String>) -> Refusal {
 
 fn not_found(cx: &Context<'_>, name: &str) -> Refusal {
     let arn = cx.place.arn("lambda", &format!("function:{name}"));
-    Refusal::new(
-        404,
-        "ResourceNotFoundException",
-        format!("Function not found: {arn}"),
-    )
+    Refusal::new(404, "ResourceNotFoundException", format!("Function not found: {arn}"))
 }
 
 fn function<'a>(cx: &'a mut Context<'_>, name_or_arn: &str) -> Result<&'a mut Function, Refusal> {
     let name = bare_name(name_or_arn);
-    if let Some(arn) = name_or_arn
-        .starts_with("arn:")
-        .then(|| Arn::read(name_or_arn))
+    if let Some(arn) = name_or_arn.starts_with("arn:").then(|| Arn::read(name_or_arn))
         && !arn.is_some_and(|arn| arn.service == "lambda" && arn.is_in(cx.place))
     {
         return Err(invalid(format!("Invalid function ARN: {name_or_arn}")));
     }
     let missing = not_found(cx, name);
-    cx.account
-        .region(&cx.place.region)
-        .functions
-        .get_mut(name)
-        .ok_or(missing)
+    cx.account.region(&cx.place.region).functions.get_mut(name).ok_or(missing)
 }
 
 fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -135,14 +117,8 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         ..Function::default()
     };
     let package = fields.text("PackageType");
-    assert!(
-        matches!(package.as_deref(), None | Some("Zip")),
-        "world: only zip packages are in this model"
-    );
-    assert!(
-        !fields.flag("Publish").unwrap_or_default(),
-        "world: versions are not in this model"
-    );
+    assert!(matches!(package.as_deref(), None | Some("Zip")), "world: only zip packages are in this model");
+    assert!(!fields.flag("Publish").unwrap_or_default(), "world: versions are not in this model");
     function.fill(&mut fields);
     fields.done();
     function.put_code(&zip);
@@ -152,23 +128,12 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         return Err(invalid(fault));
     }
     // L4, also for one that is just being deleted.
-    if cx
-        .account
-        .region(&cx.place.region)
-        .functions
-        .contains_key(&function.name)
-    {
-        return Err(conflict(format!(
-            "Function already exist: {}",
-            function.name
-        )));
+    if cx.account.region(&cx.place.region).functions.contains_key(&function.name) {
+        return Err(conflict(format!("Function already exist: {}", function.name)));
     }
     check_role(cx, &function.role)?;
     let view = configuration(&function, cx.now);
-    cx.account
-        .region(&cx.place.region)
-        .functions
-        .insert(function.name.clone(), function);
+    cx.account.region(&cx.place.region).functions.insert(function.name.clone(), function);
     Ok(Reply::json(201, view))
 }
 
@@ -190,20 +155,12 @@ fn zip(sent: Option<Option<String>>) -> Result<Vec<u8>, Refusal> {
     let Some(text) = sent.flatten() else {
         return Err(invalid("Please provide a source for function code."));
     };
-    let bytes = STANDARD
-        .decode(text)
-        .map_err(|_| invalid("Could not unzip uploaded file."))?;
+    let bytes = STANDARD.decode(text).map_err(|_| invalid("Could not unzip uploaded file."))?;
     if !bytes.starts_with(b"PK") {
-        return Err(invalid(
-            "Could not unzip uploaded file. Please check your file, then try to upload again.",
-        ));
+        return Err(invalid("Could not unzip uploaded file. Please check your file, then try to upload again."));
     }
     if bytes.len() > ZIP_LIMIT {
-        return Err(Refusal::new(
-            413,
-            "RequestEntityTooLargeException",
-            "Request must be smaller than 70167211 bytes",
-        ));
+        return Err(Refusal::new(413, "RequestEntityTooLargeException", "Request must be smaller than 70167211 bytes"));
     }
     Ok(bytes)
 }
@@ -247,11 +204,7 @@ impl Function {
 
     fn revision_id(&self) -> String {
         // The time tells a function from an older one of the same name.
-        format!(
-            "{:08x}-0000-4000-8000-{:012x}",
-            self.created.as_millis() & 0xffff_ffff,
-            self.revision
-        )
+        format!("{:08x}-0000-4000-8000-{:012x}", self.created.as_millis() & 0xffff_ffff, self.revision)
     }
 
     fn check_revision(&self, wanted: Option<String>) -> Result<(), Refusal> {
@@ -267,7 +220,8 @@ impl Function {
 fn check(cx: &Context<'_>, function: &Function) -> Result<(), Refusal> {
     let name = &function.name;
     if name.is_empty() || name.len() > 64 || !spelled(name, "-_") {
-        let rule = "Member must have length less than or equal to 64 and satisfy regular expression pattern: [a-zA-Z0-9-_]+";
+        let rule =
+            "Member must have length less than or equal to 64 and satisfy regular expression pattern: [a-zA-Z0-9-_]+";
         return Err(constraint("functionName", name, rule));
     }
     let runtime = function.runtime.as_str();
@@ -284,10 +238,7 @@ fn check(cx: &Context<'_>, function: &Function) -> Result<(), Refusal> {
             RUNTIMES.join(", ")
         )));
     }
-    if function.handler.is_empty()
-        || function.handler.len() > 128
-        || function.handler.contains(char::is_whitespace)
-    {
+    if function.handler.is_empty() || function.handler.len() > 128 || function.handler.contains(char::is_whitespace) {
         return Err(constraint(
             "handler",
             &function.handler,
@@ -296,19 +247,11 @@ fn check(cx: &Context<'_>, function: &Function) -> Result<(), Refusal> {
     }
     if !(128..=10_240).contains(&function.memory_mb) {
         let rule = "Member must have value between 128 and 10240";
-        return Err(constraint(
-            "memorySize",
-            &function.memory_mb.to_string(),
-            rule,
-        ));
+        return Err(constraint("memorySize", &function.memory_mb.to_string(), rule));
     }
     if !(1..=900).contains(&function.timeout_seconds) {
         let rule = "Member must have value between 1 and 900";
-        return Err(constraint(
-            "timeout",
-            &function.timeout_seconds.to_string(),
-            rule,
-        ));
+        return Err(constraint("timeout", &function.timeout_seconds.to_string(), rule));
     }
     if function.description.chars().count() > 256 {
         return Err(constraint(
@@ -340,10 +283,7 @@ fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), Refus
         "AWS_SESSION_TOKEN",
         "_HANDLER",
     ];
-    let size: usize = environment
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
+    let size: usize = environment.iter().map(|(key, value)| key.len() + value.len()).sum();
     if size > ENVIRONMENT_LIMIT {
         return Err(invalid(
             "Lambda was unable to configure your environment variables because the environment variables you have \
@@ -358,9 +298,7 @@ fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), Refus
                  in this request: {key}"
             )));
         }
-        let spelled_right = key.len() >= 2
-            && key.starts_with(|c: char| c.is_ascii_alphabetic())
-            && spelled(key, "_");
+        let spelled_right = key.len() >= 2 && key.starts_with(|c: char| c.is_ascii_alphabetic()) && spelled(key, "_");
         if !spelled_right {
             let rule = "Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+";
             return Err(constraint("environment.variables", key, rule));
@@ -372,21 +310,14 @@ fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), Refus
 /// Whether Lambda can assume the role by now (L1).
 fn check_role(cx: &Context<'_>, arn: &str) -> Result<(), Refusal> {
     if !arn.contains(&format!("::{}:", cx.place.account)) {
-        return Err(Refusal::new(
-            403,
-            "AccessDeniedException",
-            "Cross-account pass role is not allowed.",
-        ));
+        return Err(Refusal::new(403, "AccessDeniedException", "Cross-account pass role is not allowed."));
     }
-    let assumable = role_by_arn(cx.account, arn).is_some_and(|role| {
-        role.assumable_at <= cx.now && policy::trusts(&role.trust, "lambda.amazonaws.com")
-    });
+    let assumable = role_by_arn(cx.account, arn)
+        .is_some_and(|role| role.assumable_at <= cx.now && policy::trusts(&role.trust, "lambda.amazonaws.com"));
     if assumable {
         return Ok(());
     }
-    Err(invalid(
-        "The role defined for the function cannot be assumed by Lambda.",
-    ))
+    Err(invalid("The role defined for the function cannot be assumed by Lambda."))
 }
 
 fn get(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -416,37 +347,24 @@ fn get_configuration(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 fn list(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (marker, limit) = (
-        fields.text("Marker"),
-        limit(fields.number("MaxItems"), cx.switches),
-    );
+    let (marker, limit) = (fields.text("Marker"), limit(fields.number("MaxItems"), cx.switches));
     fields.done();
     let (now, lag) = (cx.now, cx.switches.list_lag);
     let functions = &cx.account.region(&cx.place.region).functions;
-    let page = page(functions, marker, limit, |_, function| {
-        function.created + lag <= now
-    });
+    let page = page(functions, marker, limit, |_, function| function.created + lag <= now);
     let functions: Vec<Value> = page
         .items
         .iter()
         .map(|(_, function)| {
             let mut view = configuration(function, now);
             // The list knows no states.
-            for key in [
-                "State",
-                "StateReason",
-                "StateReasonCode",
-                "LastUpdateStatus",
-            ] {
+            for key in ["State", "StateReason", "StateReasonCode", "LastUpdateStatus"] {
                 view[key] = Value::Null;
             }
             view
         })
         .collect();
-    Ok(Reply::json(
-        200,
-        json!({ "Functions": functions, "NextMarker": page.next }),
-    ))
+    Ok(Reply::json(200, json!({ "Functions": functions, "NextMarker": page.next })))
 }
 
 /// Neither a function that is not ready nor one whose last update is not done takes another update (L3).
@@ -470,14 +388,8 @@ fn update_code(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.label("functionName");
     let zip = zip(Some(fields.text("ZipFile")))?;
     let architecture = architecture(&mut fields)?;
-    let (dry_run, revision) = (
-        fields.flag("DryRun").unwrap_or_default(),
-        fields.text("RevisionId"),
-    );
-    assert!(
-        !fields.flag("Publish").unwrap_or_default(),
-        "world: versions are not in this model"
-    );
+    let (dry_run, revision) = (fields.flag("DryRun").unwrap_or_default(), fields.text("RevisionId"));
+    assert!(!fields.flag("Publish").unwrap_or_default(), "world: versions are not in this model");
     fields.done();
     let (now, updated_at) = (cx.now, cx.now + cx.switches.function_updating);
     let function = function(cx, &name)?;
@@ -485,9 +397,7 @@ fn update_code(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     function.check_revision(revision)?;
     if RETIRED.contains(&function.runtime.as_str()) {
         let runtime = &function.runtime;
-        return Err(invalid(format!(
-            "The runtime parameter of {runtime} is no longer supported for updating"
-        )));
+        return Err(invalid(format!("The runtime parameter of {runtime} is no longer supported for updating")));
     }
     if !dry_run {
         function.put_code(&zip);
@@ -515,10 +425,7 @@ fn update_configuration(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     changed.updated_at = updated_at;
     changed.touch(now);
     let view = configuration(&changed, now);
-    cx.account
-        .region(&cx.place.region)
-        .functions
-        .insert(changed.name.clone(), changed);
+    cx.account.region(&cx.place.region).functions.insert(changed.name.clone(), changed);
     Ok(Reply::json(200, view))
 }
 
@@ -536,10 +443,7 @@ fn delete(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         )));
     }
     function.deleted_at.get_or_insert(gone_at);
-    cx.account
-        .region(&cx.place.region)
-        .functions
-        .retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
+    cx.account.region(&cx.place.region).functions.retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
     Ok(Reply::empty(204))
 }
 
@@ -573,11 +477,7 @@ fn add_permission(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 fn check_statement(statement: &Statement) -> Result<(), Refusal> {
     let sid = &statement.sid;
     if sid.is_empty() || sid.len() > 100 || !spelled(sid, "-_") {
-        return Err(constraint(
-            "statementId",
-            sid,
-            "Member must satisfy regular expression pattern: ([a-zA-Z0-9-_]+)",
-        ));
+        return Err(constraint("statementId", sid, "Member must satisfy regular expression pattern: ([a-zA-Z0-9-_]+)"));
     }
     let action_fits = statement.action == "*"
         || statement
@@ -585,8 +485,7 @@ fn check_statement(statement: &Statement) -> Result<(), Refusal> {
             .strip_prefix("lambda:")
             .is_some_and(|name| name == "*" || (!name.is_empty() && spelled(name, "")));
     if !action_fits {
-        let rule =
-            "Member must satisfy regular expression pattern: (lambda:[*]|lambda:[a-zA-Z]+|[*])";
+        let rule = "Member must satisfy regular expression pattern: (lambda:[*]|lambda:[a-zA-Z]+|[*])";
         return Err(constraint("action", &statement.action, rule));
     }
     let principal_fits = statement.principal == "*"
@@ -594,9 +493,7 @@ fn check_statement(statement: &Statement) -> Result<(), Refusal> {
         || statement.principal.len() == 12
         || statement.principal.contains(".amazonaws.com");
     if !principal_fits {
-        return Err(invalid(format!(
-            "The provided principal was invalid. Please check the principal and try again."
-        )));
+        return Err(invalid(format!("The provided principal was invalid. Please check the principal and try again.")));
     }
     if let Some(source) = &statement.source_arn
         && Arn::read(source).is_none_or(|arn| arn.rest.is_empty())
@@ -630,17 +527,10 @@ fn get_policy(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         let message = "The resource you requested does not exist.";
         return Err(Refusal::new(404, "ResourceNotFoundException", message));
     }
-    let statements: Vec<Value> = function
-        .policy
-        .values()
-        .map(|statement| statement_json(statement, &function.arn))
-        .collect();
-    let policy =
-        json!({ "Version": "2012-10-17", "Id": "default", "Statement": statements }).to_string();
-    Ok(Reply::json(
-        200,
-        json!({ "Policy": policy, "RevisionId": function.revision_id() }),
-    ))
+    let statements: Vec<Value> =
+        function.policy.values().map(|statement| statement_json(statement, &function.arn)).collect();
+    let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": statements }).to_string();
+    Ok(Reply::json(200, json!({ "Policy": policy, "RevisionId": function.revision_id() })))
 }
 
 fn statement_json(statement: &Statement, arn: &str) -> Value {
@@ -668,17 +558,11 @@ fn statement_json(statement: &Statement, arn: &str) -> Value {
 fn list_tags(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let arn = fields.label("resourceArn");
     fields.done();
-    Ok(Reply::json(
-        200,
-        json!({ "Tags": function(cx, &arn)?.tags }),
-    ))
+    Ok(Reply::json(200, json!({ "Tags": function(cx, &arn)?.tags })))
 }
 
 fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (arn, new) = (
-        fields.label("resourceArn"),
-        fields.text_map("Tags").unwrap_or_default(),
-    );
+    let (arn, new) = (fields.label("resourceArn"), fields.text_map("Tags").unwrap_or_default());
     fields.done();
     let function = function(cx, &arn)?;
     let mut all = function.tags.clone();
@@ -691,10 +575,7 @@ fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 fn untag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (arn, keys) = (
-        fields.label("resourceArn"),
-        fields.texts("tagKeys").unwrap_or_default(),
-    );
+    let (arn, keys) = (fields.label("resourceArn"), fields.texts("tagKeys").unwrap_or_default());
     fields.done();
     let function = function(cx, &arn)?;
     function.tags.retain(|key, _| !keys.contains(key));

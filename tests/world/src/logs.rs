@@ -9,10 +9,8 @@ use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, spelled};
 use crate::state::{LogEvent, LogGroup};
 
-const RETENTIONS: [i64; 22] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1_096, 1_827, 2_192, 2_557,
-    2_922, 3_288, 3_653,
-];
+const RETENTIONS: [i64; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1_096, 1_827, 2_192, 2_557, 2_922, 3_288, 3_653];
 
 pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
@@ -34,19 +32,11 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 fn not_found() -> Refusal {
-    Refusal::new(
-        400,
-        "ResourceNotFoundException",
-        "The specified log group does not exist.",
-    )
+    Refusal::new(400, "ResourceNotFoundException", "The specified log group does not exist.")
 }
 
 fn group<'a>(cx: &'a mut Context<'_>, name: &str) -> Result<&'a mut LogGroup, Refusal> {
-    cx.account
-        .region(&cx.place.region)
-        .log_groups
-        .get_mut(name)
-        .ok_or_else(not_found)
+    cx.account.region(&cx.place.region).log_groups.get_mut(name).ok_or_else(not_found)
 }
 
 /// The group of an ARN, which for tags has no `:*` at its end.
@@ -56,11 +46,7 @@ fn group_by_arn<'a>(cx: &'a mut Context<'_>, arn: &str) -> Result<&'a mut LogGro
         .and_then(|parts| parts.rest.strip_prefix("log-group:"))
         .filter(|name| !name.ends_with(":*"))
         .ok_or_else(|| invalid(format!("Invalid resourceArn: {arn}")))?;
-    cx.account
-        .region(&cx.place.region)
-        .log_groups
-        .get_mut(name)
-        .ok_or_else(not_found)
+    cx.account.region(&cx.place.region).log_groups.get_mut(name).ok_or_else(not_found)
 }
 
 fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -68,9 +54,7 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let group = LogGroup {
         arn: cx.place.arn("logs", &format!("log-group:{name}")),
         tags: fields.text_map("tags").unwrap_or_default(),
-        class: fields
-            .text("logGroupClass")
-            .unwrap_or_else(|| "STANDARD".to_owned()),
+        class: fields.text("logGroupClass").unwrap_or_else(|| "STANDARD".to_owned()),
         deletion_protection: fields.flag("deletionProtectionEnabled").unwrap_or_default(),
         created: cx.now,
         name,
@@ -89,11 +73,7 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     }
     let groups = &mut cx.account.region(&cx.place.region).log_groups;
     if groups.contains_key(name) {
-        return Err(Refusal::new(
-            400,
-            "ResourceAlreadyExistsException",
-            "The specified log group already exists",
-        ));
+        return Err(Refusal::new(400, "ResourceAlreadyExistsException", "The specified log group already exists"));
     }
     groups.insert(name.clone(), group);
     Ok(Reply::json(200, json!({})))
@@ -102,25 +82,15 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 fn describe(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let prefix = fields.text("logGroupNamePrefix").unwrap_or_default();
     let pattern = fields.text("logGroupNamePattern").unwrap_or_default();
-    let (token, limit) = (
-        fields.text("nextToken"),
-        limit(fields.number("limit"), cx.switches),
-    );
+    let (token, limit) = (fields.text("nextToken"), limit(fields.number("limit"), cx.switches));
     fields.done();
     if !prefix.is_empty() && !pattern.is_empty() {
-        return Err(invalid(
-            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
-        ));
+        return Err(invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
     }
     let (now, lag) = (cx.now, cx.switches.list_lag);
-    let page = page(
-        &cx.account.region(&cx.place.region).log_groups,
-        token,
-        limit,
-        |name, group| {
-            name.starts_with(&prefix) && name.contains(&pattern) && group.created + lag <= now
-        },
-    );
+    let page = page(&cx.account.region(&cx.place.region).log_groups, token, limit, |name, group| {
+        name.starts_with(&prefix) && name.contains(&pattern) && group.created + lag <= now
+    });
     let groups: Vec<Value> = page
         .items
         .iter()
@@ -141,10 +111,7 @@ fn describe(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
             view
         })
         .collect();
-    Ok(Reply::json(
-        200,
-        json!({ "logGroups": groups, "nextToken": page.next }),
-    ))
+    Ok(Reply::json(200, json!({ "logGroups": groups, "nextToken": page.next })))
 }
 
 fn put_retention(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -171,11 +138,7 @@ fn delete(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.text("logGroupName").unwrap_or_default();
     fields.done();
     if group(cx, &name)?.deletion_protection {
-        return Err(Refusal::new(
-            400,
-            "ValidationException",
-            "The log group is protected against deletion",
-        ));
+        return Err(Refusal::new(400, "ValidationException", "The log group is protected against deletion"));
     }
     cx.account.region(&cx.place.region).log_groups.remove(&name);
     Ok(Reply::empty(200))
@@ -189,11 +152,7 @@ fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let mut all = group.tags.clone();
     all.extend(new);
     if all.len() > 50 {
-        return Err(Refusal::new(
-            400,
-            "TooManyTagsException",
-            "Too many tags: a resource has no more than 50",
-        ));
+        return Err(Refusal::new(400, "TooManyTagsException", "Too many tags: a resource has no more than 50"));
     }
     if let Some(fault) = rules::tags_fault(&all) {
         return Err(invalid(fault));
@@ -206,9 +165,7 @@ fn untag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let arn = fields.text("resourceArn").unwrap_or_default();
     let keys = fields.texts("tagKeys").unwrap_or_default();
     fields.done();
-    group_by_arn(cx, &arn)?
-        .tags
-        .retain(|key, _| !keys.contains(key));
+    group_by_arn(cx, &arn)?.tags.retain(|key, _| !keys.contains(key));
     Ok(Reply::empty(200))
 }
 
@@ -224,10 +181,7 @@ fn filter_events(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.text("logGroupName").unwrap_or_default();
     let (start, end) = (fields.number("startTime"), fields.number("endTime"));
     let pattern = fields.text("filterPattern").unwrap_or_default();
-    let given: usize = fields
-        .text("nextToken")
-        .and_then(|token| token.parse().ok())
-        .unwrap_or_default();
+    let given: usize = fields.text("nextToken").and_then(|token| token.parse().ok()).unwrap_or_default();
     let limit = limit(fields.number("limit"), cx.switches);
     fields.flag("interleaved");
     fields.done();
@@ -253,8 +207,5 @@ fn filter_events(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         })
         .collect();
     let next = rest.next().map(|_| (given + events.len()).to_string());
-    Ok(Reply::json(
-        200,
-        json!({ "events": events, "nextToken": next, "searchedLogStreams": [] }),
-    ))
+    Ok(Reply::json(200, json!({ "events": events, "nextToken": next, "searchedLogStreams": [] })))
 }

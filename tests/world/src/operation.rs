@@ -135,25 +135,14 @@ fn resource(map: &Map<String, Value>) -> String {
         "ResourceArn",
         "name",
     ];
-    NAMES
-        .iter()
-        .find_map(|name| map.get(*name)?.as_str())
-        .unwrap_or_default()
-        .to_owned()
+    NAMES.iter().find_map(|name| map.get(*name)?.as_str()).unwrap_or_default().to_owned()
 }
 
 fn known(service: Service, table: &[(&'static str, bool)], name: &str) -> Operation {
     let Some(&(name, write)) = table.iter().find(|(known, _)| *known == name) else {
-        panic!(
-            "world: {} has no operation `{name}` in this model",
-            service.name()
-        );
+        panic!("world: {} has no operation `{name}` in this model", service.name());
     };
-    Operation {
-        service,
-        name,
-        write,
-    }
+    Operation { service, name, write }
 }
 
 fn target(
@@ -162,10 +151,7 @@ fn target(
     table: &[(&'static str, bool)],
     wire: &Wire<'_>,
 ) -> (Operation, Map<String, Value>) {
-    let name = wire
-        .target
-        .and_then(|target| target.strip_prefix(prefix))
-        .unwrap_or_default();
+    let name = wire.target.and_then(|target| target.strip_prefix(prefix)).unwrap_or_default();
     (known(service, table, name), json(wire.body))
 }
 
@@ -177,11 +163,7 @@ fn json(body: &[u8]) -> Map<String, Value> {
 }
 
 /// The query protocol: `Tags.member.1.Key=…` becomes `"Tags": [{"Key": …}]`.
-fn query(
-    service: Service,
-    table: &[(&'static str, bool)],
-    wire: &Wire<'_>,
-) -> (Operation, Map<String, Value>) {
+fn query(service: Service, table: &[(&'static str, bool)], wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
     let body = std::str::from_utf8(wire.body).expect("world: a query body is text");
     let mut map = Map::new();
     let mut name = String::new();
@@ -201,10 +183,7 @@ fn query(
 }
 
 fn insert_member(map: &mut Map<String, Value>, list: &str, rest: &str, value: String) {
-    let Value::Array(items) = map
-        .entry(list.to_owned())
-        .or_insert_with(|| Value::Array(Vec::new()))
-    else {
+    let Value::Array(items) = map.entry(list.to_owned()).or_insert_with(|| Value::Array(Vec::new())) else {
         panic!("world: `{list}` is both a member and a list");
     };
     match rest.split_once('.') {
@@ -220,18 +199,12 @@ fn insert_member(map: &mut Map<String, Value>, list: &str, rest: &str, value: St
 fn pairs(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
     text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (
-            decode(&key.replace('+', " ")),
-            decode(&value.replace('+', " ")),
-        )
+        (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))
     })
 }
 
 fn decode(text: &str) -> String {
-    percent_decode_str(text)
-        .decode_utf8()
-        .expect("world: percent-encoded UTF-8")
-        .into_owned()
+    percent_decode_str(text).decode_utf8().expect("world: percent-encoded UTF-8").into_owned()
 }
 
 /// A REST request: body, query and path members in one map; members of the path under the names given.
@@ -243,15 +216,7 @@ struct Rest<'a> {
 
 impl<'a> Rest<'a> {
     fn new(service: Service, wire: &'a Wire<'a>) -> Self {
-        Self {
-            service,
-            wire,
-            segments: wire
-                .path
-                .split('/')
-                .filter(|segment| !segment.is_empty())
-                .collect(),
-        }
+        Self { service, wire, segments: wire.path.split('/').filter(|segment| !segment.is_empty()).collect() }
     }
 
     fn is(&self, name: &'static str, labels: &[(&str, &str)]) -> (Operation, Map<String, Value>) {
@@ -270,23 +235,11 @@ impl<'a> Rest<'a> {
             map.insert((*key).to_owned(), Value::String(decode(value)));
         }
         let write = self.wire.method != "GET";
-        (
-            Operation {
-                service: self.service,
-                name,
-                write,
-            },
-            map,
-        )
+        (Operation { service: self.service, name, write }, map)
     }
 
     fn unknown(&self) -> ! {
-        panic!(
-            "world: {} has no {} {} in this model",
-            self.service.name(),
-            self.wire.method,
-            self.wire.path
-        )
+        panic!("world: {} has no {} {} in this model", self.service.name(), self.wire.method, self.wire.path)
     }
 }
 
@@ -354,33 +307,22 @@ fn lambda(wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
         ("POST", ["2015-03-31", "functions"]) => rest.is("CreateFunction", &[]),
         ("GET", ["2015-03-31", "functions"]) => rest.is("ListFunctions", &[]),
         ("GET", ["2015-03-31", "functions", f]) => rest.is("GetFunction", &[("functionName", f)]),
-        ("DELETE", ["2015-03-31", "functions", f]) => {
-            rest.is("DeleteFunction", &[("functionName", f)])
-        }
-        ("PUT", ["2015-03-31", "functions", f, "code"]) => {
-            rest.is("UpdateFunctionCode", &[("functionName", f)])
-        }
+        ("DELETE", ["2015-03-31", "functions", f]) => rest.is("DeleteFunction", &[("functionName", f)]),
+        ("PUT", ["2015-03-31", "functions", f, "code"]) => rest.is("UpdateFunctionCode", &[("functionName", f)]),
         ("GET", ["2015-03-31", "functions", f, "configuration"]) => {
             rest.is("GetFunctionConfiguration", &[("functionName", f)])
         }
         ("PUT", ["2015-03-31", "functions", f, "configuration"]) => {
             rest.is("UpdateFunctionConfiguration", &[("functionName", f)])
         }
-        ("GET", ["2015-03-31", "functions", f, "policy"]) => {
-            rest.is("GetPolicy", &[("functionName", f)])
+        ("GET", ["2015-03-31", "functions", f, "policy"]) => rest.is("GetPolicy", &[("functionName", f)]),
+        ("POST", ["2015-03-31", "functions", f, "policy"]) => rest.is("AddPermission", &[("functionName", f)]),
+        ("DELETE", ["2015-03-31", "functions", f, "policy", sid]) => {
+            rest.is("RemovePermission", &[("functionName", f), ("statementId", sid)])
         }
-        ("POST", ["2015-03-31", "functions", f, "policy"]) => {
-            rest.is("AddPermission", &[("functionName", f)])
-        }
-        ("DELETE", ["2015-03-31", "functions", f, "policy", sid]) => rest.is(
-            "RemovePermission",
-            &[("functionName", f), ("statementId", sid)],
-        ),
         ("GET", ["2017-03-31", "tags", arn]) => rest.is("ListTags", &[("resourceArn", arn)]),
         ("POST", ["2017-03-31", "tags", arn]) => rest.is("TagResource", &[("resourceArn", arn)]),
-        ("DELETE", ["2017-03-31", "tags", arn]) => {
-            rest.is("UntagResource", &[("resourceArn", arn)])
-        }
+        ("DELETE", ["2017-03-31", "tags", arn]) => rest.is("UntagResource", &[("resourceArn", arn)]),
         _ => rest.unknown(),
     }
 }

@@ -33,30 +33,17 @@ impl Place {
 
     /// `arn:<partition>:<service>:<region>:<account>:<rest>`
     pub fn arn(&self, service: &str, rest: &str) -> String {
-        format!(
-            "arn:{}:{service}:{}:{}:{rest}",
-            self.partition(),
-            self.region,
-            self.account
-        )
+        format!("arn:{}:{service}:{}:{}:{rest}", self.partition(), self.region, self.account)
     }
 
     /// The same without a region, as IAM's are.
     pub fn global_arn(&self, service: &str, rest: &str) -> String {
-        format!(
-            "arn:{}:{service}::{}:{rest}",
-            self.partition(),
-            self.account
-        )
+        format!("arn:{}:{service}::{}:{rest}", self.partition(), self.account)
     }
 
     /// API Gateway's, which have no account.
     pub fn apigateway_arn(&self, path: &str) -> String {
-        format!(
-            "arn:{}:apigateway:{}::{path}",
-            self.partition(),
-            self.region
-        )
+        format!("arn:{}:apigateway:{}::{path}", self.partition(), self.region)
     }
 
     /// Who is calling.

@@ -21,19 +21,12 @@ pub(crate) enum Kind {
 
 /// Reads a document, or says what IAM would say of it.
 pub(crate) fn read(document: &str, kind: Kind, partition: &str) -> Result<Vec<Grant>, String> {
-    let value: Value =
-        serde_json::from_str(document).map_err(|_| "Syntax errors in policy.".to_owned())?;
+    let value: Value = serde_json::from_str(document).map_err(|_| "Syntax errors in policy.".to_owned())?;
     let members = value.as_object().ok_or("Syntax errors in policy.")?;
-    if let Some(unknown) = members
-        .keys()
-        .find(|key| !["Version", "Id", "Statement"].contains(&key.as_str()))
-    {
+    if let Some(unknown) = members.keys().find(|key| !["Version", "Id", "Statement"].contains(&key.as_str())) {
         return Err(format!("Syntax errors in policy. Unknown member {unknown}"));
     }
-    if !matches!(
-        members.get("Version").and_then(Value::as_str),
-        Some("2012-10-17" | "2008-10-17")
-    ) {
+    if !matches!(members.get("Version").and_then(Value::as_str), Some("2012-10-17" | "2008-10-17")) {
         return Err("The policy must contain a valid version string".to_owned());
     }
     let statements = match members.get("Statement") {
@@ -41,23 +34,12 @@ pub(crate) fn read(document: &str, kind: Kind, partition: &str) -> Result<Vec<Gr
         Some(single @ Value::Object(_)) => std::slice::from_ref(single),
         _ => return Err("Syntax errors in policy. A statement is missing".to_owned()),
     };
-    statements
-        .iter()
-        .map(|statement| grant(statement, kind, partition))
-        .collect()
+    statements.iter().map(|statement| grant(statement, kind, partition)).collect()
 }
 
 fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String> {
-    const KNOWN: [&str; 8] = [
-        "Sid",
-        "Effect",
-        "Action",
-        "NotAction",
-        "Resource",
-        "NotResource",
-        "Principal",
-        "Condition",
-    ];
+    const KNOWN: [&str; 8] =
+        ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "Condition"];
     let members = statement.as_object().ok_or("Syntax errors in policy.")?;
     if let Some(unknown) = members.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         return Err(format!("Syntax errors in policy. Unknown member {unknown}"));
@@ -71,13 +53,8 @@ fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String
     if actions.is_empty() && !members.contains_key("NotAction") {
         return Err("Policy statement must contain actions.".to_owned());
     }
-    if let Some(bad) = actions
-        .iter()
-        .find(|action| *action != "*" && !action.contains(':'))
-    {
-        return Err(format!(
-            "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc. Found {bad}"
-        ));
+    if let Some(bad) = actions.iter().find(|action| *action != "*" && !action.contains(':')) {
+        return Err(format!("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc. Found {bad}"));
     }
     let resources = texts(members.get("Resource"));
     let mut services = Vec::new();
@@ -103,25 +80,16 @@ fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String
             }
         }
     }
-    Ok(Grant {
-        allows,
-        actions,
-        resources,
-        services,
-    })
+    Ok(Grant { allows, actions, resources, services })
 }
 
 fn check_resource(resource: &str, partition: &str) -> Result<(), String> {
     let mut parts = resource.splitn(6, ':');
     let (Some("arn"), Some(named), 4) = (parts.next(), parts.next(), parts.by_ref().count()) else {
-        return Err(format!(
-            "Resource {resource} must be in ARN format or \"*\"."
-        ));
+        return Err(format!("Resource {resource} must be in ARN format or \"*\"."));
     };
     if named != "*" && named != partition {
-        return Err(format!(
-            "Partition \"{named}\" is not valid for resource \"{resource}\"."
-        ));
+        return Err(format!("Partition \"{named}\" is not valid for resource \"{resource}\"."));
     }
     Ok(())
 }
@@ -129,11 +97,7 @@ fn check_resource(resource: &str, partition: &str) -> Result<(), String> {
 fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(items)) => items
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }
@@ -143,10 +107,7 @@ pub(crate) fn trusts(document: &str, service: &str) -> bool {
     read(document, Kind::Trust, "").is_ok_and(|grants| {
         grants.iter().any(|grant| {
             grant.allows
-                && grant
-                    .actions
-                    .iter()
-                    .any(|action| covers(action, "sts:AssumeRole"))
+                && grant.actions.iter().any(|action| covers(action, "sts:AssumeRole"))
                 && grant.services.iter().any(|name| name == service)
         })
     })
@@ -159,21 +120,11 @@ pub(crate) fn allow<'a>(
     action: &str,
     resource: &str,
 ) -> bool {
-    let grants: Vec<Grant> = documents
-        .into_iter()
-        .filter_map(|text| read(text, Kind::Identity, partition).ok())
-        .flatten()
-        .collect();
+    let grants: Vec<Grant> =
+        documents.into_iter().filter_map(|text| read(text, Kind::Identity, partition).ok()).flatten().collect();
     let fits = |grant: &&Grant| {
-        grant
-            .actions
-            .iter()
-            .any(|pattern| covers(&pattern.to_lowercase(), &action.to_lowercase()))
-            && grant
-                .resources
-                .iter()
-                .any(|pattern| covers(pattern, resource))
+        grant.actions.iter().any(|pattern| covers(&pattern.to_lowercase(), &action.to_lowercase()))
+            && grant.resources.iter().any(|pattern| covers(pattern, resource))
     };
-    grants.iter().filter(fits).any(|grant| grant.allows)
-        && !grants.iter().filter(fits).any(|grant| !grant.allows)
+    grants.iter().filter(fits).any(|grant| grant.allows) && !grants.iter().filter(fits).any(|grant| !grant.allows)
 }

@@ -25,14 +25,7 @@ pub(crate) fn chat_works(
     account.region(&place.region);
     let account = &*account;
     let region = &account.regions[&place.region];
-    let probe = Probe {
-        account,
-        region,
-        place,
-        api_id,
-        stage,
-        now,
-    };
+    let probe = Probe { account, region, place, api_id, stage, now };
     let deployment = match probe.deployment() {
         Ok(deployment) => deployment,
         Err(fault) => return Err(vec![fault]),
@@ -43,11 +36,7 @@ pub(crate) fn chat_works(
             faults.push(format!("{route}: {fault}"));
         }
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 struct Probe<'a> {
@@ -64,16 +53,11 @@ impl<'a> Probe<'a> {
         let api = self.region.apis.get(self.api_id).ok_or("no such API")?;
         let stage = api.stages.get(self.stage).ok_or("no such stage")?;
         if let Some(settings) = &stage.default_route_settings
-            && settings
-                .get("throttlingRateLimit")
-                .and_then(serde_json::Value::as_f64)
-                == Some(0.0)
+            && settings.get("throttlingRateLimit").and_then(serde_json::Value::as_f64) == Some(0.0)
         {
             return Err("the stage throttles everything (G12)".to_owned());
         }
-        let deployment = api
-            .deployment_of(self.stage)
-            .ok_or("the stage has no deployment (G8)")?;
+        let deployment = api.deployment_of(self.stage).ok_or("the stage has no deployment (G8)")?;
         match deployment.status(self.now) {
             "DEPLOYED" => Ok(deployment),
             status => Err(format!("the deployment is {status}")),
@@ -81,32 +65,17 @@ impl<'a> Probe<'a> {
     }
 
     fn route(&self, deployment: &Deployment, key: &str, actions: &[&str]) -> Result<(), String> {
-        let route = deployment
-            .routes
-            .iter()
-            .find(|route| route.route_key == key)
-            .ok_or("not in the deployment (G8)")?;
-        let id = route
-            .target
-            .as_deref()
-            .and_then(|target| target.strip_prefix("integrations/"))
-            .ok_or("no target")?;
+        let route =
+            deployment.routes.iter().find(|route| route.route_key == key).ok_or("not in the deployment (G8)")?;
+        let id = route.target.as_deref().and_then(|target| target.strip_prefix("integrations/")).ok_or("no target")?;
         let integration = deployment
             .integrations
             .iter()
             .find(|integration| integration.id == id)
             .ok_or("its integration is not in the deployment")?;
-        let arn = integration
-            .uri
-            .as_deref()
-            .and_then(|uri| function_of(uri, self.place))
-            .ok_or("no function behind it")?;
-        let function = self
-            .region
-            .functions
-            .values()
-            .find(|function| function.arn == arn)
-            .ok_or("no such function")?;
+        let arn =
+            integration.uri.as_deref().and_then(|uri| function_of(uri, self.place)).ok_or("no function behind it")?;
+        let function = self.region.functions.values().find(|function| function.arn == arn).ok_or("no such function")?;
         self.function(function, key)?;
         let role = role_by_arn(self.account, &function.role).ok_or("its role does not exist")?;
         self.role(function, role, key, actions)
@@ -117,45 +86,22 @@ impl<'a> Probe<'a> {
         if function.state(self.now) != "Active" {
             return Err(format!("{name} is {}", function.state(self.now)));
         }
-        let source = self.place.arn(
-            "execute-api",
-            &format!("{}/{}/{key}", self.api_id, self.stage),
-        );
+        let source = self.place.arn("execute-api", &format!("{}/{}/{key}", self.api_id, self.stage));
         let permitted = function.policy.values().any(|statement| {
             statement.principal == "apigateway.amazonaws.com"
                 && covers(&statement.action, "lambda:InvokeFunction")
-                && statement
-                    .source_arn
-                    .as_deref()
-                    .is_none_or(|pattern| covers(pattern, &source))
+                && statement.source_arn.as_deref().is_none_or(|pattern| covers(pattern, &source))
         });
-        if permitted {
-            Ok(())
-        } else {
-            Err(format!("{name} may not be called from {source} (L7)"))
-        }
+        if permitted { Ok(()) } else { Err(format!("{name} may not be called from {source} (L7)")) }
     }
 
-    fn role(
-        &self,
-        function: &Function,
-        role: &Role,
-        key: &str,
-        actions: &[&str],
-    ) -> Result<(), String> {
+    fn role(&self, function: &Function, role: &Role, key: &str, actions: &[&str]) -> Result<(), String> {
         let name = &role.name;
         if role.assumable_at > self.now || !policy::trusts(&role.trust, "lambda.amazonaws.com") {
             return Err(format!("{name} cannot be assumed by Lambda"));
         }
-        let table = function
-            .environment
-            .get("TABLE_NAME")
-            .ok_or("TABLE_NAME is not set")?;
-        let table = self
-            .region
-            .tables
-            .get(table)
-            .ok_or("its table does not exist")?;
+        let table = function.environment.get("TABLE_NAME").ok_or("TABLE_NAME is not set")?;
+        let table = self.region.tables.get(table).ok_or("its table does not exist")?;
         if table.status(self.now) != "ACTIVE" {
             return Err(format!("its table is {}", table.status(self.now)));
         }
@@ -168,10 +114,7 @@ impl<'a> Probe<'a> {
                 return Err(format!("{name} may not {action} on {}", table.arn));
             }
         }
-        let connections = self.place.arn(
-            "execute-api",
-            &format!("{}/{}/POST/@connections/x", self.api_id, self.stage),
-        );
+        let connections = self.place.arn("execute-api", &format!("{}/{}/POST/@connections/x", self.api_id, self.stage));
         if key == "sendmessage" && !may("execute-api:ManageConnections", &connections) {
             return Err(format!("{name} may not post to connections (I8)"));
         }

@@ -25,24 +25,15 @@ pub(crate) enum Body {
 
 impl Reply {
     pub fn json(status: u16, body: Value) -> Self {
-        Self {
-            status,
-            body: Body::Json(body),
-        }
+        Self { status, body: Body::Json(body) }
     }
 
     pub fn xml(body: String) -> Self {
-        Self {
-            status: 200,
-            body: Body::Xml(body),
-        }
+        Self { status: 200, body: Body::Xml(body) }
     }
 
     pub fn empty(status: u16) -> Self {
-        Self {
-            status,
-            body: Body::Empty,
-        }
+        Self { status, body: Body::Empty }
     }
 }
 
@@ -56,16 +47,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub fn new(
-        status: u16,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-        }
+    pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into() }
     }
 }
 
@@ -84,12 +67,7 @@ pub(crate) struct Raw {
 }
 
 /// Puts an answer into its service's wire format.
-pub(crate) fn write(
-    operation: &Operation,
-    answer: &Answer,
-    request_id: String,
-    now: Moment,
-) -> Raw {
+pub(crate) fn write(operation: &Operation, answer: &Answer, request_id: String, now: Moment) -> Raw {
     let mut raw = Raw {
         status: 200,
         content_type: match operation.service {
@@ -133,11 +111,7 @@ fn result_document(operation: &Operation, inner: &str, request_id: &str) -> Stri
 }
 
 fn write_refusal(service: Service, refusal: &Refusal, raw: &mut Raw) {
-    let Refusal {
-        status,
-        code,
-        message,
-    } = refusal;
+    let Refusal { status, code, message } = refusal;
     if code.is_empty() {
         raw.content_type = "text/html";
         raw.body = format!("<html><body><h1>{status} {message}</h1></body></html>");
@@ -151,28 +125,20 @@ fn write_refusal(service: Service, refusal: &Refusal, raw: &mut Raw) {
         Service::Lambda => {
             raw.error_type = Some(code.to_string());
             // AccessDeniedException comes from the front of the service, with a capital letter.
-            let key = if code.ends_with("Exception") && *status == 403 {
-                "Message"
-            } else {
-                "message"
-            };
-            json!({ "Type": if *status < 500 { "User" } else { "Service" }, key: message })
-                .to_string()
+            let key = if code.ends_with("Exception") && *status == 403 { "Message" } else { "message" };
+            json!({ "Type": if *status < 500 { "User" } else { "Service" }, key: message }).to_string()
         }
         Service::DynamoDb => {
             let space = match code.as_ref() {
-                "ValidationException" | "AccessDeniedException" | "ThrottlingException" => {
-                    "com.amazon.coral.service"
-                }
+                "ValidationException" | "AccessDeniedException" | "ThrottlingException" => "com.amazon.coral.service",
                 _ => "com.amazonaws.dynamodb.v20120810",
             };
             json!({ "__type": format!("{space}#{code}"), "message": message }).to_string()
         }
         Service::Logs => json!({ "__type": code, "message": message }).to_string(),
         Service::Iam | Service::Sts => {
-            let mut text = String::from(
-                "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>",
-            );
+            let mut text =
+                String::from("<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>");
             text += if *status < 500 { "Sender" } else { "Receiver" };
             let _ = write!(
                 text,
@@ -194,10 +160,5 @@ fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>', '"']) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(
-        text.replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;")
-            .replace('"', "&quot;"),
-    )
+    Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;"))
 }

@@ -25,17 +25,14 @@ impl<'a> Arn<'a> {
             account: parts.next()?,
             rest: parts.next()?,
         };
-        let account_fits = arn.account.is_empty()
-            || arn.account == "aws"
-            || (arn.account.len() == 12 && digits(arn.account));
+        let account_fits =
+            arn.account.is_empty() || arn.account == "aws" || (arn.account.len() == 12 && digits(arn.account));
         (arn.partition.starts_with("aws") && !arn.service.is_empty() && account_fits).then_some(arn)
     }
 
     /// Whether it lies in this account and region.
     pub fn is_in(&self, place: &Place) -> bool {
-        self.partition == place.partition()
-            && self.region == place.region
-            && self.account == place.account
+        self.partition == place.partition() && self.region == place.region && self.account == place.account
     }
 }
 
@@ -45,8 +42,7 @@ fn digits(text: &str) -> bool {
 
 /// Whether all of `text` is ASCII letters, digits and the `extra` characters.
 pub(crate) fn spelled(text: &str, extra: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+    text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
 }
 
 /// The first rule that the tags of a resource break (T3, I6).
@@ -58,24 +54,15 @@ pub(crate) fn tags_fault(tags: &Tags) -> Option<String> {
 }
 
 pub(crate) fn tag_fault(key: &str, value: &str) -> Option<String> {
-    let allowed = |text: &str| {
-        text.chars()
-            .all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c))
-    };
+    let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c));
     if key.is_empty() || key.chars().count() > 128 {
-        Some(format!(
-            "Tag key '{key}' must have length between 1 and 128"
-        ))
+        Some(format!("Tag key '{key}' must have length between 1 and 128"))
     } else if value.chars().count() > 256 {
-        Some(format!(
-            "Value of tag '{key}' must have length less than or equal to 256"
-        ))
+        Some(format!("Value of tag '{key}' must have length less than or equal to 256"))
     } else if key.to_lowercase().starts_with("aws:") {
         Some(format!("Tag key '{key}': the prefix aws: is reserved"))
     } else if !allowed(key) || !allowed(value) {
-        Some(format!(
-            "Tag '{key}' must satisfy regular expression pattern: [\\p{{L}}\\p{{Z}}\\p{{N}}_.:/=+\\-@]*"
-        ))
+        Some(format!("Tag '{key}' must satisfy regular expression pattern: [\\p{{L}}\\p{{Z}}\\p{{N}}_.:/=+\\-@]*"))
     } else {
         None
     }
@@ -84,10 +71,7 @@ pub(crate) fn tag_fault(key: &str, value: &str) -> Option<String> {
 /// The role that an ARN names, path included, in this account.
 pub(crate) fn role_by_arn<'a>(account: &'a Account, arn: &str) -> Option<&'a Role> {
     let name = arn.rsplit('/').next()?;
-    account
-        .roles
-        .get(&name.to_lowercase())
-        .filter(|role| role.arn == arn)
+    account.roles.get(&name.to_lowercase()).filter(|role| role.arn == arn)
 }
 
 /// Whether `pattern`, in which `*` stands for anything, covers `text`.

@@ -31,11 +31,7 @@ impl State {
 
     /// Lets everything that only waited for its time happen: tables and functions that are done deleting go.
     pub(crate) fn settle(&mut self, now: Moment) {
-        for region in self
-            .accounts
-            .values_mut()
-            .flat_map(|account| account.regions.values_mut())
-        {
+        for region in self.accounts.values_mut().flat_map(|account| account.regions.values_mut()) {
             region.settle(now);
         }
     }
@@ -90,10 +86,8 @@ pub struct Region {
 
 impl Region {
     fn settle(&mut self, now: Moment) {
-        self.tables
-            .retain(|_, table| table.deleted_at.is_none_or(|at| now < at));
-        self.functions
-            .retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
+        self.tables.retain(|_, table| table.deleted_at.is_none_or(|at| now < at));
+        self.functions.retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
     }
 
     /// The APIs with this display name.
@@ -152,8 +146,7 @@ impl Api {
 
     /// The deployment that the stage points at.
     pub fn deployment_of(&self, stage: &str) -> Option<&Deployment> {
-        self.deployments
-            .get(self.stages.get(stage)?.deployment_id.as_deref()?)
+        self.deployments.get(self.stages.get(stage)?.deployment_id.as_deref()?)
     }
 }
 
@@ -262,24 +255,15 @@ pub struct Function {
 impl Function {
     pub fn state(&self, now: Moment) -> &'static str {
         match self {
-            Self {
-                deleted_at: Some(_),
-                ..
-            } => "Deleting",
+            Self { deleted_at: Some(_), .. } => "Deleting",
             _ if now < self.active_at => "Pending",
-            Self {
-                failure: Some(_), ..
-            } => "Failed",
+            Self { failure: Some(_), .. } => "Failed",
             _ => "Active",
         }
     }
 
     pub fn last_update_status(&self, now: Moment) -> &'static str {
-        if now < self.updated_at {
-            "InProgress"
-        } else {
-            "Successful"
-        }
+        if now < self.updated_at { "InProgress" } else { "Successful" }
     }
 }
 
@@ -355,10 +339,7 @@ pub struct Table {
 impl Table {
     pub fn status(&self, now: Moment) -> &'static str {
         match self {
-            Self {
-                deleted_at: Some(_),
-                ..
-            } => "DELETING",
+            Self { deleted_at: Some(_), .. } => "DELETING",
             _ if now < self.active_at => "CREATING",
             _ if now < self.updated_at => "UPDATING",
             _ => "ACTIVE",

@@ -18,39 +18,26 @@ impl Buckets {
     /// Takes what the call costs, or nothing and says no.
     pub fn admit(&mut self, operation: &Operation, switches: &Switches, now: Moment) -> bool {
         let quotas: [(&'static str, Option<Rate>); 2] = match (operation.service, operation.name) {
-            (Service::ApiGateway, "CreateDeployment") => [
-                ("deployment", switches.deployment_rate),
-                ("apigateway", switches.apigateway_rate),
-            ],
+            (Service::ApiGateway, "CreateDeployment") => {
+                [("deployment", switches.deployment_rate), ("apigateway", switches.apigateway_rate)]
+            }
             (Service::ApiGateway, _) => [("apigateway", switches.apigateway_rate), ("", None)],
-            (Service::Lambda, "GetFunction") => [
-                ("lambda GetFunction", switches.lambda_get_function_rate),
-                ("", None),
-            ],
-            (Service::Lambda, "GetPolicy") => [
-                ("lambda GetPolicy", switches.lambda_get_policy_rate),
-                ("", None),
-            ],
+            (Service::Lambda, "GetFunction") => [("lambda GetFunction", switches.lambda_get_function_rate), ("", None)],
+            (Service::Lambda, "GetPolicy") => [("lambda GetPolicy", switches.lambda_get_policy_rate), ("", None)],
             (Service::Lambda, _) => [("lambda", switches.lambda_rate), ("", None)],
-            (Service::DynamoDb, "ListTagsOfResource") => [
-                ("dynamodb ListTags", switches.table_list_tags_rate),
-                ("", None),
-            ],
+            (Service::DynamoDb, "ListTagsOfResource") => {
+                [("dynamodb ListTags", switches.table_list_tags_rate), ("", None)]
+            }
             (Service::DynamoDb, "TagResource" | "UntagResource") => {
                 [("dynamodb Tag", switches.table_tag_rate), ("", None)]
             }
             _ => return true,
         };
-        quotas
-            .into_iter()
-            .all(|(name, rate)| rate.is_none_or(|rate| self.take(name, rate, now)))
+        quotas.into_iter().all(|(name, rate)| rate.is_none_or(|rate| self.take(name, rate, now)))
     }
 
     fn take(&mut self, name: &'static str, rate: Rate, now: Moment) -> bool {
-        let bucket = self.0.entry(name).or_insert(Bucket {
-            tokens: rate.burst,
-            filled: now,
-        });
+        let bucket = self.0.entry(name).or_insert(Bucket { tokens: rate.burst, filled: now });
         let gained = now.saturating_sub(bucket.filled).as_secs_f64() * rate.per_second;
         bucket.tokens = (bucket.tokens + gained).min(rate.burst);
         bucket.filled = now;

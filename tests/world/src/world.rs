@@ -63,12 +63,7 @@ impl World {
         let ids = fastrand::Rng::with_seed(switches.seed);
         Self(Arc::new(Inner {
             clock: Clock::start(),
-            core: Mutex::new(Core {
-                switches: Arc::new(switches),
-                state: State::default(),
-                log: Log::default(),
-                ids,
-            }),
+            core: Mutex::new(Core { switches: Arc::new(switches), state: State::default(), log: Log::default(), ids }),
             interceptor: Mutex::new(None),
             deaths: watch::Sender::new(BTreeMap::new()),
         }))
@@ -91,10 +86,7 @@ impl World {
 
     /// The same for one process among several; each call of this function is a new process, also with an old label.
     pub fn sdk_config_for(&self, account: &str, region: &str, label: &str) -> SdkConfig {
-        assert!(
-            account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()),
-            "an account has 12 digits"
-        );
+        assert!(account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()), "an account has 12 digits");
         // The access key is the account, so that one client can serve all.
         let credentials = Credentials::new(account, "secret", None, None, "world");
         SdkConfig::builder()
@@ -125,13 +117,7 @@ impl World {
 
     /// The writes in the wire log that were applied.
     pub fn effects(&self) -> Vec<Call> {
-        self.core()
-            .log
-            .calls()
-            .iter()
-            .filter(|call| call.effect)
-            .cloned()
-            .collect()
+        self.core().log.calls().iter().filter(|call| call.effect).cloned().collect()
     }
 
     /// Forgets the log; the next call is number 0.
@@ -141,19 +127,11 @@ impl World {
 
     /// Has `f` decide about every call as it arrives. `f` may use the world.
     pub fn set_interceptor(&self, f: impl Fn(&CallInfo) -> Verdict + Send + Sync + 'static) {
-        *self
-            .0
-            .interceptor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(f));
+        *self.0.interceptor.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(f));
     }
 
     pub fn clear_interceptor(&self) {
-        *self
-            .0
-            .interceptor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.interceptor.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Looks at or changes the state, behind everybody's back.
@@ -177,35 +155,17 @@ impl World {
     /// Fills an account with strangers' resources.
     pub fn populate(&self, account: &str, region: &str, crowd: Crowd) {
         let now = self.now();
-        let place = Place {
-            account: account.to_owned(),
-            region: region.to_owned(),
-        };
+        let place = Place { account: account.to_owned(), region: region.to_owned() };
         let mut core = self.core();
         let core = &mut *core;
-        crowd::populate(
-            core.state.account(account),
-            &place,
-            crowd,
-            now,
-            &mut core.ids,
-        );
+        crowd::populate(core.state.account(account), &place, crowd, now, &mut core.ids);
     }
 
     /// Whether a chat through this stage would work: what clients meet is judged by the deployment's snapshot, the
     /// functions, their permissions, their roles and the table. Says all that is wrong.
-    pub fn chat_works(
-        &self,
-        account: &str,
-        region: &str,
-        api: &str,
-        stage: &str,
-    ) -> Result<(), Vec<String>> {
+    pub fn chat_works(&self, account: &str, region: &str, api: &str, stage: &str) -> Result<(), Vec<String>> {
         let now = self.now();
-        let place = Place {
-            account: account.to_owned(),
-            region: region.to_owned(),
-        };
+        let place = Place { account: account.to_owned(), region: region.to_owned() };
         self.edit(|state| probe::chat_works(state.account(account), &place, api, stage, now))
     }
 
@@ -225,11 +185,7 @@ impl World {
         counts: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
         let count = move |deaths: &BTreeMap<Arc<str>, usize>| -> usize {
-            deaths
-                .iter()
-                .filter(|(label, _)| counts(label))
-                .map(|(_, deaths)| deaths)
-                .sum()
+            deaths.iter().filter(|(label, _)| counts(label)).map(|(_, deaths)| deaths).sum()
         };
         let mut receiver = self.0.deaths.subscribe();
         let before = count(&receiver.borrow());
@@ -242,9 +198,7 @@ impl World {
     }
 
     pub(crate) fn note_death(&self, label: &Arc<str>) {
-        self.0
-            .deaths
-            .send_modify(|deaths| *deaths.entry(label.clone()).or_default() += 1);
+        self.0.deaths.send_modify(|deaths| *deaths.entry(label.clone()).or_default() += 1);
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -256,12 +210,7 @@ impl World {
     pub(crate) fn arrive(&self, request: &Request, label: &Arc<str>) -> (Entry, Verdict) {
         let now = self.now();
         let entry = self.core().log.open(request, label, now);
-        let interceptor = self
-            .0
-            .interceptor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let interceptor = self.0.interceptor.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let verdict = interceptor.map_or(Verdict::Pass, |decide| {
             decide(&CallInfo {
                 seq: entry.seq,
@@ -289,11 +238,7 @@ impl World {
         let switches = core.switches.clone();
         let Place { account, region } = &request.place;
         let account = core.state.account(account);
-        if !account
-            .region(region)
-            .buckets
-            .admit(&request.operation, &switches, now)
-        {
+        if !account.region(region).buckets.admit(&request.operation, &switches, now) {
             return Err(fault::throttled(request.operation.service));
         }
         access::check(account, request)?;
@@ -304,11 +249,7 @@ impl World {
             "ConcurrentModification" => &mut account.busy,
             _ => &mut account.region(region).busy,
         };
-        if busy.take(lane.key, now, now + latency) {
-            Ok(())
-        } else {
-            Err(lane.refusal)
-        }
+        if busy.take(lane.key, now, now + latency) { Ok(()) } else { Err(lane.refusal) }
     }
 
     /// Does what the call asks for.
@@ -317,12 +258,7 @@ impl World {
         let mut core = self.core();
         let core = &mut *core;
         core.state.settle(now);
-        let Request {
-            operation,
-            place,
-            fields,
-            ..
-        } = request;
+        let Request { operation, place, fields, .. } = request;
         let switches = core.switches.clone();
         let mut context = Context {
             account: core.state.account(&place.account),
@@ -367,12 +303,7 @@ struct Lane {
 }
 
 fn lane(request: &Request, switches: &Switches) -> Option<Lane> {
-    let Operation {
-        service,
-        name,
-        write: true,
-    } = request.operation
-    else {
+    let Operation { service, name, write: true } = request.operation else {
         return None;
     };
     match service {
@@ -386,10 +317,7 @@ fn lane(request: &Request, switches: &Switches) -> Option<Lane> {
             ),
         }),
         // L7
-        Service::Lambda
-            if switches.policy_conflicts
-                && matches!(name, "AddPermission" | "RemovePermission") =>
-        {
+        Service::Lambda if switches.policy_conflicts && matches!(name, "AddPermission" | "RemovePermission") => {
             Some(Lane {
                 key: format!("policy {}", lambda::bare_name(&request.resource)),
                 refusal: Refusal::new(

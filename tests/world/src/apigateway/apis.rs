@@ -11,13 +11,8 @@ use crate::reply::{Answer, Refusal, Reply};
 use crate::rules;
 use crate::state::Api;
 
-const OTHER: [&str; 5] = [
-    "apiKeySelectionExpression",
-    "disableExecuteApiEndpoint",
-    "disableSchemaValidation",
-    "ipAddressType",
-    "version",
-];
+const OTHER: [&str; 5] =
+    ["apiKeySelectionExpression", "disableExecuteApiEndpoint", "disableSchemaValidation", "ipAddressType", "version"];
 
 /// Not idempotent: no token, and names need not be unique (G4).
 pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -38,33 +33,24 @@ pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         return Err(bad_request(fault));
     }
     let view = view(&api, cx.place);
-    cx.account
-        .region(&cx.place.region)
-        .apis
-        .insert(api.id.clone(), api);
+    cx.account.region(&cx.place.region).apis.insert(api.id.clone(), api);
     Ok(Reply::json(201, view))
 }
 
 fn check(api: &Api) -> Result<(), Refusal> {
     if !(1..=128).contains(&api.name.chars().count()) {
-        return Err(bad_request(
-            "Invalid api name specified: must have length between 1 and 128",
-        ));
+        return Err(bad_request("Invalid api name specified: must have length between 1 and 128"));
     }
     match api.protocol_type.as_str() {
         "WEBSOCKET" => {}
         "HTTP" => panic!("world: HTTP APIs are not in this model"),
         other => {
-            return Err(bad_request(format!(
-                "Invalid protocol specified: '{other}'"
-            )));
+            return Err(bad_request(format!("Invalid protocol specified: '{other}'")));
         }
     }
     // G6
     if api.route_selection_expression.is_empty() {
-        return Err(bad_request(
-            "RouteSelectionExpression is required for WebSocket APIs",
-        ));
+        return Err(bad_request("RouteSelectionExpression is required for WebSocket APIs"));
     }
     if !api.route_selection_expression.contains("$request.body") {
         return Err(bad_request("Invalid RouteSelectionExpression specified"));
@@ -86,18 +72,11 @@ pub(super) fn list(cx: &mut Context<'_>, fields: Fields) -> Answer {
     region.gone_apis.retain(|(gone, _)| now < *gone + lag);
     let render = |api: &Api| view(api, cx.place);
     if region.gone_apis.is_empty() {
-        let page = page(&region.apis, token, limit, |_, api| {
-            api.created + lag <= now
-        });
+        let page = page(&region.apis, token, limit, |_, api| api.created + lag <= now);
         return Ok(listing(&page, render));
     }
     let mut all = region.apis.clone();
-    all.extend(
-        region
-            .gone_apis
-            .iter()
-            .map(|(_, api)| (api.id.clone(), api.clone())),
-    );
+    all.extend(region.gone_apis.iter().map(|(_, api)| (api.id.clone(), api.clone())));
     let page = page(&all, token, limit, |_, api| api.created + lag <= now);
     Ok(listing(&page, render))
 }
@@ -107,9 +86,7 @@ pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &id)?;
     let mut changed = Api {
         name: fields.text("name").unwrap_or_else(|| api.name.clone()),
-        description: fields
-            .text("description")
-            .or_else(|| api.description.clone()),
+        description: fields.text("description").or_else(|| api.description.clone()),
         route_selection_expression: fields
             .text("routeSelectionExpression")
             .unwrap_or_else(|| api.route_selection_expression.clone()),
@@ -144,12 +121,7 @@ pub(super) fn delete(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 
 fn view(api: &Api, place: &Place) -> Value {
     // G15: with scheme, without stage.
-    let host = format!(
-        "{}.execute-api.{}.{}",
-        api.id,
-        place.region,
-        dns_suffix(&place.region)
-    );
+    let host = format!("{}.execute-api.{}.{}", api.id, place.region, dns_suffix(&place.region));
     let view = json!({
         "apiId": api.id,
         "apiEndpoint": format!("wss://{host}"),

@@ -19,17 +19,9 @@ const OTHER: [&str; 6] = [
 
 pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let api_id = fields.label("apiId");
-    let mut authorizer = Authorizer {
-        id: cx.id(),
-        created: cx.now,
-        ..Authorizer::default()
-    };
+    let mut authorizer = Authorizer { id: cx.id(), created: cx.now, ..Authorizer::default() };
     fill(&mut authorizer, fields);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     check(api, &authorizer)?;
     let view = view(&authorizer);
     api.authorizers.insert(authorizer.id.clone(), authorizer);
@@ -45,21 +37,10 @@ fn fill(authorizer: &mut Authorizer, mut fields: Fields) {
 }
 
 fn check(api: &Api, authorizer: &Authorizer) -> Result<(), Refusal> {
-    if authorizer
-        .other
-        .get("authorizerType")
-        .and_then(Value::as_str)
-        != Some("REQUEST")
-    {
-        return Err(bad_request(
-            "Only REQUEST authorizers are supported for WEBSOCKET APIs",
-        ));
+    if authorizer.other.get("authorizerType").and_then(Value::as_str) != Some("REQUEST") {
+        return Err(bad_request("Only REQUEST authorizers are supported for WEBSOCKET APIs"));
     }
-    if api
-        .authorizers
-        .values()
-        .any(|other| other.name == authorizer.name && other.id != authorizer.id)
-    {
+    if api.authorizers.values().any(|other| other.name == authorizer.name && other.id != authorizer.id) {
         return Err(conflict("Authorizer name must be unique"));
     }
     Ok(())
@@ -67,38 +48,21 @@ fn check(api: &Api, authorizer: &Authorizer) -> Result<(), Refusal> {
 
 pub(super) fn get(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let (api_id, id) = item(fields);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
-    api.authorizers
-        .get(&id)
-        .map(|found| Reply::json(200, view(found)))
-        .ok_or_else(unknown)
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
+    api.authorizers.get(&id).map(|found| Reply::json(200, view(found))).ok_or_else(unknown)
 }
 
 pub(super) fn list(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let request = Listing::take(cx, fields);
     let (now, lag) = (cx.now, cx.switches.list_lag);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &request.api_id,
-    )?;
-    let page = page(&api.authorizers, request.token, request.limit, |_, item| {
-        item.created + lag <= now
-    });
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &request.api_id)?;
+    let page = page(&api.authorizers, request.token, request.limit, |_, item| item.created + lag <= now);
     Ok(listing(&page, view))
 }
 
 pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let (api_id, id) = (fields.label("apiId"), fields.label("id"));
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     let mut changed = api.authorizers.get(&id).cloned().ok_or_else(unknown)?;
     fill(&mut changed, fields);
     check(api, &changed)?;
@@ -109,19 +73,9 @@ pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 
 pub(super) fn delete(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let (api_id, id) = item(fields);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
-    if api
-        .routes
-        .values()
-        .any(|route| route.authorizer_id.as_deref() == Some(&id))
-    {
-        return Err(conflict(
-            "Cannot delete authorizer, it is referenced by a route",
-        ));
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
+    if api.routes.values().any(|route| route.authorizer_id.as_deref() == Some(&id)) {
+        return Err(conflict("Cannot delete authorizer, it is referenced by a route"));
     }
     api.authorizers.remove(&id).ok_or_else(unknown)?;
     Ok(Reply::empty(204))
@@ -132,8 +86,5 @@ fn unknown() -> Refusal {
 }
 
 fn view(authorizer: &Authorizer) -> Value {
-    with_other(
-        json!({ "authorizerId": authorizer.id, "name": authorizer.name }),
-        &authorizer.other,
-    )
+    with_other(json!({ "authorizerId": authorizer.id, "name": authorizer.name }), &authorizer.other)
 }

@@ -10,41 +10,20 @@ use crate::reply::{Answer, Refusal, Reply};
 use crate::state::{Api, Deployment};
 
 pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (api_id, description, stage) = (
-        fields.label("apiId"),
-        fields.text("description"),
-        fields.text("stageName"),
-    );
+    let (api_id, description, stage) = (fields.label("apiId"), fields.text("description"), fields.text("stageName"));
     fields.done();
     let id = cx.id();
     let (now, deployed_at) = (cx.now, cx.now + cx.switches.deployment_pending);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     if api.routes.is_empty() {
-        return Err(bad_request(
-            "At least one route is required before deploying the Api.",
-        ));
+        return Err(bad_request("At least one route is required before deploying the Api."));
     }
-    if description
-        .as_ref()
-        .is_some_and(|text| text.chars().count() > 1_024)
-    {
-        return Err(bad_request(
-            "Description must have length less than or equal to 1024",
-        ));
+    if description.as_ref().is_some_and(|text| text.chars().count() > 1_024) {
+        return Err(bad_request("Description must have length less than or equal to 1024"));
     }
-    let deployment = Deployment {
-        description,
-        ..snapshot(api, id.clone(), now, deployed_at)
-    };
+    let deployment = Deployment { description, ..snapshot(api, id.clone(), now, deployed_at) };
     if let Some(name) = stage {
-        let stage = api
-            .stages
-            .get_mut(&name)
-            .ok_or_else(|| not_found("Invalid stage identifier specified"))?;
+        let stage = api.stages.get_mut(&name).ok_or_else(|| not_found("Invalid stage identifier specified"))?;
         stage.deployment_id = Some(id.clone());
         stage.updated = now;
     }
@@ -79,9 +58,7 @@ pub(super) fn deploy_automatically(cx: &mut Context<'_>, api_id: &str) {
     };
     let deployment = Deployment {
         auto_deployed: true,
-        description: Some(
-            "Automatic deployment triggered by changes to the Api configuration".to_owned(),
-        ),
+        description: Some("Automatic deployment triggered by changes to the Api configuration".to_owned()),
         ..snapshot(api, id.clone(), now, now)
     };
     api.deployments.insert(id.clone(), deployment);
@@ -93,44 +70,23 @@ pub(super) fn deploy_automatically(cx: &mut Context<'_>, api_id: &str) {
 
 pub(super) fn get(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let (api_id, id) = item(fields);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
-    api.deployments
-        .get(&id)
-        .map(|found| Reply::json(200, view(found, cx.now)))
-        .ok_or_else(unknown)
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
+    api.deployments.get(&id).map(|found| Reply::json(200, view(found, cx.now))).ok_or_else(unknown)
 }
 
 pub(super) fn list(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let request = Listing::take(cx, fields);
     let (now, lag) = (cx.now, cx.switches.list_lag);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &request.api_id,
-    )?;
-    let page = page(&api.deployments, request.token, request.limit, |_, item| {
-        item.created + lag <= now
-    });
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &request.api_id)?;
+    let page = page(&api.deployments, request.token, request.limit, |_, item| item.created + lag <= now);
     Ok(listing(&page, |deployment| view(deployment, now)))
 }
 
 pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (api_id, id, description) = (
-        fields.label("apiId"),
-        fields.label("id"),
-        fields.text("description"),
-    );
+    let (api_id, id, description) = (fields.label("apiId"), fields.label("id"), fields.text("description"));
     fields.done();
     let now = cx.now;
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     let deployment = api.deployments.get_mut(&id).ok_or_else(unknown)?;
     if description.is_some() {
         deployment.description = description;
@@ -140,22 +96,12 @@ pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 
 pub(super) fn delete(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let (api_id, id) = item(fields);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     if !api.deployments.contains_key(&id) {
         return Err(unknown());
     }
-    if api
-        .stages
-        .values()
-        .any(|stage| stage.deployment_id.as_deref() == Some(&id))
-    {
-        return Err(bad_request(
-            "Active stages pointing to this deployment must be moved or deleted",
-        ));
+    if api.stages.values().any(|stage| stage.deployment_id.as_deref() == Some(&id)) {
+        return Err(bad_request("Active stages pointing to this deployment must be moved or deleted"));
     }
     api.deployments.remove(&id);
     Ok(Reply::empty(204))

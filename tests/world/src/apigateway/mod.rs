@@ -82,10 +82,7 @@ fn conflict(message: impl Into<String>) -> Refusal {
 
 /// The API named in the path.
 fn api_in<'a>(region: &'a mut Region, account: &str, id: &str) -> Result<&'a mut Api, Refusal> {
-    region
-        .apis
-        .get_mut(id)
-        .ok_or_else(|| not_found(format!("Invalid API identifier specified {account}:{id}")))
+    region.apis.get_mut(id).ok_or_else(|| not_found(format!("Invalid API identifier specified {account}:{id}")))
 }
 
 /// A list answer: `items` and, if there is more, `nextToken` (G5).

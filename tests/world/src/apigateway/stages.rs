@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Listing, api_in, bad_request, conflict, deployments, item, listing, not_found, with_other,
-};
+use super::{Listing, api_in, bad_request, conflict, deployments, item, listing, not_found, with_other};
 use crate::clock::{self, Moment};
 use crate::context::{Context, page};
 use crate::fields::Fields;
@@ -36,46 +34,27 @@ fn wish(mut fields: Fields) -> Result<Wish, Refusal> {
     }
     // No role for logs is set in the account (G13).
     if fields.raw("accessLogSettings").is_some() {
-        return Err(bad_request(
-            "CloudWatch Logs role ARN must be set in account settings to enable logging",
-        ));
+        return Err(bad_request("CloudWatch Logs role ARN must be set in account settings to enable logging"));
     }
     fields.keep(&OTHER, &mut changed.other);
-    let wish = Wish {
-        deployment_id: fields.text("deploymentId"),
-        auto_deploy: fields.flag("autoDeploy"),
-        changed,
-    };
+    let wish = Wish { deployment_id: fields.text("deploymentId"), auto_deploy: fields.flag("autoDeploy"), changed };
     fields.done();
     Ok(wish)
 }
 
 /// The deployment to attach, if the stage may have it.
-fn attach(
-    api: &Api,
-    stage: &mut Stage,
-    deployment_id: Option<String>,
-    now: Moment,
-) -> Result<(), Refusal> {
+fn attach(api: &Api, stage: &mut Stage, deployment_id: Option<String>, now: Moment) -> Result<(), Refusal> {
     let Some(id) = deployment_id else {
         return Ok(());
     };
     if stage.auto_deploy {
         // G10
-        return Err(bad_request(
-            "DeploymentId cannot be set for stages with AutoDeploy enabled",
-        ));
+        return Err(bad_request("DeploymentId cannot be set for stages with AutoDeploy enabled"));
     }
-    let deployment = api
-        .deployments
-        .get(&id)
-        .ok_or_else(|| bad_request("Deployment id does not exist"))?;
+    let deployment = api.deployments.get(&id).ok_or_else(|| bad_request("Deployment id does not exist"))?;
     // Whether AWS takes one that is not yet deployed is not known; a program must not count on it (G9).
     if deployment.status(now) != "DEPLOYED" {
-        return Err(bad_request(format!(
-            "Deployment {id} is {}",
-            deployment.status(now)
-        )));
+        return Err(bad_request(format!("Deployment {id} is {}", deployment.status(now))));
     }
     stage.deployment_id = Some(id);
     Ok(())
@@ -83,23 +62,10 @@ fn attach(
 
 pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let api_id = fields.label("apiId");
-    let Wish {
-        deployment_id,
-        auto_deploy,
-        changed,
-    } = wish(fields)?;
+    let Wish { deployment_id, auto_deploy, changed } = wish(fields)?;
     let now = cx.now;
-    let mut stage = Stage {
-        auto_deploy: auto_deploy.unwrap_or_default(),
-        created: now,
-        updated: now,
-        ..changed
-    };
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let mut stage = Stage { auto_deploy: auto_deploy.unwrap_or_default(), created: now, updated: now, ..changed };
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     let name = stage.name.clone();
     if name.is_empty() || name.len() > 128 || !(spelled(&name, "-_") || name == "$default") {
         return Err(bad_request("Stage name only allows a-zA-Z0-9-_"));
@@ -114,65 +80,37 @@ pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     attach(api, &mut stage, deployment_id, now)?;
     api.stages.insert(name.clone(), stage);
     deployments::deploy_automatically(cx, &api_id);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     Ok(Reply::json(201, view(&api.stages[&name])))
 }
 
 pub(super) fn get(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let (api_id, name) = item(fields);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
-    api.stages
-        .get(&name)
-        .map(|found| Reply::json(200, view(found)))
-        .ok_or_else(unknown)
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
+    api.stages.get(&name).map(|found| Reply::json(200, view(found))).ok_or_else(unknown)
 }
 
 pub(super) fn list(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let request = Listing::take(cx, fields);
     let (now, lag) = (cx.now, cx.switches.list_lag);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &request.api_id,
-    )?;
-    let page = page(&api.stages, request.token, request.limit, |_, stage| {
-        stage.created + lag <= now
-    });
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &request.api_id)?;
+    let page = page(&api.stages, request.token, request.limit, |_, stage| stage.created + lag <= now);
     Ok(listing(&page, view))
 }
 
 /// Merges: what is left out stays (G11).
 pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let (api_id, name) = (fields.label("apiId"), fields.label("id"));
-    let Wish {
-        deployment_id,
-        auto_deploy,
-        changed,
-    } = wish(fields)?;
+    let Wish { deployment_id, auto_deploy, changed } = wish(fields)?;
     let now = cx.now;
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     let mut stage = api.stages.get(&name).cloned().ok_or_else(unknown)?;
     // A deployment cannot come in the same call that ends the automatic ones: the stage still is automatic (G10).
     attach(api, &mut stage, deployment_id, now)?;
     stage.auto_deploy = auto_deploy.unwrap_or(stage.auto_deploy);
     stage.description = changed.description.or(stage.description);
     if let Some(settings) = changed.default_route_settings {
-        stage
-            .default_route_settings
-            .get_or_insert_default()
-            .extend(settings);
+        stage.default_route_settings.get_or_insert_default().extend(settings);
     }
     stage.other.extend(changed.other);
     stage.updated = now;
@@ -183,11 +121,7 @@ pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 
 pub(super) fn delete(cx: &mut Context<'_>, fields: Fields) -> Answer {
     let (api_id, name) = item(fields);
-    let api = api_in(
-        cx.account.region(&cx.place.region),
-        &cx.place.account,
-        &api_id,
-    )?;
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     api.stages.remove(&name).ok_or_else(unknown)?;
     Ok(Reply::empty(204))
 }

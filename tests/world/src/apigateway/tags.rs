@@ -17,10 +17,7 @@ pub(super) fn get(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 pub(super) fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (arn, new) = (
-        fields.label("resourceArn"),
-        fields.text_map("tags").unwrap_or_default(),
-    );
+    let (arn, new) = (fields.label("resourceArn"), fields.text_map("tags").unwrap_or_default());
     fields.done();
     let tags = tags_of(cx, &arn)?;
     let mut all = tags.clone();
@@ -33,10 +30,7 @@ pub(super) fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 pub(super) fn untag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
-    let (arn, keys) = (
-        fields.label("resourceArn"),
-        fields.texts("tagKeys").unwrap_or_default(),
-    );
+    let (arn, keys) = (fields.label("resourceArn"), fields.texts("tagKeys").unwrap_or_default());
     fields.done();
     let tags = tags_of(cx, &arn)?;
     for key in &keys {
@@ -47,19 +41,13 @@ pub(super) fn untag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 
 fn tags_of<'a>(cx: &'a mut Context<'_>, arn: &str) -> Result<&'a mut Tags, Refusal> {
     let prefix = cx.place.apigateway_arn("/apis/");
-    let path = arn
-        .strip_prefix(&prefix)
-        .ok_or_else(|| bad_request(format!("Invalid resource ARN: {arn}")))?;
+    let path = arn.strip_prefix(&prefix).ok_or_else(|| bad_request(format!("Invalid resource ARN: {arn}")))?;
     let region = cx.account.region(&cx.place.region);
     match path.split_once("/stages/") {
         None => Ok(&mut api_in(region, &cx.place.account, path)?.tags),
         Some((api_id, name)) => {
-            let stage = api_in(region, &cx.place.account, api_id)?
-                .stages
-                .get_mut(name);
-            stage
-                .map(|stage| &mut stage.tags)
-                .ok_or_else(|| not_found("Invalid stage identifier specified"))
+            let stage = api_in(region, &cx.place.account, api_id)?.stages.get_mut(name);
+            stage.map(|stage| &mut stage.tags).ok_or_else(|| not_found("Invalid stage identifier specified"))
         }
     }
 }

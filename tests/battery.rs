@@ -1,0 +1,464 @@
+//! What must hold for every kind of resource, in a loop over `KINDS`: made, repaired when altered or deleted behind our
+//! back, strays beside it removed, nothing written twice, look-alikes of somebody else refused.
+
+use chatctl::error::Exit;
+use chatctl::resources::KINDS;
+use serde_json::Value;
+use support::{ACCOUNT, REGION, assert_nothing_left, assert_whole, run};
+use world::{Api, Switches, World};
+
+fn world() -> World {
+    World::new(Switches::default())
+}
+
+/// What somebody else's hand does to one thing of a kind.
+type Edit = fn(&World);
+
+/// How each kind can be tampered with. A new kind must say so here before this compiles into a passing test.
+struct Tampering {
+    /// Changes a property that we care for.
+    alter: Option<Edit>,
+    delete: Option<Edit>,
+    /// Adds one that is not wanted.
+    stray: Option<Edit>,
+    /// Makes a thing with our name but without our tags, in an empty account.
+    look_alike: Option<Edit>,
+}
+
+const NONE: Tampering = Tampering { alter: None, delete: None, stray: None, look_alike: None };
+
+fn tampering(kind: &str) -> Tampering {
+    match kind {
+        "role" => Tampering {
+            alter: Some(|world| role(world, |role| role.trust = role.trust.replace("lambda", "ec2"))),
+            delete: Some(|world| {
+                world.edit(|state| state.account(ACCOUNT).roles.retain(|name, _| !name.ends_with("onconnect")));
+            }),
+            look_alike: Some(|world| {
+                foreign(world, |state| {
+                    let account = state.account(ACCOUNT);
+                    account.roles.values_mut().for_each(|role| role.tags.clear());
+                    *account.region(REGION) = world::Region::default();
+                })
+            }),
+            ..NONE
+        },
+        "api" => Tampering {
+            alter: Some(|world| api(world, |api| "$request.body.verb".clone_into(&mut api.route_selection_expression))),
+            delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).apis.clear())),
+            stray: Some(|world| {
+                world.edit(|state| {
+                    let apis = &mut state.region(ACCOUNT, REGION).apis;
+                    let mut second = apis.values().next().expect("there is one").clone();
+                    "zzzzzzzzzz".clone_into(&mut second.id);
+                    apis.insert(second.id.clone(), second);
+                })
+            }),
+            look_alike: Some(|world| {
+                foreign(world, |state| {
+                    state.account(ACCOUNT).roles.clear();
+                    let region = state.region(ACCOUNT, REGION);
+                    region.apis.values_mut().for_each(|api| api.tags.clear());
+                    (region.functions, region.tables, region.log_groups) = Default::default();
+                })
+            }),
+        },
+        "role-policy" => Tampering {
+            alter: Some(|world| {
+                role(world, |role| {
+                    role.inline
+                        .values_mut()
+                        .for_each(|policy| policy.document = policy.document.replace("PutItem", "*"));
+                })
+            }),
+            delete: Some(|world| role(world, |role| role.inline.clear())),
+            stray: Some(|world| {
+                role(world, |role| {
+                    role.attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());
+                    let more = role.inline.values().next().expect("there is one").clone();
+                    role.inline.insert("more".to_owned(), more);
+                })
+            }),
+            ..NONE
+        },
+        "log-group" => Tampering {
+            alter: Some(|world| {
+                world.edit(|state| {
+                    state.region(ACCOUNT, REGION).log_groups.values_mut().for_each(|group| group.retention_days = None);
+                })
+            }),
+            delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).log_groups.clear())),
+            look_alike: Some(|world| {
+                foreign(world, |state| {
+                    state.account(ACCOUNT).roles.clear();
+                    let region = state.region(ACCOUNT, REGION);
+                    region.log_groups.values_mut().for_each(|group| group.tags.clear());
+                    (region.functions, region.tables, region.apis) = Default::default();
+                })
+            }),
+            ..NONE
+        },
+        "table" => Tampering {
+            alter: Some(|world| {
+                table(world, |table| {
+                    table.ttl = world::TimeToLive::default();
+                    table.tags.insert("stray".to_owned(), "tag".to_owned());
+                })
+            }),
+            delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).tables.clear())),
+            look_alike: Some(|world| {
+                foreign(world, |state| {
+                    state.account(ACCOUNT).roles.clear();
+                    let region = state.region(ACCOUNT, REGION);
+                    region.tables.values_mut().for_each(|table| {
+                        table.tags.insert("chatctl:name".to_owned(), "another".to_owned());
+                    });
+                    (region.functions, region.log_groups, region.apis) = Default::default();
+                })
+            }),
+            ..NONE
+        },
+        "function" => Tampering {
+            alter: Some(|world| {
+                function(world, |function| {
+                    function.environment.insert("TABLE_NAME".to_owned(), "elsewhere".to_owned());
+                    "tampered".clone_into(&mut function.code_sha256);
+                    function.memory_mb = 128;
+                })
+            }),
+            delete: Some(|world| {
+                world.edit(|state| {
+                    state.region(ACCOUNT, REGION).functions.remove("chat-sendMessage");
+                })
+            }),
+            look_alike: Some(|world| {
+                foreign(world, |state| {
+                    state.account(ACCOUNT).roles.clear();
+                    let region = state.region(ACCOUNT, REGION);
+                    region.functions.values_mut().for_each(|function| function.tags.clear());
+                    (region.tables, region.log_groups, region.apis) = Default::default();
+                })
+            }),
+            ..NONE
+        },
+        "permission" => Tampering {
+            alter: Some(|world| {
+                function(world, |function| {
+                    function.policy.values_mut().for_each(|statement| statement.source_arn = None);
+                })
+            }),
+            delete: Some(|world| function(world, |function| function.policy.clear())),
+            stray: Some(|world| {
+                function(world, |function| {
+                    let mut more = function.policy.values().next().expect("there is one").clone();
+                    "more".clone_into(&mut more.sid);
+                    function.policy.insert("more".to_owned(), more);
+                })
+            }),
+            ..NONE
+        },
+        "integration" => Tampering {
+            alter: Some(|world| {
+                api(world, |api| {
+                    let first = api.integrations.values_mut().next().expect("there is one");
+                    first.uri = Some("arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:111122223333:function:other/invocations".to_owned());
+                })
+            }),
+            delete: Some(|world| {
+                api(world, |api| {
+                    let id = api.integration_of("sendmessage").expect("there is one").id.clone();
+                    api.integrations.remove(&id);
+                })
+            }),
+            stray: Some(|world| {
+                api(world, |api| {
+                    let mut more = api.integration_of("sendmessage").expect("there is one").clone();
+                    "0000000000".clone_into(&mut more.id);
+                    api.integrations.insert(more.id.clone(), more);
+                })
+            }),
+            ..NONE
+        },
+        "route" => Tampering {
+            alter: Some(|world| {
+                api(world, |api| {
+                    let target = api.route("$connect").expect("there is one").target.clone();
+                    api.routes.values_mut().for_each(|route| route.target.clone_from(&target));
+                })
+            }),
+            delete: Some(|world| api(world, |api| api.routes.retain(|_, route| route.route_key != "sendmessage"))),
+            stray: Some(|world| {
+                api(world, |api| {
+                    let mut more = api.route("sendmessage").expect("there is one").clone();
+                    ("0000000000".clone_into(&mut more.id), "more".clone_into(&mut more.route_key));
+                    api.routes.insert(more.id.clone(), more);
+                })
+            }),
+            ..NONE
+        },
+        "deployment" => Tampering {
+            alter: Some(|world| {
+                api(world, |api| {
+                    api.deployments.values_mut().for_each(|deployment| deployment.description = None);
+                })
+            }),
+            stray: Some(|world| {
+                api(world, |api| {
+                    let mut more = api.deployments.values().next().expect("there is one").clone();
+                    "0000000000".clone_into(&mut more.id);
+                    api.deployments.insert(more.id.clone(), more);
+                })
+            }),
+            ..NONE
+        },
+        "stage" => Tampering {
+            alter: Some(|world| {
+                api(world, |api| {
+                    api.stages.values_mut().for_each(|stage| stage.auto_deploy = true);
+                })
+            }),
+            delete: Some(|world| api(world, |api| api.stages.clear())),
+            stray: Some(|world| {
+                api(world, |api| {
+                    let mut more = api.stages.values().next().expect("there is one").clone();
+                    "more".clone_into(&mut more.name);
+                    api.stages.insert(more.name.clone(), more);
+                })
+            }),
+            ..NONE
+        },
+        // Only there when it is configured; has a test of its own below.
+        "authorizer" => NONE,
+        other => panic!("say how a {other} can be tampered with"),
+    }
+}
+
+fn role(world: &World, edit: impl Fn(&mut world::Role)) {
+    world.edit(|state| {
+        state.account(ACCOUNT).roles.values_mut().filter(|role| role.name.ends_with("onConnect")).for_each(edit);
+    });
+}
+
+fn api(world: &World, edit: impl Fn(&mut Api)) {
+    world.edit(|state| state.region(ACCOUNT, REGION).apis.values_mut().for_each(edit));
+}
+
+fn table(world: &World, edit: impl Fn(&mut world::Table)) {
+    world.edit(|state| state.region(ACCOUNT, REGION).tables.values_mut().for_each(edit));
+}
+
+fn function(world: &World, edit: impl Fn(&mut world::Function)) {
+    world.edit(|state| {
+        let region = state.region(ACCOUNT, REGION);
+        edit(region.functions.get_mut("chat-onConnect").expect("there is one"));
+    });
+}
+
+/// Leaves one kind of a whole deployment behind, as somebody else's.
+fn foreign(world: &World, edit: impl FnOnce(&mut world::State)) {
+    world.edit(edit);
+}
+
+async fn deployed() -> World {
+    let world = world();
+    run(&world, "up").await.expect(Exit::Done);
+    assert_whole(&world, "chat");
+    // AWS refuses to change a TTL within an hour of the last change (D8).
+    tokio::time::sleep(std::time::Duration::from_secs(3_700)).await;
+    world.clear_calls();
+    world
+}
+
+fn writes(world: &World) -> Vec<String> {
+    world.effects().iter().map(|call| format!("{} {}", call.operation, call.resource)).collect()
+}
+
+/// After `edit`, `status` and `plan` show a change of `kind`, `up` repairs it, and then there is nothing to do.
+async fn is_repaired(kind: &str, what: &str, edit: Edit) {
+    let world = deployed().await;
+    edit(&world);
+    let status = run(&world, "status -o json").await.expect(Exit::Differs).json();
+    let resources = status["resources"].as_array().expect("a list");
+    let named = resources.iter().any(|resource| resource["kind"] == kind && resource["state"] != "ready");
+    assert!(named, "{kind} {what}: {status:#}");
+    let plan = run(&world, "plan -o json").await.expect(Exit::Done).json();
+    let planned = plan["changes"].as_array().is_some_and(|changes| changes.iter().any(|change| change["kind"] == kind));
+    assert!(planned, "{kind} {what}: {plan:#}");
+    assert_eq!(writes(&world), Vec::<String>::new(), "status and plan only read");
+
+    let up = run(&world, "up -o json").await.expect(Exit::Done).json();
+    let done: Vec<&Value> = up["changes"].as_array().expect("a list").iter().collect();
+    assert!(done.iter().any(|change| change["kind"] == kind), "{kind} {what}: {up:#}");
+    assert_whole(&world, "chat");
+    run(&world, "status").await.expect(Exit::Done);
+    world.clear_calls();
+    run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(writes(&world), Vec::<String>::new(), "{kind} {what}: twice is a no-op");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_is_made_once_and_removed() {
+    let world = deployed().await;
+    run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(writes(&world), Vec::<String>::new());
+    run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+    run(&world, "down").await.expect(Exit::Done);
+    run(&world, "status").await.expect(Exit::Absent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_is_repaired_when_altered_behind_our_back() {
+    for kind in KINDS {
+        if let Some(alter) = tampering(kind.name()).alter {
+            is_repaired(kind.name(), "altered", alter).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_is_made_again_when_deleted_behind_our_back() {
+    for kind in KINDS {
+        if let Some(delete) = tampering(kind.name()).delete {
+            is_repaired(kind.name(), "deleted", delete).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_stray_beside_ours_is_removed() {
+    for kind in KINDS {
+        if let Some(stray) = tampering(kind.name()).stray {
+            is_repaired(kind.name(), "stray", stray).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn down_removes_what_was_altered_deleted_or_added_by_hand() {
+    for kind in KINDS {
+        let Tampering { alter, delete, stray, .. } = tampering(kind.name());
+        for edit in [alter, delete, stray].into_iter().flatten() {
+            let world = deployed().await;
+            edit(&world);
+            run(&world, "down").await.expect(Exit::Done);
+            assert_nothing_left(&world);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_write() {
+    for kind in KINDS {
+        let Some(look_alike) = tampering(kind.name()).look_alike else { continue };
+        let world = deployed().await;
+        look_alike(&world);
+        let before = world.everything(ACCOUNT);
+        for verb in ["up", "down", "plan", "status", "plan --destroy"] {
+            let refused = run(&world, verb).await.expect(Exit::Failed);
+            assert!(refused.stderr.contains(kind.name()), "{}: {}", kind.name(), refused.stderr);
+            assert!(refused.stderr.contains("hint: "), "{}", refused.stderr);
+        }
+        assert_eq!(writes(&world), Vec::<String>::new());
+        assert_eq!(world.everything(ACCOUNT), before);
+    }
+}
+
+/// A change of a setting is exactly that change, made by exactly these writes.
+#[tokio::test(start_paused = true)]
+async fn a_changed_setting_is_exactly_that_change() {
+    let settings: [(&str, &[&str]); 7] = [
+        ("--memory 512", &["UpdateFunctionConfiguration"; 3]),
+        ("--function-timeout 20", &["UpdateFunctionConfiguration"; 3]),
+        ("--log-retention-days 30", &["PutRetentionPolicy"; 3]),
+        ("--throttle-rate 50 --throttle-burst 20", &["UpdateStage"]),
+        ("--architecture x86_64", &["UpdateFunctionCode"; 3]),
+        ("--permissions-boundary arn:aws:iam::111122223333:policy/edge", &["PutRolePermissionsBoundary"; 3]),
+        ("--authorizer iam", &["CreateDeployment", "DeleteDeployment", "UpdateRoute", "UpdateStage", "UpdateStage"]),
+    ];
+    for (flags, expected) in settings {
+        let world = deployed().await;
+        world.edit(|state| {
+            state.account(ACCOUNT).managed_policies.insert("arn:aws:iam::111122223333:policy/edge".to_owned());
+        });
+        run(&world, &format!("up {flags}")).await.expect(Exit::Done);
+        let mut made: Vec<&str> = world.effects().iter().map(|call| call.operation).collect();
+        made.sort_unstable();
+        assert_eq!(made, expected, "{flags}");
+        run(&world, &format!("status {flags}")).await.expect(Exit::Done);
+        // And back again.
+        run(&world, "up").await.expect(Exit::Done);
+        run(&world, "status").await.expect(Exit::Done);
+        assert_whole(&world, "chat");
+    }
+}
+
+/// The authorizer function of `$connect` comes and goes with the setting.
+#[tokio::test(start_paused = true)]
+async fn an_authorizer_comes_and_goes_with_its_setting() {
+    let world = deployed().await;
+    let flags = "--authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate";
+    run(&world, &format!("up {flags}")).await.expect(Exit::Done);
+    let authorizers = |world: &World| {
+        world.edit(|state| state.region(ACCOUNT, REGION).apis.values().map(|api| api.authorizers.len()).sum::<usize>())
+    };
+    assert_eq!(authorizers(&world), 1);
+    run(&world, &format!("status {flags}")).await.expect(Exit::Done);
+    run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(authorizers(&world), 0);
+    assert_whole(&world, "chat");
+}
+
+/// D8: AWS takes no second change of a TTL within an hour. That is a warning, and `status` goes on saying it.
+#[tokio::test(start_paused = true)]
+async fn a_refused_repair_of_the_ttl_is_a_warning() {
+    let world = world();
+    run(&world, "up").await.expect(Exit::Done);
+    table(&world, |table| (table.ttl.enabled, table.ttl.attribute) = (false, None));
+    let up = run(&world, "up").await.expect(Exit::Done);
+    assert!(up.stderr.contains("warning: ") && up.stderr.contains("within an hour"), "{}", up.stderr);
+    run(&world, "status").await.expect(Exit::Differs);
+    tokio::time::sleep(std::time::Duration::from_secs(3_700)).await;
+    run(&world, "up").await.expect(Exit::Done);
+    run(&world, "status").await.expect(Exit::Done);
+}
+
+/// I9: a role that was made anew under its function is told to the function again.
+#[tokio::test(start_paused = true)]
+async fn a_role_made_anew_is_told_to_its_function_again() {
+    let world = deployed().await;
+    world.edit(|state| state.account(ACCOUNT).roles.retain(|name, _| !name.ends_with("onconnect")));
+    run(&world, "up").await.expect(Exit::Done);
+    let told = world.effects().iter().any(|call| call.operation == "UpdateFunctionConfiguration");
+    assert!(told, "{:?}", writes(&world));
+}
+
+/// S2: ARNs, suffixes and principals of the other partitions.
+#[tokio::test(start_paused = true)]
+async fn other_partitions_are_other_arns_and_other_suffixes() {
+    for (region, partition, suffix) in
+        [("cn-north-1", "aws-cn", "amazonaws.com.cn"), ("us-gov-west-1", "aws-us-gov", "amazonaws.com")]
+    {
+        let world = world();
+        let up = support::Process::new(&world, "up").region(region).run().await.expect(Exit::Done);
+        let url = up.stdout.trim_end();
+        assert!(url.starts_with("wss://") && url.ends_with(&format!(".execute-api.{region}.{suffix}/prod")), "{url}");
+        let dump = world.everything(ACCOUNT).join("\n");
+        assert!(dump.contains(&format!("arn:{partition}:")) && !dump.contains("arn:aws:"), "{dump}");
+        support::Process::new(&world, "down").region(region).run().await.expect(Exit::Done);
+        assert_nothing_left(&world);
+    }
+}
+
+/// Several deployments and regions side by side: each `down` takes its own only.
+#[tokio::test(start_paused = true)]
+async fn deployments_side_by_side_do_not_touch_each_other() {
+    let world = world();
+    run(&world, "up").await.expect(Exit::Done);
+    run(&world, "up --name chat-two").await.expect(Exit::Done);
+    support::Process::new(&world, "up").region("us-east-1").run().await.expect(Exit::Done);
+    run(&world, "down").await.expect(Exit::Done);
+    run(&world, "status --name chat-two").await.expect(Exit::Done);
+    support::Process::new(&world, "status").region("us-east-1").run().await.expect(Exit::Done);
+    run(&world, "status").await.expect(Exit::Absent);
+}

@@ -1,0 +1,308 @@
+//! `chat` as a program of its own: in a real terminal and behind pipes, against a chat server that fails as it is told.
+
+#[path = "common/chat_server.rs"]
+mod chat_server;
+#[path = "common/tty.rs"]
+mod tty;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use chat_server::{ChatServer, Faults, Refusal};
+use chatctl::commands::chat::{ChatOptions, chat};
+use chatctl::host::Host;
+use chatctl::websocket::{Auth, Endpoint};
+use nix::sys::signal::{Signal, kill};
+use tokio::signal::unix::{SignalKind, signal};
+use tty::Tty;
+
+const BEGINS: &str = "--- the program begins ---\n";
+
+/// Not a test, but the program that the others start: `chat`, with its wishes in the environment.
+#[test]
+#[ignore = "the program under test"]
+fn as_program() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let exit = runtime.block_on(async {
+        let host = Host::of_this_process().unwrap();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let (mut signals, interrupt) = (signal(kind).unwrap(), host.interrupt.clone());
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    interrupt.raise();
+                }
+            });
+        }
+        host.stdout.write(BEGINS);
+        let wish = |name| std::env::var(name).ok();
+        let wait = Duration::from_millis(wish("TEST_WAIT").unwrap().parse().unwrap());
+        let endpoint = Endpoint { url: wish("TEST_URL").unwrap(), auth: Auth::None };
+        match chat(&host, &endpoint, &ChatOptions { name: wish("TEST_NAME"), wait, color: false }).await {
+            Ok(exit) => exit as i32,
+            Err(error) => {
+                host.stderr.line(&format!("error: {error}\nhint: {}", error.hint.as_deref().unwrap_or_default()));
+                error.exit as i32
+            }
+        }
+    });
+    std::process::exit(exit);
+}
+
+/// `chat` with `name`, listening for `wait` after the end of its input.
+fn program(server: &ChatServer, name: Option<&str>, wait: Duration) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "as_program", "--ignored", "--nocapture", "--quiet"]);
+    command.env("TEST_URL", &server.url).env("TEST_WAIT", wait.as_millis().to_string());
+    if let Some(name) = name {
+        command.env("TEST_NAME", name);
+    }
+    command
+}
+
+async fn terminal(server: &ChatServer) -> Tty {
+    let tty = Tty::start(&program(server, Some("ada"), Duration::ZERO));
+    tty.until(|lines| lines.last() == Some(&"ada>") && lines.iter().any(|line| line.contains("connected to"))).await;
+    tty
+}
+
+/// Runs `chat` behind pipes with `input`, until it ends.
+async fn pipe(server: &ChatServer, input: &str, wait: Duration) -> Output {
+    let mut command = program(server, None, wait);
+    let input = input.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A program that refuses to go on reads no further.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    })
+    .await
+    .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).split_once(BEGINS).unwrap().1.to_owned()
+}
+
+const MOMENT: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_say_appears_above_the_line_being_typed() {
+    let server = ChatServer::start().await;
+    let tty = terminal(&server).await;
+    tty.keys("hello\r");
+    server.received(r#"{"action":"sendmessage","data":"ada: hello"}"#).await;
+    server.broadcast("bob: hi ada");
+    tty.ends_with(&["ada> hello", "bob: hi ada", "ada>"]).await;
+    tty.keys("half a ");
+    tty.ends_with(&["ada> half a"]).await;
+    server.broadcast("bob: are you there?");
+    tty.ends_with(&["ada> hello", "bob: hi ada", "bob: are you there?", "ada> half a"]).await;
+    tty.keys("sentence\r");
+    server.received("ada: half a sentence").await;
+    server.broadcast("bob: so?");
+    tty.ends_with(&["ada> half a sentence", "bob: so?", "ada>"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_edited_and_recalled() {
+    let server = ChatServer::start().await;
+    let tty = terminal(&server).await;
+    tty.keys("helo\x1b[Dl\r");
+    server.received(r#""ada: hello""#).await;
+    tty.keys("second\r");
+    server.received(r#""ada: second""#).await;
+    tty.keys("\x1b[A\x1b[A again\r");
+    server.received(r#""ada: hello again""#).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_understood() {
+    let server = ChatServer::start().await;
+    let mut tty = terminal(&server).await;
+    tty.keys("/help\r");
+    tty.shows("/quit or Ctrl-D leaves").await;
+    tty.keys("/dance\r");
+    tty.shows("there is no `/dance`").await;
+    tty.keys("//slash\r");
+    server.received(r#""ada: /slash""#).await;
+    tty.keys("/quit\r");
+    assert_eq!(tty.exit().await.code(), Some(0));
+    assert_eq!(server.frames().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_arrives_can_steer_the_terminal() {
+    let server = ChatServer::start().await;
+    let tty = terminal(&server).await;
+    server.broadcast("eve: \x1b[2J\x1b]0;owned\x07\rada> rm -rf\u{9b}31m\u{202e}");
+    tty.shows(r"eve: \u{1b}[2J\u{1b}]0;owned\u{7}\rada> rm -rf\u{9b}31m\u{202e}").await;
+    let raw = tty.raw();
+    assert!(!raw.contains("\x1b[2J") && !raw.contains("\x1b]0;") && !raw.contains('\x07'), "{raw:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_connection_is_made_again() {
+    let server = ChatServer::start().await;
+    let tty = terminal(&server).await;
+    server.set(|faults| faults.refusals = 1);
+    server.drop_connections();
+    tty.shows("connection is gone").await;
+    tty.keys("typed meanwhile\r");
+    tty.shows("connected again").await;
+    server.received("ada: typed meanwhile").await;
+    server.broadcast("bob: welcome back");
+    tty.shows("bob: welcome back").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_does_not_come_back_is_told() {
+    let server = ChatServer::start_with(Faults { deaf: Some(1), ..Faults::default() }).await;
+    let tty = terminal(&server).await;
+    tty.keys("anybody?\r");
+    tty.shows("the chat did not send `ada: anybody?` back").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_gives_the_terminal_back() {
+    for (keys, code) in [("\x03", 130), ("\x04", 0), ("/quit\r", 0)] {
+        let server = ChatServer::start().await;
+        let mut tty = terminal(&server).await;
+        assert!(!tty.is_cooked());
+        let begun = Instant::now();
+        tty.keys(keys);
+        assert_eq!(tty.exit().await.code(), Some(code), "{keys:?}");
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        assert!(tty.is_cooked(), "{keys:?}");
+        server.present(0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_and_gives_the_terminal_back() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let server = ChatServer::start().await;
+        let mut tty = terminal(&server).await;
+        tty.keys("half a line");
+        tty.shows("half a line").await;
+        kill(tty.pid(), signal).unwrap();
+        assert_eq!(tty.exit().await.code(), Some(130));
+        assert!(tty.is_cooked());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn piped_lines_are_sent_and_answers_printed() {
+    let server = ChatServer::start().await;
+    let output = pipe(&server, "one\n\ntwo\r\n/three\nno newline", MOMENT).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(said(&output), "one\ntwo\n/three\nno newline\n");
+    assert_eq!(output.stderr, b"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn piped_output_has_one_harmless_line_for_each_message() {
+    let server = ChatServer::start().await;
+    let (url, loud) = (server.clone(), server.clone());
+    let listening = tokio::spawn(async move { pipe(&url, "", Duration::from_secs(2)).await });
+    server.arrivals(1).await;
+    loud.broadcast("two\nlines \x1b[31mred");
+    assert_eq!(said(&listening.await.unwrap()), "two\\nlines \\u{1b}[31mred\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_goes_before_each_piped_line_too() {
+    let server = ChatServer::start().await;
+    let mut command = program(&server, Some("build 7"), MOMENT);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"done\n").unwrap();
+    server.received(r#""build 7: done""#).await;
+    assert!(tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_messages_go_in_frames_that_the_service_takes() {
+    let server = ChatServer::start().await;
+    let long = "ä".repeat(40_000);
+    let output = pipe(&server, &format!("{long}\n"), MOMENT).await;
+    assert_eq!(said(&output), format!("{long}\n"));
+    let output = pipe(&server, &format!("{}\n", "x".repeat(140_000)), MOMENT).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is too long, API Gateway takes 131072"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_first_connection_is_an_error() {
+    for (refuse_with, what) in [
+        (Refusal::Forbidden, "the handshake was refused with HTTP 403"),
+        (Refusal::Close, "the connection was refused (closed with 1008: Connection rejected)"),
+    ] {
+        let server = ChatServer::start_with(Faults { refusals: 1, refuse_with, ..Faults::default() }).await;
+        let output = pipe(&server, "", Duration::from_secs(10)).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(what), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_could_not_be_sent_are_an_error() {
+    let server = ChatServer::start().await;
+    let mut command = program(&server, None, MOMENT);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    server.arrivals(1).await;
+    server.set(|faults| faults.refusals = usize::MAX);
+    server.drop_connections();
+    let (status, told) = tokio::task::spawn_blocking(move || {
+        let mut notes = BufReader::new(child.stderr.take().unwrap());
+        let mut told = String::new();
+        notes.read_line(&mut told).unwrap();
+        child.stdin.take().unwrap().write_all(b"lost\nlost too\n").unwrap();
+        notes.read_to_string(&mut told).unwrap();
+        (child.wait().unwrap(), told)
+    })
+    .await
+    .unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(told.contains("connection is gone") && told.contains("2 lines were not sent"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_and_a_closed_pipe_end_quietly() {
+    let server = ChatServer::start().await;
+    let mut command = program(&server, None, Duration::from_secs(60));
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    server.arrivals(1).await;
+    kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(130), &b""[..]));
+
+    let mut command = program(&server, None, MOMENT);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    server.arrivals(2).await;
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(b"into the void\n").unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    server.received("into the void").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_for_those_who_are_trusted() {
+    let (server, certificate) = ChatServer::start_with_tls().await;
+    let output = pipe(&server, "secret\n", MOMENT).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("the TLS handshake failed") && told.contains("name its CA certificate in `SSL_CERT_FILE`"),
+        "{told}"
+    );
+
+    let file = std::env::temp_dir().join(format!("chatctl-certificate-{:016x}.pem", fastrand::u64(..)));
+    std::fs::write(&file, certificate).unwrap();
+    let mut command = program(&server, None, MOMENT);
+    let mut child = command.env("SSL_CERT_FILE", &file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"secret\n").unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "secret\n"));
+}

@@ -1,0 +1,107 @@
+//! A program in a real terminal: types keys, and waits for what the screen shows.
+
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Mutex};
+
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use pty_process::Size;
+use pty_process::blocking::{Command, Pty, open};
+use tokio::sync::watch;
+
+use crate::chat_server::PATIENCE;
+
+pub const ROWS: NonZero<u16> = NonZero::new(30).unwrap();
+pub const COLUMNS: NonZero<u16> = NonZero::new(90).unwrap();
+
+pub struct Tty {
+    pty: Arc<Pty>,
+    child: Child,
+    screen: watch::Receiver<String>,
+    raw: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Tty {
+    pub fn start(program: &std::process::Command) -> Self {
+        let (pty, pts) = open().unwrap();
+        pty.resize(Size::new(ROWS.get(), COLUMNS.get())).unwrap();
+        let set = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let command =
+            Command::new(program.get_program()).args(program.get_args()).envs(set).env("TERM", "xterm-256color");
+        let child = command.spawn(pts).unwrap();
+        let (pty, raw) = (Arc::new(pty), Arc::new(Mutex::new(Vec::new())));
+        let (shown, screen) = watch::channel(String::new());
+        let (from, all) = (pty.clone(), raw.clone());
+        std::thread::spawn(move || {
+            let mut terminal = vt100::Parser::new(ROWS, COLUMNS, 0);
+            let mut bytes = [0; 4096];
+            // Reading fails once the program has gone.
+            while let Ok(count @ 1..) = (&*from).read(&mut bytes) {
+                all.lock().unwrap().extend_from_slice(&bytes[..count]);
+                terminal.process(&bytes[..count]);
+                shown.send_replace(terminal.screen().contents());
+            }
+        });
+        Self { pty, child, screen, raw }
+    }
+
+    pub fn keys(&self, keys: &str) {
+        (&*self.pty).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until the screen shows `enough`; gives its lines, those that are not empty.
+    pub async fn until(&self, enough: impl Fn(&[&str]) -> bool) -> Vec<String> {
+        fn lines(screen: &str) -> Vec<&str> {
+            screen.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
+        }
+        let mut screen = self.screen.clone();
+        let waiting = tokio::time::timeout(PATIENCE, screen.wait_for(|screen| enough(&lines(screen)))).await;
+        let waiting = matches!(waiting, Ok(Ok(_)));
+        assert!(waiting, "waited in vain; the screen shows:\n{}", self.screen.borrow().as_str());
+        lines(&self.screen.borrow()).into_iter().map(str::to_owned).collect()
+    }
+
+    pub async fn shows(&self, text: &str) -> Vec<String> {
+        self.until(|lines| lines.iter().any(|line| line.contains(text))).await
+    }
+
+    pub async fn ends_with(&self, last: &[&str]) {
+        self.until(|lines| lines.ends_with(last)).await;
+    }
+
+    /// All bytes that the program has written so far.
+    pub fn raw(&self) -> String {
+        String::from_utf8_lossy(&self.raw.lock().unwrap()).into_owned()
+    }
+
+    pub fn pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Whether the terminal echoes and gathers lines, as a shell wants it back.
+    pub fn is_cooked(&self) -> bool {
+        tcgetattr(&*self.pty).unwrap().local_flags.contains(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG)
+    }
+
+    pub async fn exit(&mut self) -> ExitStatus {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the program does not end");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Tty {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,128 @@
+//! Faults at every call: transient ones are ridden out, permanent ones end in exit 1 with the call, the code, what
+//! stands and a hint. Never a duplicate, never a hang.
+
+use chatctl::error::Exit;
+use support::{Ended, Process, assert_nothing_left, assert_whole, run};
+use world::{CallInfo, Fault, Switches, Verdict, World};
+
+const PATIENT: &str = "patient";
+
+fn world() -> World {
+    World::new(Switches { page_size: 25, ..Switches::default() })
+}
+
+/// Runs `line` with `verdict` at its call `k`, once; the call it hit, if there was one.
+async fn run_with(world: &World, line: &str, k: usize, verdict: &Verdict) -> (Option<&'static str>, Ended) {
+    world.clear_calls();
+    let verdict = verdict.clone();
+    world.set_interceptor(move |call: &CallInfo| if call.seq == k { verdict.clone() } else { Verdict::Pass });
+    let ended = Process::new(world, line).label(PATIENT).run().await;
+    world.clear_interceptor();
+    (world.calls().get(k).map(|call| call.operation), ended)
+}
+
+/// Every fault of `faults` at every call of `verb`; `check` says what must hold.
+async fn everywhere(verb: &str, faults: &[Verdict], check: impl Fn(&Ended, &str)) -> usize {
+    let mut cases = 0;
+    for fault in faults {
+        for k in 0.. {
+            let world = world();
+            if verb != "up" {
+                run(&world, "up").await.expect(Exit::Done);
+            }
+            let (hit, ended) = run_with(&world, verb, k, fault).await;
+            let Some(operation) = hit else { break };
+            cases += 1;
+            let what = format!("{verb}: {fault:?} at {k} ({operation})");
+            check(&ended, &what);
+            let next = if verb == "down" { "down" } else { "up" };
+            let quiet = run(&world, next).await;
+            assert_eq!(quiet.exit, Some(Exit::Done), "after {what}:\n{}", quiet.stderr);
+            if next == "down" {
+                assert_nothing_left(&world);
+            } else {
+                assert_whole(&world, "chat");
+            }
+        }
+    }
+    println!("{verb}: {cases} cases");
+    cases
+}
+
+fn transient() -> Vec<Verdict> {
+    let mut faults = vec![Verdict::FailBefore(Fault::Throttle)];
+    for status in [500, 502, 503, 504] {
+        faults.push(Verdict::FailBefore(Fault::ServerError(status)));
+    }
+    faults.push(Verdict::FailAfter(Fault::ServerError(500)));
+    for fault in [Fault::Reset, Fault::Timeout, Fault::HalfBody] {
+        faults.push(Verdict::FailBefore(fault.clone()));
+        faults.push(Verdict::FailAfter(fault));
+    }
+    faults
+}
+
+fn ridden_out(ended: &Ended, what: &str) {
+    assert_eq!(ended.exit, Some(Exit::Done), "{what}:\n{}", ended.stderr);
+}
+
+#[tokio::test(start_paused = true)]
+async fn up_rides_out_every_transient_fault_at_every_call() {
+    let cases = everywhere("up", &transient(), ridden_out).await;
+    assert!(cases > 500, "only {cases} cases");
+}
+
+#[tokio::test(start_paused = true)]
+async fn down_rides_out_every_transient_fault_at_every_call() {
+    everywhere("down", &transient(), ridden_out).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_rides_out_every_transient_fault_at_every_call() {
+    everywhere("status", &transient(), ridden_out).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn permanent_faults_end_in_exit_1_with_call_code_and_hint() {
+    for verb in ["up", "down", "status"] {
+        for (fault, code) in [(Fault::AccessDenied, "AccessDenied"), (Fault::ExpiredToken, "ExpiredToken")] {
+            everywhere(verb, &[Verdict::FailBefore(fault)], |ended, what| {
+                assert_eq!(ended.exit, Some(Exit::Failed), "{what}:\n{}", ended.stderr);
+                assert!(ended.stderr.contains(code), "{what}:\n{}", ended.stderr);
+                assert!(ended.stderr.contains("hint: "), "{what}:\n{}", ended.stderr);
+                assert!(ended.stderr.contains("request id"), "{what}:\n{}", ended.stderr);
+                assert_eq!(ended.stdout, "", "{what}");
+            })
+            .await;
+        }
+    }
+}
+
+/// A clock that is off fails every call, not one; the SDK may correct it, and then it is no failure at all.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_clock_is_named_or_corrected() {
+    let world = world();
+    world.set_interceptor(|_| Verdict::FailBefore(Fault::ClockSkew));
+    let ended = run(&world, "up").await.expect(Exit::Failed);
+    assert!(ended.stderr.contains("clock"), "{}", ended.stderr);
+    everywhere("up", &[Verdict::FailBefore(Fault::ClockSkew)], |ended, what| {
+        let named = ended.exit == Some(Exit::Failed) && ended.stderr.contains("clock");
+        assert!(named || ended.exit == Some(Exit::Done), "{what}:\n{}", ended.stderr);
+    })
+    .await;
+}
+
+/// A service that is down for good: the run ends by its deadline and says so.
+#[tokio::test(start_paused = true)]
+async fn an_outage_ends_by_the_deadline() {
+    let world = world();
+    world.set_interceptor(|call| {
+        if call.operation == "CreateFunction" { Verdict::FailBefore(Fault::ServerError(503)) } else { Verdict::Pass }
+    });
+    let ended = run(&world, "up --timeout 5m").await.expect(Exit::Failed);
+    assert!(world.now() <= std::time::Duration::from_secs(301), "it took {:?}", world.now());
+    assert!(ended.stderr.contains("exists now: "), "{}", ended.stderr);
+    world.clear_interceptor();
+    run(&world, "up").await.expect(Exit::Done);
+    assert_whole(&world, "chat");
+}

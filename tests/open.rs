@@ -1,0 +1,263 @@
+//! `open`: its local server over plain sockets, and its page in a real browser.
+
+#[path = "common/browser.rs"]
+mod browser;
+#[path = "common/chat_server.rs"]
+mod chat_server;
+#[path = "common/stage.rs"]
+mod stage;
+
+use browser::{Browser, Page};
+use chat_server::{ChatServer, Faults, PATIENCE};
+use chatctl::commands::open::{OpenOptions, open};
+use chatctl::error::{Exit, Result};
+use chatctl::host::Interrupt;
+use chatctl::websocket::{Auth, Endpoint};
+use serde_json::Value;
+use stage::Stage;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// `open` at work.
+struct Open {
+    /// `http://127.0.0.1:…/…/`
+    address: String,
+    interrupt: Interrupt,
+    ended: JoinHandle<Result<Exit>>,
+}
+
+impl Open {
+    async fn start(server: &ChatServer, auth: Auth) -> Self {
+        let stage = Stage::new();
+        let (host, endpoint) = (stage.host.clone(), Endpoint { url: server.url.clone(), auth });
+        let ended = tokio::spawn(async move { open(&host, &endpoint, OpenOptions { browser: false }).await });
+        let address = stage.stdout.until(|text| text.ends_with('\n')).await.trim().to_owned();
+        Self { address, interrupt: stage.host.interrupt.clone(), ended }
+    }
+
+    fn host(&self) -> &str {
+        self.address.split('/').nth(2).unwrap()
+    }
+
+    fn path(&self) -> &str {
+        &self.address["http://".len() + self.host().len()..]
+    }
+
+    /// The whole answer to a request with these headers.
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut stream = TcpStream::connect(self.host()).await.unwrap();
+        stream.write_all(format!("{method} {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+}
+
+#[tokio::test]
+async fn only_the_page_itself_is_answered() {
+    let server = ChatServer::start().await;
+    let open = Open::start(&server, Auth::Query(vec![("token".into(), "sesame".into())])).await;
+    let (host, page, endpoint) = (open.host(), open.path(), format!("{}endpoint", open.path()));
+    let port = host.split(':').nth(1).unwrap();
+    for (method, path, headers, status) in [
+        ("GET", page, vec![("Host", host)], "200 OK"),
+        ("GET", page, vec![("host", host), ("Sec-Fetch-Site", "none")], "200 OK"),
+        ("GET", &endpoint, vec![("Host", host), ("Sec-Fetch-Site", "same-origin")], "200 OK"),
+        ("GET", &endpoint, vec![("Host", host), ("Sec-Fetch-Site", "same-site")], "403 Forbidden"),
+        ("GET", &endpoint, vec![("Host", host), ("Sec-Fetch-Site", "cross-site")], "403 Forbidden"),
+        ("GET", &endpoint, vec![("Host", "evil.example")], "421 Misdirected Request"),
+        ("GET", &endpoint, vec![("Host", &format!("evil.example:{port}"))], "421 Misdirected Request"),
+        ("GET", &endpoint, vec![], "421 Misdirected Request"),
+        ("GET", "/endpoint", vec![("Host", host)], "404 Not Found"),
+        ("GET", "/", vec![("Host", host)], "404 Not Found"),
+        ("GET", "/00000000000000000000000000000000/endpoint", vec![("Host", host)], "404 Not Found"),
+        ("POST", &endpoint, vec![("Host", host)], "405 Method Not Allowed"),
+    ] {
+        let answer = open.ask(method, path, &headers).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{method} {path} {headers:?}: {answer}");
+        assert!(answer.contains("Cache-Control: no-store"), "{answer}");
+        assert_eq!(answer.contains("sesame"), path == endpoint && status == "200 OK", "{answer}");
+    }
+    // Neither garbage nor silence keeps others out.
+    let mut silent = TcpStream::connect(host).await.unwrap();
+    silent.write_all(&[0xff; 100]).await.unwrap();
+    assert!(open.ask("GET", page, &[("Host", host)]).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn the_page_may_do_nothing_but_chat() {
+    let server = ChatServer::start().await;
+    let open = Open::start(&server, Auth::None).await;
+    let answer = open.ask("GET", open.path(), &[("Host", open.host())]).await;
+    let header = answer.lines().find_map(|line| line.strip_prefix("Content-Security-Policy: ")).unwrap();
+    let chat = server.url.strip_suffix("/prod").unwrap();
+    assert!(header.starts_with("default-src 'none'; script-src 'nonce-"), "{header}");
+    assert!(header.contains(&format!("connect-src 'self' {chat};")) && !header.contains("unsafe"), "{header}");
+    let meta = header.strip_suffix("; frame-ancestors 'none'").unwrap();
+    assert!(answer.contains(&format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{meta}\">")));
+    assert!(!answer.contains("{{"), "every placeholder is filled");
+    for elsewhere in ["src=\"http", "href=\"http", "url(", "@import"] {
+        assert!(!answer.contains(elsewhere), "the page needs no network: {elsewhere}");
+    }
+    let again = open.ask("GET", open.path(), &[("Host", open.host())]).await;
+    assert_ne!(answer, again, "a nonce is used once");
+}
+
+#[tokio::test]
+async fn it_runs_until_interrupted() {
+    let server = ChatServer::start().await;
+    let open = Open::start(&server, Auth::None).await;
+    open.interrupt.raise();
+    assert_eq!(tokio::time::timeout(PATIENCE, open.ended).await.unwrap().unwrap().unwrap(), Exit::Interrupted);
+    let stage = Stage::new();
+    let endpoint = Endpoint { url: server.url, auth: Auth::Headers(Vec::new()) };
+    let error =
+        chatctl::commands::open::open(&stage.host, &endpoint, OpenOptions { browser: false }).await.unwrap_err();
+    assert_eq!(error.exit, Exit::Usage);
+}
+
+/// Sends what is in the message box.
+async fn say(page: &Page, text: &str) {
+    page.value("document.getElementById('message').focus()").await;
+    page.types(text).await;
+    page.press("Enter", 0).await;
+}
+
+async fn focus(page: &Page) -> Value {
+    page.value("document.activeElement.id").await
+}
+
+const CONNECTED: &str = "document.getElementById('state').textContent === 'Connected'";
+
+/// All in one browser, because starting it takes longest.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_chat_in_a_real_browser() {
+    let server = ChatServer::start().await;
+    let open = Open::start(&server, Auth::Query(vec![("token".into(), "sesame".into())])).await;
+    let browser = Browser::start().await;
+    let ada = browser.open(&open.address, "light").await;
+    let bob = browser.open(&open.address, "dark").await;
+    ada.until(CONNECTED).await;
+    bob.until(CONNECTED).await;
+    assert_eq!(server.handshakes()[0].0, "/prod?token=sesame");
+    ada.picture("empty-light").await;
+    bob.picture("empty-dark").await;
+
+    // Two pages see each other's messages. The keyboard is enough: the focus begins where one writes.
+    assert_eq!(focus(&ada).await, "message");
+    ada.press("Tab", 8).await;
+    assert_eq!(focus(&ada).await, "name");
+    ada.types("ada").await;
+    ada.press("Enter", 0).await;
+    assert_eq!(focus(&ada).await, "message");
+    ada.types("hello, is anybody here?").await;
+    ada.press("Enter", 0).await;
+    bob.shows("hello, is anybody here?").await;
+    ada.until("document.querySelectorAll('.own:not(.sending)').length === 1").await;
+    assert_eq!(ada.value("document.querySelectorAll('.said').length").await, 1, "the own message is shown once");
+    bob.value("document.getElementById('name').focus()").await;
+    bob.types("bob").await;
+    say(&bob, "hi ada!").await;
+    ada.shows("hi ada!").await;
+    assert_eq!(ada.value("document.querySelectorAll('.who')[1].firstChild.data").await, "bob");
+    assert_eq!(ada.value("document.title").await, "ada · Chat");
+
+    // Shift+Enter begins a line, Tab goes on to the button and the link, and space presses the button.
+    ada.types("two").await;
+    ada.press("Enter", 8).await;
+    ada.types("lines").await;
+    ada.press("Tab", 0).await;
+    assert_eq!(focus(&ada).await, "send");
+    ada.press(" ", 0).await;
+    bob.shows("two\nlines").await;
+    assert_eq!(focus(&ada).await, "message");
+
+    // A script in a message stays text.
+    let script = "<script>window.owned = 1</script><img src=x onerror='window.owned = 2'><b>bold</b>";
+    say(&bob, script).await;
+    ada.shows(script).await;
+    server.broadcast("<svg onload='window.owned = 3'>: not a name");
+    ada.shows("not a name").await;
+    for page in [&ada, &bob] {
+        assert_eq!(page.value("document.querySelectorAll('#log img, #log script, #log b, #log svg').length").await, 0);
+        assert_eq!(page.value("typeof window.owned").await, "undefined");
+    }
+
+    // What a screen reader is told.
+    assert_eq!(ada.value("document.getElementById('log').getAttribute('aria-live')").await, "polite");
+    let unlabelled = "[...document.querySelectorAll('input, textarea')].filter((box) => !box.labels.length).length";
+    assert_eq!(ada.value(unlabelled).await, 0);
+    assert_eq!(ada.value("document.getElementById('state').role").await, "status");
+
+    // A long conversation scrolls, but not away from where one reads.
+    ada.bring_to_front().await;
+    for nth in 0..30 {
+        server.broadcast(&format!("carol: this is remark number {nth} of a long and winding story"));
+    }
+    ada.shows("number 29").await;
+    ada.until("(({scrollHeight, scrollTop, clientHeight}) => scrollHeight - scrollTop - clientHeight < 2)(document.getElementById('log'))").await;
+    ada.value("document.getElementById('log').scrollTo({ top: 0, behavior: 'instant' })").await;
+    ada.until("document.getElementById('log').scrollTop === 0").await;
+    server.broadcast("carol: the end");
+    ada.until("!document.getElementById('below').hidden").await;
+    assert_eq!(ada.value("document.getElementById('log').scrollTop").await, 0);
+    ada.picture("long-light").await;
+    ada.value("document.getElementById('below').click()").await;
+    ada.until("document.getElementById('below').hidden").await;
+    say(&ada, "a short answer").await;
+    bob.shows("a short answer").await;
+    server.broadcast(r#"{"error":"`data` is missing"}"#);
+    ada.shows("The chat answers: `data` is missing").await;
+    ada.picture("chat-light").await;
+    bob.picture("chat-dark").await;
+
+    assert_eq!(ada.complaints(), [""; 0]);
+    assert_eq!(bob.complaints(), [""; 0]);
+
+    // After a drop both are back by themselves, and what was being written is still there.
+    ada.types("unfinished").await;
+    server.set(|faults| faults.refusals = 2);
+    server.drop_connections();
+    ada.shows("Connected again").await;
+    bob.shows("Connected again").await;
+    assert_eq!(ada.value("document.getElementById('message').value").await, "unfinished");
+    ada.press("Enter", 0).await;
+    bob.shows("unfinished").await;
+
+    // While nobody answers, the page says so, keeps the message, and can be told to try at once.
+    server.set(|faults| faults.refusals = usize::MAX);
+    server.drop_connections();
+    ada.until("!document.getElementById('again').hidden").await;
+    say(&ada, "kept").await;
+    assert_eq!(ada.value("document.getElementById('message').value").await, "kept");
+    ada.until("document.getElementById('alert').textContent.includes('your message is kept')").await;
+    ada.picture("lost-light").await;
+    bob.picture("lost-dark").await;
+    server.set(|faults| faults.refusals = 0);
+    ada.until("document.getElementById('again').hidden || document.getElementById('again').click() || true").await;
+    ada.until(CONNECTED).await;
+    ada.resize(390, 760).await;
+    ada.picture("narrow-light").await;
+
+    // Only the refused handshakes were complained of, by the browser itself.
+    let others =
+        |page: &Page| page.complaints().into_iter().filter(|it| !it.contains("WebSocket connection to")).count();
+    assert_eq!((others(&ada), others(&bob)), (0, 0), "{:?} {:?}", ada.complaints(), bob.complaints());
+    open.interrupt.raise();
+    open.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_does_not_come_back_is_marked() {
+    let server = ChatServer::start_with(Faults { deaf: Some(1), ..Faults::default() }).await;
+    let open = Open::start(&server, Auth::None).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&open.address, "light").await;
+    page.until(CONNECTED).await;
+    say(&page, "anybody?").await;
+    page.until("document.querySelectorAll('.own.sending').length === 1").await;
+    page.shows("perhaps not delivered").await;
+    assert_eq!(page.complaints(), [""; 0]);
+}

@@ -1,0 +1,178 @@
+//! The whole program in-process, in the model of AWS: what a process is there, and how it ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use chatctl::error::Exit;
+use chatctl::host::{Env, Host, Interrupt, Output};
+use serde_json::Value;
+use world::World;
+
+pub const ACCOUNT: &str = "111122223333";
+pub const REGION: &str = "eu-central-1";
+
+/// A process that is going to run in the model.
+pub struct Process {
+    world: World,
+    label: String,
+    region: String,
+    args: Vec<String>,
+    env: BTreeMap<String, String>,
+    pub interrupt: Interrupt,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// None if it was killed.
+    pub exit: Option<Exit>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Process {
+    /// `line` is split at white space.
+    pub fn new(world: &World, line: &str) -> Self {
+        Self {
+            world: world.clone(),
+            label: "process".to_owned(),
+            region: REGION.to_owned(),
+            args: line.split_whitespace().map(str::to_owned).collect(),
+            env: BTreeMap::new(),
+            interrupt: Interrupt::default(),
+        }
+    }
+
+    /// Tells it apart in the wire log and for whoever kills it.
+    pub fn label(mut self, label: &str) -> Self {
+        label.clone_into(&mut self.label);
+        self
+    }
+
+    pub fn region(mut self, region: &str) -> Self {
+        region.clone_into(&mut self.region);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Runs it until it ends or the model kills it.
+    pub async fn run(self) -> Ended {
+        let (stdout, stderr) = (Pipe::default(), Pipe::default());
+        let host = Host {
+            env: Env(self.env),
+            cwd: PathBuf::from("/nowhere"),
+            stdin_is_terminal: false,
+            stdout: Output::new(stdout.clone(), false),
+            stderr: Output::new(stderr.clone(), false),
+            interrupt: self.interrupt,
+            aws: Some(self.world.sdk_config_for(ACCOUNT, &self.region, &self.label)),
+        };
+        let killed = self.world.killed_of(&self.label);
+        let exit = tokio::select! {
+            exit = chatctl::run(&self.args, &host) => Some(exit),
+            () = killed => None,
+        };
+        Ended { exit, stdout: stdout.text(), stderr: stderr.text() }
+    }
+}
+
+/// Runs `line` in `world` to its end.
+pub async fn run(world: &World, line: &str) -> Ended {
+    Process::new(world, line).run().await
+}
+
+impl Ended {
+    /// Fails the test, showing all, unless it ended with `exit`.
+    #[track_caller]
+    pub fn expect(self, exit: Exit) -> Self {
+        assert_eq!(self.exit, Some(exit), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Its stdout, which must be one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}", self.stdout))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Pipe(Arc<Mutex<Vec<u8>>>);
+
+impl Pipe {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("nobody panics while writing")).into_owned()
+    }
+}
+
+impl io::Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics while writing").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a deployment named `name` must be in the model: one of everything, a chat that works, nothing else of ours.
+#[track_caller]
+pub fn assert_whole(world: &World, name: &str) {
+    let problems = problems(world, name);
+    assert!(problems.is_empty(), "{problems:#?}\n{:#?}", world.everything(ACCOUNT));
+}
+
+/// All that is wrong with the deployment named `name`.
+pub fn problems(world: &World, name: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let ids = world.edit(|state| {
+        let account = state.account(ACCOUNT);
+        let mut count = |what: &str, found: usize, wanted: usize| {
+            if found != wanted {
+                problems.push(format!("{found} {what}, not {wanted}"));
+            }
+        };
+        let is_ours = |tags: &world::Tags| tags.get("chatctl:name").is_some_and(|owner| owner == name);
+        count("roles", account.roles.values().filter(|role| is_ours(&role.tags)).count(), 3);
+        for role in account.roles.values().filter(|role| is_ours(&role.tags)) {
+            count("policies of a role", role.inline.len() + role.attached.len(), 1);
+        }
+        let region = account.region(REGION);
+        count("functions", region.functions.values().filter(|function| is_ours(&function.tags)).count(), 3);
+        for function in region.functions.values().filter(|function| is_ours(&function.tags)) {
+            count("permissions of a function", function.policy.len(), 1);
+        }
+        count("tables", region.tables.values().filter(|table| is_ours(&table.tags)).count(), 1);
+        count("log groups", region.log_groups.values().filter(|group| is_ours(&group.tags)).count(), 3);
+        let apis: Vec<&world::Api> = region.apis.values().filter(|api| is_ours(&api.tags)).collect();
+        count("APIs", apis.len(), 1);
+        for api in &apis {
+            count("routes", api.routes.len(), 3);
+            count("integrations", api.integrations.len(), 3);
+            count("deployments", api.deployments.len(), 1);
+            count("stages", api.stages.len(), 1);
+        }
+        apis.iter().map(|api| api.id.clone()).collect::<Vec<_>>()
+    });
+    for id in ids {
+        if let Err(faults) = world.chat_works(ACCOUNT, REGION, &id, "prod") {
+            problems.extend(faults);
+        }
+    }
+    problems
+}
+
+/// Fails unless nothing with our tags is left in the account.
+#[track_caller]
+pub fn assert_nothing_left(world: &World) {
+    let left: Vec<String> =
+        world.everything(ACCOUNT).into_iter().filter(|line| line.contains("chatctl:managed")).collect();
+    assert!(left.is_empty(), "{left:#?}");
+}

@@ -1,0 +1,300 @@
+//! `verify` against a chat server that fails as it is told.
+
+#[path = "common/chat_server.rs"]
+mod chat_server;
+#[path = "common/stage.rs"]
+mod stage;
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
+use chatctl::commands::verify::{Backstage, Table, UnknownAction, VerifyOptions, VerifyReport, verify};
+use chatctl::engine::event::{Ended, Reporter};
+use chatctl::error::{Error, Exit, Result};
+use chatctl::websocket::{Auth, Endpoint};
+use serde_json::json;
+use stage::Stage;
+
+/// Keeps what it is told, a line each.
+#[derive(Default)]
+struct Ear(Mutex<Vec<String>>);
+
+impl Ear {
+    fn hear(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Reporter for Ear {
+    fn begin(&self, task: &str, doing: &'static str) {
+        self.hear(format!("{task}: {doing}"));
+    }
+    fn waiting(&self, task: &str, what: &str) {
+        self.hear(format!("{task}: waiting for {what}"));
+    }
+    fn end(&self, task: &str, ended: Ended) {
+        self.hear(format!("{task}: {ended:?}"));
+    }
+    fn note(&self, text: &str) {
+        self.hear(text.to_owned());
+    }
+}
+
+fn backstage(server: &ChatServer) -> Backstage {
+    Backstage {
+        aws: server.aws(),
+        table: "chat-connections".into(),
+        on_connect: "chat-onConnect".into(),
+        on_disconnect: "chat-onDisconnect".into(),
+        send_message: "chat-sendMessage".into(),
+    }
+}
+
+fn endpoint(server: &ChatServer) -> Endpoint {
+    Endpoint { url: server.url.clone(), auth: Auth::None }
+}
+
+/// For chats that fail: soon given up.
+fn impatient() -> VerifyOptions {
+    VerifyOptions { patience: Duration::from_secs(3), ..VerifyOptions::default() }
+}
+
+async fn run(server: &ChatServer, options: VerifyOptions) -> Result<VerifyReport> {
+    verify(&Stage::new().host, &Ear::default(), &endpoint(server), &options, Some(&backstage(server))).await
+}
+
+async fn failure(faults: Faults) -> Error {
+    let server = ChatServer::start_with(faults).await;
+    let error = run(&server, impatient()).await.unwrap_err();
+    assert_eq!(error.exit, Exit::ChatFailed, "{error}");
+    error
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_chat_passes() {
+    let server = ChatServer::start().await;
+    server.add_row("somebody-else");
+    let options = VerifyOptions { clients: 5, senders: Some(3), messages: 4, ..VerifyOptions::default() };
+    let report = run(&server, options).await.unwrap();
+    assert_eq!((report.clients, report.senders, report.messages), (5, 3, 4));
+    assert_eq!((report.deliveries, report.rounds), (60, 1));
+    assert_eq!((report.unknown_action, report.table), (UnknownAction::Forbidden, Table::Clean));
+    assert_eq!(report.histogram.iter().map(|bucket| bucket.count).sum::<usize>(), 60);
+    assert!(report.latency_ms.p50 <= report.latency_ms.p99 && report.latency_ms.p99 <= report.latency_ms.max);
+    assert!(report.latency_ms.max > 0.0);
+    let text = report.to_string();
+    assert!(text.starts_with("5 clients, 12 messages, 60 deliveries, each exactly once\n"), "{text}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["unknownAction"], "forbidden");
+    assert!(json["latencyMs"]["p99"].is_number() && json["histogram"][0]["upToMs"].is_number(), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_for_an_unknown_action_is_healthy_too() {
+    let server = ChatServer::start_with(Faults { silent_unknown_action: true, ..Faults::default() }).await;
+    let report = run(&server, VerifyOptions::default()).await.unwrap();
+    assert_eq!((report.unknown_action, report.deliveries), (UnknownAction::Silent, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_people_in_the_same_chat_do_not_matter() {
+    let server = ChatServer::start().await;
+    let (url, loud) = (server.url.clone(), server.clone());
+    let others = tokio::spawn(async move {
+        loop {
+            let guest = Endpoint { url: url.clone(), auth: Auth::None }.connect().await.unwrap();
+            loud.broadcast("hello");
+            loud.broadcast("chatctl verify 0123456789abcdef 0");
+            loud.broadcast(r#"{"error":"only a message that looks like one"}"#);
+            drop(guest);
+        }
+    });
+    let report = run(&server, VerifyOptions { messages: 20, ..VerifyOptions::default() }).await;
+    others.abort();
+    assert_eq!(report.unwrap().deliveries, 80);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_receiver_is_named() {
+    let error = failure(Faults { deaf: Some(2), ..Faults::default() }).await;
+    assert!(error.message.contains("at `sendmessage`: client "), "{error}");
+    assert!(error.message.contains(" never received message 1 of client 1 (2 of 4 deliveries missing)"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_delivery_is_named() {
+    let error = failure(Faults { echoing: Some(2), ..Faults::default() }).await;
+    assert!(error.message.contains("received message 1 of client 1 2 times"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_handshake_is_told_with_its_status() {
+    for (status, hint) in [(401, "proof"), (403, "deployment"), (429, "throttled"), (500, "invoke"), (502, "logs")] {
+        let error = failure(Faults { refusals: 99, refuse_with: Refusal::Status(status), ..Faults::default() }).await;
+        assert!(
+            error.message.contains(&format!("at `$connect`: client 1: the handshake was refused with HTTP {status}")),
+            "{error}"
+        );
+        assert!(error.hint.as_ref().unwrap().contains(hint), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_closed_at_once_counts_as_refused() {
+    let error = failure(Faults { refusals: 99, refuse_with: Refusal::Close, ..Faults::default() }).await;
+    assert!(error.message.contains("the connection was refused (closed with 1008: Connection rejected)"), "{error}");
+    assert!(error.message.contains("at `$connect`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_while_permissions_spread_is_tried_again() {
+    let server = ChatServer::start_with(Faults { refusals: 1, ..Faults::default() }).await;
+    let (ear, options) = (Ear::default(), VerifyOptions::default());
+    let report =
+        verify(&Stage::new().host, &ear, &endpoint(&server), &options, Some(&backstage(&server))).await.unwrap();
+    assert_eq!(report.rounds, 2);
+    let heard = ear.0.into_inner().unwrap();
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    assert!(
+        heard[1].contains("waiting for another try: client 1: the handshake was refused with HTTP 403"),
+        "{heard:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_route_is_told_from_an_unknown_action() {
+    let error = failure(Faults { no_route: true, ..Faults::default() }).await;
+    assert!(error.message.contains("with `Forbidden`"), "{error}");
+    assert!(error.hint.unwrap().contains("no route `sendmessage`"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_function_is_told_with_its_last_words() {
+    let internal = json!({ "message": "Internal server error", "connectionId": "c", "requestId": "r" });
+    let body = json!({ "errorType": "Error", "errorMessage": "Internal server error", "trace": [] });
+    for broken in [internal, body] {
+        let server = ChatServer::start_with(Faults { broken_route: Some(broken), ..Faults::default() }).await;
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        server.log("chat-sendMessage", "1", now, "START RequestId: 1\n");
+        server.log("chat-sendMessage", "2", now, "ERROR AccessDeniedException: no dynamodb:Scan\n  at line 1\n");
+        server.log("chat-sendMessage", "3", now, "END RequestId: 1\n");
+        let error = run(&server, impatient()).await.unwrap_err();
+        assert_eq!(error.exit, Exit::ChatFailed);
+        assert!(error.message.contains("with `Internal server error`"), "{error}");
+        let words =
+            "\n  the log of `chat-sendMessage`:\n    ERROR AccessDeniedException: no dynamodb:Scan\n      at line 1";
+        assert!(error.message.ends_with(words), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_message_without_data_goes_to_its_sender_alone() {
+    let error = failure(Faults { error_goes_to: ErrorGoesTo::Nobody, ..Faults::default() }).await;
+    assert!(error.message.contains("`sendmessage` without `data` got no"), "{error}");
+    let error = failure(Faults { error_goes_to: ErrorGoesTo::Everybody, ..Faults::default() }).await;
+    assert!(error.message.contains("without `data` went to others too"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_is_gone_from_the_table() {
+    let error = failure(Faults { rows_stay: true, ..Faults::default() }).await;
+    assert!(error.message.contains("at `$disconnect`: 2 of 2 clients that left are still in table"), "{error}");
+    let error = failure(Faults { no_rows: true, ..Faults::default() }).await;
+    assert!(error.message.contains("at `$connect`: 0 of 2 clients were in table"), "{error}");
+    assert!(error.message.contains("the log of `chat-onConnect` says nothing"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_nobody_may_read_is_a_note_and_no_failure() {
+    let server = ChatServer::start_with(Faults { access_denied: true, ..Faults::default() }).await;
+    let ear = Ear::default();
+    let report =
+        verify(&Stage::new().host, &ear, &endpoint(&server), &VerifyOptions::default(), Some(&backstage(&server)))
+            .await
+            .unwrap();
+    assert_eq!(report.table, Table::Unchecked);
+    let heard = ear.0.into_inner().unwrap();
+    assert!(heard[1].contains("goes unchecked") && heard[1].contains("not authorized"), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_it() {
+    let server = ChatServer::start_with(Faults { deaf: Some(1), ..Faults::default() }).await;
+    let stage = Stage::new();
+    let (host, there) = (stage.host.clone(), server.clone());
+    tokio::spawn(async move {
+        there.present(2).await;
+        host.interrupt.raise();
+    });
+    let options = VerifyOptions::default();
+    let error = verify(&stage.host, &Ear::default(), &endpoint(&server), &options, None).await.unwrap_err();
+    assert_eq!(error.exit, Exit::Interrupted);
+    server.present(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_signatures_reach_the_authorizer() {
+    let server = ChatServer::start().await;
+    let credentials = aws_credential_types::provider::SharedCredentialsProvider::new(
+        aws_credential_types::Credentials::new("AKID", "secret", None, None, "test"),
+    );
+    for auth in [
+        Auth::Headers(vec![("x-token".into(), "sesame".into())]),
+        Auth::Query(vec![("token".into(), "open sesame".into())]),
+        Auth::Iam { credentials, region: "eu-west-1".into() },
+    ] {
+        let endpoint = Endpoint { url: server.url.clone(), auth };
+        verify(&Stage::new().host, &Ear::default(), &endpoint, &VerifyOptions::default(), None).await.unwrap();
+    }
+    let handshakes = server.handshakes();
+    assert_eq!(handshakes[0].1.as_deref(), Some("sesame"));
+    assert_eq!(handshakes[2].0, "/prod?token=open%20sesame");
+    let signed = &handshakes[4].0;
+    assert!(
+        signed.contains("X-Amz-Credential=AKID%2F") && signed.contains("%2Fexecute-api%2Faws4_request"),
+        "{signed}"
+    );
+}
+
+#[tokio::test]
+async fn numbers_that_make_no_sense_are_refused() {
+    let server = ChatServer::start().await;
+    for options in [
+        VerifyOptions { clients: 0, ..impatient() },
+        VerifyOptions { messages: 0, ..impatient() },
+        VerifyOptions { senders: Some(3), ..impatient() },
+    ] {
+        assert_eq!(run(&server, options).await.unwrap_err().exit, Exit::Usage);
+    }
+    let error = run(&server, VerifyOptions { clients: 100_000_000, ..impatient() }).await.unwrap_err();
+    assert_eq!((error.exit, error.code.as_str()), (Exit::Failed, "OpenFiles"));
+    assert!(error.hint.unwrap().contains("ulimit"));
+}
+
+#[tokio::test]
+async fn nobody_there_and_no_tls_are_told_apart() {
+    let gone = Endpoint { url: "ws://127.0.0.1:1/prod".into(), auth: Auth::None };
+    let error = verify(&Stage::new().host, &Ear::default(), &gone, &impatient(), None).await.unwrap_err();
+    assert!(error.message.contains("at the network: client 1: cannot be reached"), "{error}");
+
+    let server = ChatServer::start().await;
+    let plain = Endpoint { url: server.url.replace("ws://", "wss://"), auth: Auth::None };
+    let error = verify(&Stage::new().host, &Ear::default(), &plain, &impatient(), None).await.unwrap_err();
+    assert!(error.message.contains("the TLS handshake failed"), "{error}");
+    assert!(error.hint.unwrap().contains("ws://"), "{}", error.message);
+}
+
+/// Both ends of every connection live in this process: 400 clients need about 800 open files.
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_clients_fit_into_one_process() {
+    let (clients, senders) = match std::env::var("CHATCTL_TEST_CLIENTS") {
+        Ok(clients) => (clients.parse().unwrap(), 4),
+        Err(_) => (400, 2),
+    };
+    let server = ChatServer::start().await;
+    let options = VerifyOptions { clients, senders: Some(senders), messages: 2, ..VerifyOptions::default() };
+    let report = run(&server, options).await.unwrap();
+    assert_eq!(report.deliveries, (clients * senders * 2) as u64);
+    println!("{report}{} ms", report.elapsed_ms);
+}
