@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::aws::Clients;
 use crate::aws::failure::{Failure, Operation};
 use crate::aws::identity::{Identity, partition_of};
-use crate::aws::retry::Rule;
+use crate::aws::retry::{QUOTA, Rule};
 use crate::config::Config;
 use crate::engine::event::Reporter;
 use crate::engine::graph::Key;
@@ -189,11 +189,11 @@ impl Ctx {
             if begun.elapsed() >= rule.budget {
                 return Err(failure);
             }
-            if waiting_for != Some(rule.waits_for) {
+            if waiting_for != Some(rule.waits_for) && (waiting_for.is_none() || rule.waits_for != QUOTA) {
                 waiting_for = Some(rule.waits_for);
                 self.reporter.waiting(&subject, rule.waits_for);
             }
-            if !self.pause(rule.pause()).await {
+            if !self.pause(rule.pause(begun.elapsed())).await {
                 return Err(Failure::interrupted(parsed, &subject));
             }
         }

@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use chatctl::engine::event::{Ended, Reporter};
+use chatctl::engine::event::{self, Reporter};
 use chatctl::host::Env;
 
 pub use account::Account;
@@ -83,7 +83,7 @@ impl Reporter for Told {
         eprintln!("{task}: waiting for {what}");
     }
 
-    fn end(&self, task: &str, ended: Ended) {
+    fn end(&self, task: &str, ended: event::Ended) {
         eprintln!("{task}: {ended:?}");
     }
 
