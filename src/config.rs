@@ -50,6 +50,8 @@ pub struct Face {
     pub json: bool,
     pub quiet: bool,
     pub verbose: bool,
+    /// What the time went to, after the result.
+    pub timings: bool,
     pub color: Color,
 }
 
@@ -247,6 +249,10 @@ pub struct Settings {
     #[arg(long, short, global = true, help_heading = "How")]
     #[serde(skip)]
     pub verbose: bool,
+    /// What the time went to: the steps as a waterfall, those that decided how long it took marked
+    #[arg(long, global = true, help_heading = "How")]
+    #[serde(skip)]
+    pub timings: bool,
     /// Colours: auto, always or never [default: auto]
     #[arg(long, global = true, help_heading = "How", value_name = "WHEN")]
     pub color: Option<String>,
@@ -348,6 +354,7 @@ impl Face {
             json: one_of("output", output, &["text", "json"])? == "json",
             quiet: flags.quiet,
             verbose: flags.verbose,
+            timings: flags.timings,
             color: match one_of("color", color, &["auto", "always", "never"])?.as_str() {
                 "always" => Color::Always,
                 "never" => Color::Never,

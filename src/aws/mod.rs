@@ -5,6 +5,7 @@ pub mod failure;
 pub mod identity;
 pub mod log_events;
 pub mod retry;
+mod throttle;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 
+use self::throttle::ThrottlesAreOurs;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -31,8 +33,12 @@ pub struct Clients {
 impl Clients {
     pub fn new(sdk: &SdkConfig) -> Self {
         Self {
-            apigateway: aws_sdk_apigatewayv2::Client::new(sdk),
-            lambda: aws_sdk_lambda::Client::new(sdk),
+            apigateway: aws_sdk_apigatewayv2::Client::from_conf(
+                aws_sdk_apigatewayv2::config::Builder::from(sdk).retry_classifier(ThrottlesAreOurs).build(),
+            ),
+            lambda: aws_sdk_lambda::Client::from_conf(
+                aws_sdk_lambda::config::Builder::from(sdk).retry_classifier(ThrottlesAreOurs).build(),
+            ),
             dynamodb: aws_sdk_dynamodb::Client::new(sdk),
             iam: aws_sdk_iam::Client::new(sdk),
             logs: aws_sdk_cloudwatchlogs::Client::new(sdk),
@@ -41,7 +47,8 @@ impl Clients {
     }
 }
 
-/// How often the SDK itself tries a call: throttles, 5xx and broken connections only (R2, R3).
+/// How often the SDK itself tries a call: 5xx, broken connections, and throttles of the services whose quotas nobody
+/// meets (R2, R3).
 const ATTEMPTS: u32 = 8;
 
 /// The SDK's configuration by its own chain, with our timeouts (R1). Makes no call.

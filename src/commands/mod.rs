@@ -132,6 +132,9 @@ impl Session {
     pub fn print_json(&self, command: &str, body: BTreeMap<&str, Value>) {
         let mut document = self.head();
         document.extend(body.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        if self.config().face.timings {
+            document.insert("timings".to_owned(), report::timings::json(&self.ctx));
+        }
         self.host.stdout.line(&report::json::document(command, Value::Object(document)));
     }
 }

@@ -14,6 +14,8 @@ pub mod stage;
 pub mod table;
 mod tags;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
@@ -96,6 +98,11 @@ pub trait Kind: Send + Sync {
     /// The lane whose writes are strictly serial, if this change is one of those.
     fn lane(&self, _change: &Change) -> Option<String> {
         None
+    }
+
+    /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
+    fn look_again(&self) -> Duration {
+        Duration::from_millis(450)
     }
 
     /// Makes it as wanted and returns its id.
