@@ -3,7 +3,7 @@
 // Why not the SDK: it costs many times the CPU for each post and most of the cold start
 // (docs/performance-broadcast.md).
 
-import { createHash, createHmac } from 'node:crypto';
+import { createHash, createHmac, createSecretKey } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.mjs';
 
@@ -60,10 +60,10 @@ export async function postToConnection(endpoint, connectionId, message) {
   });
 }
 
-/** A body and its hash, so that one message to thousands is encoded and hashed once. */
+/** A body as `send` takes it, and its hash, so that one message to thousands is prepared once. */
 export function payload(text) {
-  const body = Buffer.from(text);
-  return { body, bodyHash: sha256(body) };
+  const bytes = Buffer.from(text);
+  return { body: bytes.toString('latin1'), bodyHash: sha256(bytes) };
 }
 
 async function call(service, url, { path, headers, body, bodyHash }) {
@@ -116,13 +116,15 @@ export function sign({ method, path, headers, bodyHash }, service, region, crede
 }
 
 // A key is good for a day and one secret; the few in use are kept, and rotation lets none pile up.
+// Kept as key objects, because Node 24 takes long to make one of a buffer, and would for each request.
 const signingKeys = new Map();
 
 function signingKey(secret, ...scope) {
   const name = [secret, ...scope].join('\n');
   let key = signingKeys.get(name);
   if (!key) {
-    key = [...scope, 'aws4_request'].reduce((parent, part) => createHmac('sha256', parent).update(part).digest(), `AWS4${secret}`);
+    const derive = (parent, part) => createHmac('sha256', parent).update(part).digest();
+    key = createSecretKey([...scope, 'aws4_request'].reduce(derive, `AWS4${secret}`));
     if (signingKeys.size >= 8) signingKeys.clear();
     signingKeys.set(name, key);
   }
