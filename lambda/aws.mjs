@@ -7,9 +7,9 @@ import { createHash, createHmac, createSecretKey } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.mjs';
 
-// First try included. The waits between are random, up to 100, 200 and 400 ms: brief, because
+// First try included. The waits between are random, up to 0.1, 0.2, 0.4, 0.8 and 1.6 s: brief, because
 // others are waiting for their copy of the message.
-const ATTEMPTS = 4;
+const ATTEMPTS = 6;
 const FIRST_WAIT = 100;
 
 /** An answer of AWS that is no success; `code` is AWS's name for it, where the answer has one. */

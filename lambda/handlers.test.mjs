@@ -182,7 +182,7 @@ for (const failure of [429, 500, 503, 'reset']) {
     const aws = await StandIn.start(t);
     const log = watchLog(t);
     for (const id of ['a', 'bad', 'c']) aws.connect(id);
-    let left = 3;
+    let left = 5;
     aws.before = ({ connectionId }) => (connectionId === 'bad' && left-- > 0 ? failure : undefined);
     assert.deepEqual(await say('a', 'hello'), OK);
     for (const id of ['a', 'bad', 'c']) assert.deepEqual(aws.received.get(id), ['hello']);
