@@ -8,9 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.mjs';
 
 // First try included. The waits between are random, up to 0.1, 0.2, 0.4, 0.8 and 1.6 s: brief, because
-// others are waiting for their copy of the message.
+// others are waiting for their copy of the message. After `PATIENCE` there is no further try, so that
+// one who never answers is tried twice. Milliseconds.
 const ATTEMPTS = 6;
 const FIRST_WAIT = 100;
+const PATIENCE = 5_000;
 
 /** An answer of AWS that is no success; `code` is AWS's name for it, where the answer has one. */
 export class AwsError extends Error {
@@ -55,7 +57,7 @@ export function connectionsEndpoint({ apiId, domainName = '', stage }) {
 export async function postToConnection(endpoint, connectionId, message) {
   await call('execute-api', endpoint, {
     path: `${endpoint.pathname}/@connections/${encode(connectionId)}`,
-    headers: {},
+    headers: { 'content-type': 'application/octet-stream' }, // as the SDKs send it
     ...message,
   });
 }
@@ -67,6 +69,7 @@ export function payload(text) {
 }
 
 async function call(service, url, { path, headers, body, bodyHash }) {
+  const started = Date.now();
   for (let attempt = 1; ; attempt++) {
     let failure;
     try {
@@ -79,7 +82,7 @@ async function call(service, url, { path, headers, body, bodyHash }) {
     } catch (error) {
       failure = error;
     }
-    if (attempt === ATTEMPTS || !isTransient(failure)) throw failure;
+    if (attempt === ATTEMPTS || Date.now() - started > PATIENCE || !isTransient(failure)) throw failure;
     await sleep(Math.random() * FIRST_WAIT * 2 ** (attempt - 1));
   }
 }

@@ -108,6 +108,7 @@ class Connection {
   #parser;
   #settle;
   #failure;
+  #slow = false;
 
   constructor(pool) {
     this.#pool = pool;
@@ -116,13 +117,15 @@ class Connection {
     this.#socket.setTimeout(RESPONSE_TIMEOUT);
     this.#socket.on('data', (chunk) => this.#receive(chunk));
     this.#socket.on('timeout', () => {
-      if (this.#settle) this.#socket.destroy(new Error(`no answer within ${RESPONSE_TIMEOUT} ms`));
+      if (!this.#settle) return;
+      this.#slow = true;
+      this.#socket.destroy(new Error(`no answer within ${RESPONSE_TIMEOUT} ms`));
     });
     this.#socket.on('error', (error) => (this.#failure = error));
     this.#socket.on('close', () => this.#closed());
   }
 
-  /** Sends one request; resolves to the response, or to `{error, silent}`. */
+  /** Sends one request; resolves to the response, or to `{error, dropped}`. */
   exchange(request) {
     this.#parser = new ResponseParser();
     this.#socket.ref();
@@ -161,7 +164,7 @@ class Connection {
     const response = this.#failure ? undefined : this.#parser.end();
     if (response) return this.#finish(response);
     const error = this.#failure ?? new Error('the connection was closed before the answer');
-    this.#settle({ error, silent: !this.#parser.started });
+    this.#settle({ error, dropped: !this.#parser.started && !this.#slow });
   }
 }
 
@@ -196,7 +199,7 @@ class Pool {
     let outcome = await (reused ?? new Connection(this)).exchange(request);
     // The other side may close an idle connection at any moment, and a frozen Lambda environment
     // wakes up with a pool full of such. So a reused one that dies in silence is no failure yet.
-    if (reused && outcome.error && outcome.silent) {
+    if (reused && outcome.dropped) {
       outcome = await new Connection(this).exchange(request);
     }
     if (outcome.error) throw outcome.error;

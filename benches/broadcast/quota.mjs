@@ -19,6 +19,9 @@ export function governor() {
     };
     const release = () => fs.rmdirSync(group);
     if (!fs.existsSync(`${root}/cgroup.procs`)) continue;
+    for (const name of fs.readdirSync(root)) {
+      if (/^chatctl-bench-/.test(name)) fs.rmdirSync(`${root}/${name}`); // of a run that was interrupted
+    }
     try {
       fs.mkdirSync(group);
     } catch {
