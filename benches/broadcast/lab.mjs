@@ -39,6 +39,7 @@ export class Lab {
     execFileSync('openssl', ['req', '-x509', ...curve, '-nodes', '-days', '2', ...subject, '-keyout', key, '-out', lab.certificate], { stdio: 'ignore' });
     lab.standin = fork(path.join(HERE, 'standin.mjs'), [key, lab.certificate]);
     const [{ port }] = await once(lab.standin, 'message');
+    lab.releaseStandin = lab.governor.limit(lab.standin.pid, os.cpus().length);
     lab.endpoint = `https://127.0.0.1:${port}`;
     return lab;
   }
@@ -46,6 +47,7 @@ export class Lab {
   async close() {
     this.standin.disconnect();
     await once(this.standin, 'exit');
+    this.releaseStandin();
     fs.rmSync(this.folder, { recursive: true });
   }
 

@@ -159,7 +159,7 @@ async function cold() {
 
 async function pages() {
   const rows = [];
-  for (const PAGE_ROWS of [250, 1_000, 4_000, 16_000]) {
+  for (const PAGE_ROWS of [250, 1_000, 16_000]) {
     const { cold: first, warm } = await broadcast({ file: lab.variant({ PAGE_ROWS }), connections: SIZES.at(-1) });
     rows.push({ pageRows: PAGE_ROWS, cold: first, warm });
   }
@@ -190,7 +190,7 @@ async function imports() {
     const row = { name };
     for (const [label, cores] of [['full', 1], ['seventh', 1 / 7]]) {
       const loads = [];
-      for (let i = 0; i < (QUICK ? 3 : 15); i++) loads.push((await lab.environment({ file, cores, invocations: 0 })).load);
+      for (let i = 0; i < (QUICK ? 3 : 9); i++) loads.push((await lab.environment({ file, cores, invocations: 0 })).load);
       row[label] = { ms: median(loads.map(({ ms }) => ms)), cpuMs: median(loads.map(({ cpuMs }) => cpuMs)) };
     }
     rows.push(row);
