@@ -50,6 +50,8 @@ pub struct Face {
     pub json: bool,
     pub quiet: bool,
     pub verbose: bool,
+    /// What the time went to, after the result.
+    pub timings: bool,
     pub color: Color,
 }
 
@@ -247,6 +249,10 @@ pub struct Settings {
     #[arg(long, short, global = true, help_heading = "How")]
     #[serde(skip)]
     pub verbose: bool,
+    /// What the time went to: the steps as a waterfall, those that decided how long it took marked
+    #[arg(long, global = true, help_heading = "How")]
+    #[serde(skip)]
+    pub timings: bool,
     /// Colours: auto, always or never [default: auto]
     #[arg(long, global = true, help_heading = "How", value_name = "WHEN")]
     pub color: Option<String>,
@@ -348,6 +354,7 @@ impl Face {
             json: one_of("output", output, &["text", "json"])? == "json",
             quiet: flags.quiet,
             verbose: flags.verbose,
+            timings: flags.timings,
             color: match one_of("color", color, &["auto", "always", "never"])?.as_str() {
                 "always" => Color::Always,
                 "never" => Color::Never,
@@ -374,7 +381,7 @@ fn config_folder(named: Option<&Path>, host: &Host) -> PathBuf {
 
 /// Where in the file the error is, and what was probably meant.
 fn file_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     let message = error.message();
@@ -447,9 +454,7 @@ fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<Str
 /// A usage error that names `what` and shows the form.
 pub fn duration(what: &str, text: &str) -> Result<Duration> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration >= Duration::from_secs(1) && duration <= Duration::from_secs(3650 * 86_400) => {
-            Ok(duration)
-        }
+        Ok(duration) if duration > Duration::ZERO && duration <= Duration::from_secs(3650 * 86_400) => Ok(duration),
         _ => Err(Error::usage(format!(
             "`{text}` is not a valid {what}: it takes a duration such as `90s`, `10m` or `72h`"
         ))),

@@ -18,8 +18,10 @@ pub mod functions;
 pub mod handlers;
 pub mod host;
 pub mod local;
+pub mod policy;
 pub mod report;
 pub mod resources;
+pub mod template;
 pub mod websocket;
 
 use crate::arguments::Asked;
@@ -62,21 +64,38 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
             LocalVerb::Status => commands::local::status(host, &*reporter).await,
         };
     }
-    let session = Session::open(host, config, reporter).await?;
-    match cli.verb {
-        Verb::Up(up) => commands::up::up(&session, &up).await,
-        Verb::Down => commands::down::down(&session).await,
-        Verb::Status => commands::status::status(&session).await,
+    match &cli.verb {
+        Verb::Policy(policy) => return commands::policy::policy(host, config, policy).await,
+        Verb::Export(export) => return commands::export::export(host, config, &*reporter, export.dir.as_deref()),
+        Verb::Init(init) => return commands::init::init(host, &config, init.folder.as_deref()),
+        _ => {}
+    }
+    let session = Session::open(host, config, reporter, cli.verb.url().is_some()).await?;
+    let exit = carry_out(cli.verb, &session).await;
+    if session.config().face.timings && !session.config().face.json {
+        let colored = report::style::is_colored(session.config().face, host, &host.stderr);
+        host.stderr.write(&report::timings::text(&session.ctx, colored));
+    }
+    exit
+}
+
+async fn carry_out(verb: Verb, session: &Session) -> Result<Exit> {
+    match verb {
+        Verb::Up(up) => commands::up::up(session, &up).await,
+        Verb::Down => commands::down::down(session).await,
+        Verb::Status => commands::status::status(session).await,
         Verb::Plan(plan) => {
             let wish = if plan.destroy { Wish::Absent } else { Wish::Present };
-            commands::plan::plan(&session, wish, plan.exit_code).await
+            commands::plan::plan(session, wish, plan.exit_code).await
         }
-        Verb::List => commands::list::list(&session).await,
-        Verb::Reap(reap) => commands::reap::reap(&session, reap.dry_run).await,
-        Verb::Verify(flags) => commands::client::run_verify(&session, &flags).await,
-        Verb::Chat(flags) => commands::client::run_chat(&session, &flags).await,
-        Verb::Open(flags) => commands::client::run_open(&session, &flags).await,
-        Verb::Logs(flags) => commands::client::run_logs(&session, &flags).await,
-        Verb::Local(_) | Verb::Completions(_) | Verb::Man => unreachable!("handled above"),
+        Verb::List => commands::list::list(session).await,
+        Verb::Reap(reap) => commands::reap::reap(session, reap.dry_run).await,
+        Verb::Verify(flags) => commands::client::run_verify(session, &flags).await,
+        Verb::Chat(flags) => commands::client::run_chat(session, &flags).await,
+        Verb::Open(flags) => commands::client::run_open(session, &flags).await,
+        Verb::Logs(flags) => commands::client::run_logs(session, &flags).await,
+        Verb::Local(_) | Verb::Policy(_) | Verb::Export(_) | Verb::Init(_) | Verb::Completions(_) | Verb::Man => {
+            unreachable!("handled above")
+        }
     }
 }

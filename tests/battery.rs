@@ -289,6 +289,8 @@ async fn is_repaired(kind: &str, what: &str, edit: Edit) {
     let up = run(&world, "up -o json").await.expect(Exit::Done).json();
     let done: Vec<&Value> = up["changes"].as_array().expect("a list").iter().collect();
     assert!(done.iter().any(|change| change["kind"] == kind), "{kind} {what}: {up:#}");
+    // Lambda sees a role's new trust policy only after a while (L1).
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
     assert_whole(&world, "chat");
     run(&world, "status").await.expect(Exit::Done);
     world.clear_calls();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatctl::error::Exit;
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, assert_whole, run};
-use world::{Crowd, Switches, Verdict, World};
+use world::{Crowd, Verdict, World};
 
 const VICTIM: &str = "victim";
 
@@ -32,7 +32,7 @@ const AS_IT_IS: fn(&World) = |_| {};
 
 /// An account with strangers in it, on AWS's own time; long pages, because paging has tests of its own.
 async fn world(scenario: &Scenario) -> World {
-    let world = World::new(Switches { page_size: 25, ..Switches::default() });
+    let world = World::new(support::brisk());
     world.populate(ACCOUNT, REGION, Crowd { apis: 3, roles: 2, functions: 2, tables: 2, log_groups: 2 });
     for line in scenario.before {
         run(&world, line).await.expect(Exit::Done);

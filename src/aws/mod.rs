@@ -5,6 +5,7 @@ pub mod failure;
 pub mod identity;
 pub mod log_events;
 pub mod retry;
+mod throttle;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 
+use self::throttle::ThrottlesAreOurs;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -31,8 +33,12 @@ pub struct Clients {
 impl Clients {
     pub fn new(sdk: &SdkConfig) -> Self {
         Self {
-            apigateway: aws_sdk_apigatewayv2::Client::new(sdk),
-            lambda: aws_sdk_lambda::Client::new(sdk),
+            apigateway: aws_sdk_apigatewayv2::Client::from_conf(
+                aws_sdk_apigatewayv2::config::Builder::from(sdk).retry_classifier(ThrottlesAreOurs).build(),
+            ),
+            lambda: aws_sdk_lambda::Client::from_conf(
+                aws_sdk_lambda::config::Builder::from(sdk).retry_classifier(ThrottlesAreOurs).build(),
+            ),
             dynamodb: aws_sdk_dynamodb::Client::new(sdk),
             iam: aws_sdk_iam::Client::new(sdk),
             logs: aws_sdk_cloudwatchlogs::Client::new(sdk),
@@ -41,14 +47,12 @@ impl Clients {
     }
 }
 
-/// How often the SDK itself tries a call: throttles, 5xx and broken connections only (R2, R3).
+/// How often the SDK itself tries a call: 5xx, broken connections, and throttles of the services whose quotas nobody
+/// meets (R2, R3).
 const ATTEMPTS: u32 = 8;
 
 /// The SDK's configuration by its own chain, with our timeouts (R1). Makes no call.
-///
-/// # Errors
-/// A usage error where no region is set.
-pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&str>) -> Result<SdkConfig> {
+pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&str>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(4))
         .operation_attempt_timeout(Duration::from_secs(25))
@@ -65,13 +69,16 @@ pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&st
     if let Some(region) = &config.region {
         builder.set_region(Some(Region::new(region.clone())));
     }
-    let sdk = builder.build();
-    if sdk.region().is_none() {
-        return Err(Error::usage("no AWS region is set").hint(
-            "pass `--region eu-central-1`, set `AWS_REGION`, or put `region` into the profile or `chatctl.toml`",
-        ));
-    }
-    Ok(sdk)
+    builder.build()
+}
+
+/// # Errors
+/// A usage error where no region is set, before any call (R6).
+pub fn region_of(sdk: &SdkConfig) -> Result<String> {
+    sdk.region().map(ToString::to_string).ok_or_else(|| {
+        Error::usage("no AWS region is set")
+            .hint("pass `--region eu-central-1`, set `AWS_REGION`, or put `region` into the profile or `chatctl.toml`")
+    })
 }
 
 fn loader(config: &Config, local_endpoint: Option<&str>) -> ConfigLoader {

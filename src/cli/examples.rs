@@ -69,3 +69,18 @@ Examples:
 pub const MAN: &str = "\
 Examples:
   chatctl man > chatctl.1";
+
+pub const POLICY: &str = "\
+Examples:
+  chatctl policy > policy.json
+  chatctl policy --read-only";
+
+pub const EXPORT: &str = "\
+Examples:
+  chatctl export > template.yaml
+  chatctl export --dir build";
+
+pub const INIT: &str = "\
+Examples:
+  chatctl init
+  chatctl init my-chat";

@@ -27,11 +27,6 @@ pub struct Step {
     pub action: Action,
     pub key: Key,
     pub end: End,
-    /// Since the run began.
-    pub from: Duration,
-    pub to: Duration,
-    /// The keys of the steps that it came after.
-    pub after: Vec<Key>,
 }
 
 impl Step {
@@ -44,6 +39,8 @@ impl Step {
 /// further step begins.
 pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
     let changes = &plan.0;
+    ctx.trace.begin_phase();
+    let mut tasks = vec![None; changes.len()];
     let mut ends: Vec<Option<Step>> = changes.iter().map(|_| None).collect();
     let mut begun = vec![false; changes.len()];
     let mut running = FuturesUnordered::new();
@@ -55,21 +52,22 @@ pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
             begun[at] = true;
             let blocked = changes[at].after.iter().any(|f| !matches!(&ends[*f], Some(Step { end: End::Done, .. })));
             let interrupted = ctx.interrupt.is_raised();
+            let after = changes[at].after.iter().filter_map(|first| tasks[*first]).collect();
             running.push(async move {
-                let from = ctx.began.elapsed();
-                let end = if blocked || interrupted {
-                    skip(ctx, &changes[at]);
-                    End::Skipped
-                } else {
-                    step(ctx, graph, &changes[at]).await
-                };
-                (at, end, from, ctx.began.elapsed())
+                let change = &changes[at];
+                if blocked || interrupted {
+                    skip(ctx, change);
+                    return (at, None, End::Skipped);
+                }
+                let work = step(ctx, graph, change);
+                let (task, end) = ctx.trace.task(change.action.doing(), change.key.clone(), after, work).await;
+                (at, Some(task), end)
             });
         }
-        let Some((at, end, from, to)) = running.next().await else { break };
+        let Some((at, task, end)) = running.next().await else { break };
         let change = &changes[at];
-        let after = change.after.iter().map(|first| changes[*first].key.clone()).collect();
-        ends[at] = Some(Step { action: change.action, key: change.key.clone(), end, from, to, after });
+        tasks[at] = task;
+        ends[at] = Some(Step { action: change.action, key: change.key.clone(), end });
     }
     ends.into_iter().flatten().collect()
 }
@@ -102,10 +100,13 @@ async fn carry_out(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Fail
     }
     // Held until the end of the step: the writes of one lane are strictly serial (G2, L7).
     let lane = kind.lane(change).map(|lane| ctx.lane(&lane));
-    let _turn = match &lane {
+    let mut turn = match &lane {
         Some(lane) => Some(lane.lock().await),
         None => None,
     };
+    if let Some(last) = turn.as_deref_mut() {
+        *last = ctx.trace.turn_after(*last);
+    }
     match (change.action, &change.found) {
         (Action::Delete, Some(found)) => {
             kind.delete(ctx, found).await?;

@@ -6,6 +6,7 @@ pub mod graph;
 pub mod observe;
 pub mod plan;
 pub mod scope;
+pub mod trace;
 
 use std::time::Duration;
 

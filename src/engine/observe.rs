@@ -103,8 +103,6 @@ pub enum Patience {
 
 /// A log is never silent for long, also while reads are tried again (R2).
 const SLOW: Duration = Duration::from_secs(8);
-/// Between two looks at something that has not settled: readiness is seen less than half a second late.
-const LOOK_AGAIN: Duration = Duration::from_millis(450);
 /// How long a thing may take to settle: D2's slow tables are the longest.
 const SETTLE_BUDGET: Duration = Duration::from_secs(300);
 /// How long what we made may stay out of sight (I1, D1).
@@ -115,17 +113,11 @@ const SIGHT_BUDGET: Duration = Duration::from_secs(15);
 /// # Errors
 /// The first read that failed; a foreign look-alike; the interrupt.
 pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Observed, Error> {
-    let looks = try_join_all(KINDS.iter().filter(|kind| kind.parent().is_none()).map(|kind| async move {
-        let found = try_join_all(
-            kind.probes(&ctx.scope).into_iter().map(|probe| look(ctx, graph, *kind, probe, None, patience)),
-        )
-        .await?
-        .concat();
-        if kind.name() == crate::resources::table::TABLE {
-            learn_identity(ctx, found.first()).await?;
-        }
-        Ok::<_, Failure>(found)
-    }));
+    ctx.trace.begin_phase();
+    let places = KINDS.iter().filter(|kind| kind.parent().is_none()).flat_map(|kind| {
+        kind.probes(&ctx.scope).into_iter().map(move |probe| look(ctx, graph, *kind, probe, None, patience))
+    });
+    let looks = try_join_all(places);
     let begun = Instant::now();
     let say_slow = async {
         tokio::time::sleep(SLOW).await;
@@ -161,44 +153,67 @@ fn look<'a>(
     graph: &'a Graph,
     kind: &'static dyn Kind,
     probe: String,
-    parent: Option<&'a Found>,
+    parent: Option<(usize, &'a Found)>,
     patience: Patience,
 ) -> BoxFuture<'a, Result<Vec<Found>, Failure>> {
     async move {
-        let begun = Instant::now();
-        let mut waited = BTreeSet::new();
-        let mut found = loop {
-            let found = kind.find(ctx, &probe, parent).await?;
-            let settling = found.iter().find_map(|f| Some((f.key.clone(), f.settling.clone()?)));
-            let waits = settling.or_else(|| {
-                let key = unseen(ctx, graph, kind, &probe, &found)?;
-                (begun.elapsed() < SIGHT_BUDGET).then(|| (key, "to be seen".to_owned()))
-            });
-            match waits {
-                Some((key, what)) if patience == Patience::Wait && begun.elapsed() < SETTLE_BUDGET => {
-                    ctx.reporter.waiting(&key.to_string(), &what);
-                    waited.insert(key);
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                _ => break found,
-            }
-        };
-        for key in waited {
-            ctx.reporter.end(&key.to_string(), Ended::Done("ready"));
-        }
+        let place = Key::new(kind.name(), &probe);
+        let after = parent.iter().map(|(task, _)| *task).collect();
+        let parent = parent.map(|(_, parent)| parent);
+        let sight = settled(ctx, graph, kind, &probe, parent, patience);
+        let (task, found) = ctx.trace.task("looking at", place, after, sight).await;
+        let mut found = found?;
         for f in &mut found {
             f.parent = parent.map(|parent| parent.key.clone());
         }
         let parents: Vec<Found> =
             found.iter().filter(|f| f.owner == Owner::Ours && graph.contains(&f.key)).cloned().collect();
         let within = try_join_all(KINDS.iter().filter(|child| child.parent() == Some(kind.name())).flat_map(|child| {
-            parents.iter().map(move |parent| look(ctx, graph, *child, parent.key.name.clone(), Some(parent), patience))
+            parents
+                .iter()
+                .map(move |parent| look(ctx, graph, *child, parent.key.name.clone(), Some((task, parent)), patience))
         }))
         .await?;
         found.extend(within.concat());
         Ok(found)
     }
     .boxed()
+}
+
+/// What is at one place, once it has settled.
+async fn settled(
+    ctx: &Ctx,
+    graph: &Graph,
+    kind: &'static dyn Kind,
+    probe: &str,
+    parent: Option<&Found>,
+    patience: Patience,
+) -> Result<Vec<Found>, Failure> {
+    let begun = Instant::now();
+    let mut waited = BTreeSet::new();
+    let found = loop {
+        let found = kind.find(ctx, probe, parent).await?;
+        let settling = found.iter().find_map(|f| Some((f.key.clone(), f.settling.clone()?)));
+        let waits = settling.or_else(|| {
+            let key = unseen(ctx, graph, kind, probe, &found)?;
+            (begun.elapsed() < SIGHT_BUDGET).then(|| (key, "to be seen".to_owned()))
+        });
+        match waits {
+            Some((key, what)) if patience == Patience::Wait && begun.elapsed() < SETTLE_BUDGET => {
+                ctx.reporter.waiting(&key.to_string(), &what);
+                waited.insert(key);
+                tokio::time::sleep(kind.look_again()).await;
+            }
+            _ => break found,
+        }
+    };
+    for key in waited {
+        ctx.reporter.end(&key.to_string(), Ended::Done("ready"));
+    }
+    if kind.name() == crate::resources::table::TABLE {
+        learn_identity(ctx, found.first()).await?;
+    }
+    Ok(found)
 }
 
 /// Something that this run has just made and that this look, perhaps too early, does not show (I1, D1). Within an

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use crate::aws::Clients;
 use crate::aws::failure::{Failure, Operation};
 use crate::aws::identity::{Identity, partition_of};
-use crate::aws::retry::Rule;
+use crate::aws::retry::{QUOTA, Rule};
 use crate::config::Config;
 use crate::engine::event::Reporter;
 use crate::engine::graph::Key;
+use crate::engine::trace::{Call, Trace};
 use crate::handlers::Bundles;
 use crate::host::Interrupt;
 
@@ -117,14 +118,8 @@ pub const MANAGED: &str = "chatctl:managed";
 pub const NAME: &str = "chatctl:name";
 pub const EXPIRES_AT: &str = "chatctl:expires-at";
 
-/// One AWS call as it was made, for `--verbose` and `--timings`.
-#[derive(Clone, Debug)]
-pub struct Span {
-    pub subject: String,
-    pub operation: &'static str,
-    pub from: Instant,
-    pub to: Instant,
-}
+/// Holds the task that had the last turn.
+pub type Lane = Arc<tokio::sync::Mutex<Option<usize>>>;
 
 /// A run: the scope, the way to AWS, and what is known of the run so far.
 pub struct Ctx {
@@ -141,8 +136,9 @@ pub struct Ctx {
     deferred: Mutex<BTreeMap<(Key, &'static str), String>>,
     /// What a pass does once only.
     done_once: Mutex<BTreeSet<&'static str>>,
-    spans: Mutex<Vec<Span>>,
-    lanes: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// What the time goes to, for `--timings`.
+    pub trace: Trace,
+    lanes: Mutex<BTreeMap<String, Lane>>,
 }
 
 impl Ctx {
@@ -157,7 +153,7 @@ impl Ctx {
             standing: Mutex::default(),
             deferred: Mutex::default(),
             done_once: Mutex::default(),
-            spans: Mutex::default(),
+            trace: Trace::default(),
             lanes: Mutex::default(),
         }
     }
@@ -180,7 +176,7 @@ impl Ctx {
         loop {
             let from = Instant::now();
             let answer = send().await;
-            self.record(Span { subject: subject.clone(), operation, from, to: Instant::now() });
+            self.record(&subject, Call { operation, from, to: Instant::now() });
             let error = match answer {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -193,11 +189,11 @@ impl Ctx {
             if begun.elapsed() >= rule.budget {
                 return Err(failure);
             }
-            if waiting_for != Some(rule.waits_for) {
+            if waiting_for != Some(rule.waits_for) && (waiting_for.is_none() || rule.waits_for != QUOTA) {
                 waiting_for = Some(rule.waits_for);
                 self.reporter.waiting(&subject, rule.waits_for);
             }
-            if !self.pause(rule.pause()).await {
+            if !self.pause(rule.pause(begun.elapsed())).await {
                 return Err(Failure::interrupted(parsed, &subject));
             }
         }
@@ -211,16 +207,12 @@ impl Ctx {
         }
     }
 
-    fn record(&self, span: Span) {
+    fn record(&self, subject: &str, call: Call) {
         if self.scope.config.face.verbose {
-            let took = span.to.duration_since(span.from).as_millis();
-            self.reporter.note(&format!("{} for {} took {took} ms", span.operation, span.subject));
+            let took = call.to.duration_since(call.from).as_millis();
+            self.reporter.note(&format!("{} for {subject} took {took} ms", call.operation));
         }
-        lock(&self.spans).push(span);
-    }
-
-    pub fn spans(&self) -> Vec<Span> {
-        lock(&self.spans).clone()
+        self.trace.record(call);
     }
 
     /// Whether this run made `key` a moment ago.
@@ -275,7 +267,7 @@ impl Ctx {
     }
 
     /// The lock that keeps the writes of one lane strictly serial.
-    pub fn lane(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    pub fn lane(&self, name: &str) -> Lane {
         lock(&self.lanes).entry(name.to_owned()).or_default().clone()
     }
 }

@@ -6,6 +6,7 @@ pub mod plain;
 pub mod style;
 pub mod terminal;
 pub mod text;
+pub mod timings;
 
 use std::sync::Arc;
 

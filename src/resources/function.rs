@@ -9,10 +9,11 @@ use aws_sdk_lambda::types::{
     Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, Runtime, State,
 };
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, fields, log_group, role, role_policy};
+use super::{Kind, Part, Permission, fields, log_group, logical_id, role, role_policy};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed, Owner};
@@ -21,6 +22,8 @@ use crate::engine::scope::{Ctx, Scope};
 use crate::functions::{FUNCTIONS, Function};
 
 pub const FUNCTION: &str = "function";
+
+const LOOK_AGAIN: Duration = Duration::from_millis(120);
 
 pub struct FunctionKind;
 
@@ -99,6 +102,11 @@ impl Kind for FunctionKind {
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
         FUNCTIONS.iter().map(|function| scope.config.function_name(function.name)).collect()
+    }
+
+    /// New functions are what most runs wait for last, and a look is cheap: there may be a hundred a second (L8).
+    fn look_again(&self) -> Duration {
+        LOOK_AGAIN
     }
 
     /// By GetFunction: it has the tags, and the largest quota of all the ways to look (L8).
@@ -250,10 +258,40 @@ impl Kind for FunctionKind {
             .gone()
     }
 
+    /// With the zips that `up` sends, which somebody puts into a bucket: a change of one is another key there.
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let spec = spec(scope, function);
+            let properties = json!({
+                "FunctionName": scope.config.function_name(function.name),
+                "Runtime": spec.runtime,
+                "Architectures": [spec.architecture],
+                "Handler": spec.handler,
+                "MemorySize": spec.memory,
+                "Timeout": spec.timeout,
+                "Role": spec.role,
+                "Environment": { "Variables": spec.environment },
+                "Code": {
+                    "S3Bucket": "${CodeBucket}",
+                    "S3Key": format!("${{CodePrefix}}{}", scope.bundles.of(function.name).file_name(function.name))
+                },
+                "Tags": tags::listed(spec.tags)
+            });
+            Part {
+                key: key_of(scope, function.name),
+                logical_id: logical_id(function.name, "Function"),
+                r#type: "AWS::Lambda::Function",
+                properties,
+            }
+        };
+        FUNCTIONS.iter().map(part).collect()
+    }
+
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
         vec![
-            Permission::read(&["lambda:GetFunction"], functions.clone()),
+            // GetFunction leaves out the tags, by which we know our own, for whoever may not list them.
+            Permission::read(&["lambda:GetFunction", "lambda:ListTags"], functions.clone()),
             Permission::write(
                 &[
                     "lambda:CreateFunction",
@@ -287,7 +325,6 @@ fn settling(now: &FunctionConfiguration) -> Option<String> {
 }
 
 async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
-    const STEP: Duration = Duration::from_millis(450);
     const BUDGET: Duration = Duration::from_secs(60);
     let operation = Operation { service: "lambda", name: "GetFunction" };
     let begun = Instant::now();
@@ -300,7 +337,7 @@ async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
         if begun.elapsed() > BUDGET {
             return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the function has not settled in time"));
         }
-        if !ctx.pause(STEP).await {
+        if !ctx.pause(LOOK_AGAIN).await {
             return Err(Failure::interrupted(operation, &key.to_string()));
         }
     }

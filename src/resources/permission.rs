@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Kind, Permission, api, fields, function};
+use super::{Kind, Part, Permission, api, fields, function, logical_id};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found};
 use crate::engine::plan::{Change, Changes};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::FUNCTIONS;
+use crate::functions::{FUNCTIONS, Function};
 
 pub const PERMISSION: &str = "permission";
 
@@ -115,6 +115,22 @@ impl Kind for PermissionKind {
         })
         .await
         .gone()
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let key = key_of(scope, function.name);
+            let wanted = wanted(scope, &key.name);
+            let properties = json!({
+                "FunctionName": scope.id(&function::key_of(scope, function.name)),
+                "Action": wanted.action,
+                "Principal": wanted.principal,
+                "SourceArn": wanted.source_arn
+            });
+            let logical_id = logical_id(function.name, "Permission");
+            Part { key, logical_id, r#type: "AWS::Lambda::Permission", properties }
+        };
+        FUNCTIONS.iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 pub struct Call {
     pub method: String,
     pub path: String,
+    /// The service that the request is signed for.
+    pub service: Option<String>,
     /// `X-Amz-Target`, the operation in DynamoDB's and CloudWatch Logs' protocol.
     pub target: Option<String>,
     /// `Action` in the body, the operation in IAM's and STS's protocol.
@@ -139,9 +141,12 @@ impl Message {
         let mut words = self.lines.first().into_iter().flat_map(|line| line.split(' ')).map(str::to_owned);
         let body = String::from_utf8_lossy(&self.body);
         let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
+        // Credential=KEY/DATE/REGION/SERVICE/aws4_request
+        let scope = self.header("authorization").and_then(|signature| signature.split("/aws4_request").next());
         Call {
             method: words.next().unwrap_or_default(),
             path: words.next().unwrap_or_default(),
+            service: scope.and_then(|scope| scope.rsplit('/').next()).map(str::to_owned),
             target: self.header("x-amz-target").map(str::to_owned),
             action: action.map(str::to_owned),
             began: Instant::now(),
