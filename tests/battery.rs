@@ -190,7 +190,8 @@ fn tampering(kind: &str) -> Tampering {
             stray: Some(|world| {
                 api(world, |api| {
                     let mut more = api.route("sendmessage").expect("there is one").clone();
-                    ("0000000000".clone_into(&mut more.id), "more".clone_into(&mut more.route_key));
+                    "0000000000".clone_into(&mut more.id);
+                    "more".clone_into(&mut more.route_key);
                     api.routes.insert(more.id.clone(), more);
                 })
             }),

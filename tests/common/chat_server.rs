@@ -235,7 +235,6 @@ impl State {
                 faults.refuse_with
             })
         };
-        #[allow(clippy::result_large_err)]
         let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
             let token = request.headers().get("x-token").map(|value| value.to_str().unwrap().to_owned());
             self.handshakes.lock().unwrap().push((request.uri().to_string(), token));
