@@ -1,8 +1,8 @@
 //! Runs `chatctl up --local` and then `chatctl verify --local` on a terminal, and draws what it showed as an SVG.
 //!
 //! ```text
-//! cargo build --release
-//! cargo run --example recording -- target/release/chatctl > docs/up.svg
+//! cargo build
+//! cargo run --example recording -- target/debug/chatctl > docs/up.svg
 //! ```
 
 use std::error::Error;
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use pty_process::Size;
 use pty_process::blocking::{Command, open};
 
-const ROWS: u16 = 36;
-const COLUMNS: u16 = 92;
+const ROWS: u16 = 40;
+const COLUMNS: u16 = 96;
 /// Between two pictures.
 const FRAME: Duration = Duration::from_millis(100);
 /// How long the last picture stays before it all begins again.

@@ -40,7 +40,8 @@ fn command_lines(text: &str) -> Vec<String> {
         for span in spans {
             let text = span.replace("cargo run --", "chatctl");
             let Some((before, rest)) = text.split_once("chatctl ") else { continue };
-            let is_command = before.is_empty() || before.ends_with(['$', '(', ' ']) && !before.contains("cargo ");
+            let is_value = before.split_whitespace().next_back().is_some_and(|word| word.starts_with("--"));
+            let is_command = before.is_empty() || before.ends_with(['$', '(', ' ']) && !is_value;
             if is_command && rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-') {
                 let end = rest.find([')', '#', '|', ';', '>', '…', '&']).unwrap_or(rest.len());
                 found.push(rest[..end].trim().to_owned());

@@ -91,7 +91,10 @@ async fn a_token_of_the_pipeline_is_enough_to_assume_a_role() {
     let account = server.account();
     let folder = Folder::new();
     let token = folder.0.join("token");
-    fs::write(&token, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwcm9qZWN0X3BhdGg6dXMvY2hhdCJ9.c2lnbmF0dXJl").unwrap();
+    let claims =
+        json!({ "iss": "https://gitlab.com", "aud": "https://gitlab.com", "sub": "project_path:us/chat:ref:main" });
+    let encoded = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
+    fs::write(&token, [r#"{"alg":"none"}"#, &claims.to_string(), "signature"].map(encoded).join(".")).unwrap();
     let role = format!("arn:aws:iam::{account}:role/deployer");
     let run = |line: &str| {
         support::chatctl(PROGRAM)
@@ -108,7 +111,8 @@ async fn a_token_of_the_pipeline_is_enough_to_assume_a_role() {
     let iam = aws_sdk_iam::Client::new(&server.sdk_config(&account));
     let trust = json!({ "Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
-        "Principal": { "Federated": format!("arn:aws:iam::{account}:oidc-provider/gitlab.com") } }] });
+        "Principal": { "Federated": format!("arn:aws:iam::{account}:oidc-provider/gitlab.com") },
+        "Condition": { "StringLike": { "gitlab.com:sub": "project_path:us/chat:*" } } }] });
     let create = iam.create_role().role_name("deployer").assume_role_policy_document(trust.to_string());
     create.send().await.unwrap();
     let all = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });

@@ -84,6 +84,8 @@ const ROWS: &[Row] = &[
         shown: |c| c.local.to_string(), want: ["false", "false", "true", "true"] },
     Row { long: "quiet", file: "", env: "1", flag: "",
         shown: |c| c.face.quiet.to_string(), want: ["false", "false", "true", "true"] },
+    Row { long: "timings", file: "", env: "1", flag: "",
+        shown: |c| c.face.timings.to_string(), want: ["false", "false", "true", "true"] },
     Row { long: "verbose", file: "", env: "yes", flag: "",
         shown: |c| c.face.verbose.to_string(), want: ["false", "false", "true", "true"] },
 ];
