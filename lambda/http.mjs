@@ -1,6 +1,6 @@
 // HTTP/1.1 over keep-alive sockets: as much of it as calling AWS needs.
 //
-// Why not node:https: a request through it costs three times the CPU of one through this file
+// Why not node:https: a request through it costs twice the CPU of one through this file
 // (docs/performance-broadcast.md), and CPU is what a small Lambda function is short of when one
 // message goes out to thousands of connections.
 

@@ -26,7 +26,7 @@ pub struct Config {
     /// Roles brought along instead of ours, by function name.
     pub role_arns: BTreeMap<String, String>,
     pub kms_key: Option<String>,
-    /// MB, by function name.
+    /// MB, of every function.
     pub memory: Option<i32>,
     /// Seconds.
     pub function_timeout: i32,
@@ -188,7 +188,7 @@ pub struct Settings {
     /// Folder with the handlers, instead of those built in
     #[arg(long, global = true, help_heading = "Functions", value_name = "DIR")]
     pub handlers: Option<PathBuf>,
-    /// Memory of each function in MB
+    /// Memory of each function in MB [default: 512 for sendMessage, 256 for the others]
     #[arg(long, global = true, help_heading = "Functions", value_name = "MB")]
     pub memory: Option<i32>,
     /// Timeout of the functions in seconds [default: 15]

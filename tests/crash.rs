@@ -108,7 +108,7 @@ async fn a_fresh_up_may_die_anywhere() {
 
 #[tokio::test(start_paused = true)]
 async fn an_up_that_updates_may_die_anywhere() {
-    let changed = "up --memory 512 --tag team=blue --log-retention-days 30 --authorizer iam";
+    let changed = "up --memory 1024 --tag team=blue --log-retention-days 30 --authorizer iam";
     matrix(&Scenario { name: "up with an update", before: &["up"], edit: AS_IT_IS, dies: changed, then: changed })
         .await;
 }

@@ -1,6 +1,7 @@
-// The broadcast, measured: `node benches/broadcast/run.mjs [--quick]`. What it measures and what came
-// out is told in docs/performance-broadcast.md, whose tables, with the plots, this script writes.
-// `--quick` is a smoke run: one repetition, small sizes, tables on stdout, nothing written.
+// The broadcast, measured: `node benches/broadcast/run.mjs [--quick | --only PART,…]`. What it measures
+// and what came out is told in docs/performance-broadcast.md, whose tables, with the plots, this script
+// writes. `--quick` is a smoke run: one repetition, small sizes, tables on stdout, nothing written.
+// `--only` measures these parts anew, takes the others from results.json, and writes everything.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -13,6 +14,7 @@ import { charts } from './svg.mjs';
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const DOCS = path.resolve(HERE, '../../docs');
 const QUICK = process.argv.includes('--quick');
+const ONLY = process.argv.includes('--only') ? process.argv.at(-1).split(',') : undefined;
 const REPEATS = QUICK ? 1 : 3;
 const SIZES = QUICK ? [10, 100, 1_000] : [10, 100, 1_000, 10_000, 50_000];
 const MEMORY = QUICK ? [256, 1_769] : [256, 384, 512, 768, 1_024, 1_769];
@@ -22,15 +24,17 @@ const LIMIT_MS = 15_000; // the deployment's time limit for sendMessage
 const OURS = path.join(LAMBDA, 'sendMessage.mjs');
 const PLAIN = path.join(HERE, 'plain.mjs');
 const CLIENTS = path.join(HERE, 'clients.mjs');
+const RESULTS = path.join(HERE, 'results.json');
 
 if (!fs.existsSync(path.join(HERE, 'node_modules'))) execFileSync('npm', ['ci', '--prefix', HERE], { stdio: 'inherit' });
 process.setMaxListeners(0);
 
 const lab = await Lab.open();
-const results = { machine: machine(), started: new Date().toISOString() };
+const parts = { clients, sizes, quotas, memory, concurrency, cold, pages, throttled, imports };
+const results = { ...(ONLY && JSON.parse(fs.readFileSync(RESULTS, 'utf8'))), machine: machine(), started: new Date().toISOString() };
 try {
-  const parts = { clients, sizes, quotas, memory, concurrency, cold, pages, throttled, imports };
   for (const [name, part] of Object.entries(parts)) {
+    if (ONLY && !ONLY.includes(name)) continue;
     process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${name}\n`);
     results[name] = await part();
   }
@@ -146,7 +150,7 @@ async function concurrency() {
 
 async function cold() {
   const rows = [];
-  for (const cores of [256 / FULL_CORE_MB, 1]) {
+  for (const cores of [256 / FULL_CORE_MB, 512 / FULL_CORE_MB, 1]) {
     for (const connections of [100, 1_000]) {
       for (const RECEIVERS_PER_CONNECTION of [1, 2, 5, 10]) {
         const run = await broadcast({ file: lab.variant({ RECEIVERS_PER_CONNECTION }), connections, cores });
@@ -159,7 +163,7 @@ async function cold() {
 
 async function pages() {
   const rows = [];
-  for (const PAGE_ROWS of [250, 1_000, 16_000]) {
+  for (const PAGE_ROWS of [500, 1_000, 16_000]) {
     const { cold: first, warm } = await broadcast({ file: lab.variant({ PAGE_ROWS }), connections: SIZES.at(-1) });
     rows.push({ pageRows: PAGE_ROWS, cold: first, warm });
   }
@@ -206,9 +210,9 @@ function table(head, rows) {
 }
 
 function write({ machine: on, started, ...r }) {
-  const int = (value) => (value === undefined ? '–' : Math.round(value).toLocaleString('en'));
-  const fixed = (value, digits) => (value === undefined ? '–' : value.toFixed(digits));
-  const times = (value) => `${fixed(value, 1)} ×`;
+  const int = (value) => (!Number.isFinite(value) ? '–' : Math.round(value).toLocaleString('en'));
+  const fixed = (value, digits) => (!Number.isFinite(value) ? '–' : value.toFixed(digits));
+  const times = (value) => `${fixed(value, 2)} ×`;
   // The time to the last receiver, or how far it came.
   const outcome = (run) => (!run ? '–' : run.complete ? `${int(run.last)} ms` : `${int(run.reached)} of ${int(run.living)}`);
   const percent = (cores) => `${Math.round(cores * 100)} %`;
@@ -292,10 +296,10 @@ function write({ machine: on, started, ...r }) {
 
 function publish(text) {
   fs.mkdirSync(DOCS, { recursive: true });
-  fs.writeFileSync(path.join(HERE, 'results.json'), `${JSON.stringify(results, (_, value) => (typeof value === 'number' ? Number(value.toPrecision(5)) : value), 1)}\n`);
+  fs.writeFileSync(RESULTS, `${JSON.stringify(results, (_, value) => (typeof value === 'number' ? Number(value.toPrecision(5)) : value), 1)}\n`);
 
   const whole = results.sizes.filter(({ gonePercent }) => gonePercent === 0);
-  const line = (name, rows, value) => ({ name, points: rows.map((row) => [row.connections, value(row)]) });
+  const line = (name, rows, value) => ({ name, points: rows.map((row) => [row.connections, value(row)]).filter((point) => point.every(Number.isFinite)) });
   const warm = ({ warm: run, cold: first }) => run ?? first;
   const finished = whole.filter(({ plain }) => warm(plain).complete);
   const sizesPlot = charts([

@@ -2,7 +2,7 @@
 
 const WIDTH = 460;
 const HEIGHT = 320;
-const MARGIN = { left: 64, right: 16, top: 40, bottom: 72 };
+const MARGIN = { left: 64, right: 30, top: 40, bottom: 72 };
 const COLOURS = ['#0b6e4f', '#c1440e', '#3b5ba5', '#8a5a9e', '#777777'];
 
 const escape = (text) => String(text).replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);

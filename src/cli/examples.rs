@@ -9,7 +9,7 @@ pub const UP: &str = "\
 Examples:
   chatctl up --local
   URL=$(chatctl up --name pr-42 --ttl 72h)
-  chatctl up --memory 512 --tag team=chat --verify";
+  chatctl up --memory 1024 --tag team=chat --verify";
 
 pub const DOWN: &str = "\
 Examples:

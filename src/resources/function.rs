@@ -70,7 +70,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         runtime: scope.config.runtime.clone(),
         architecture: scope.config.architecture.clone(),
         handler: format!("{}.handler", function.name),
-        memory: scope.config.memory.unwrap_or(256),
+        memory: scope.config.memory.unwrap_or(function.memory),
         timeout: scope.config.function_timeout,
         role: role::arn_of(scope, function.name),
         environment,

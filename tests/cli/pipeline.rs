@@ -36,9 +36,9 @@ async fn github_gets_outputs_and_a_summary() {
 
     let lines = [
         ("up --name pr-42 --stage dev -o json", Exit::Done),
-        ("plan --name pr-42 --stage dev --memory 512", Exit::Done),
+        ("plan --name pr-42 --stage dev --memory 1024", Exit::Done),
         ("status --name pr-42 --stage dev", Exit::Done),
-        ("status --name pr-42 --stage dev --memory 512", Exit::Differs),
+        ("status --name pr-42 --stage dev --memory 1024", Exit::Differs),
         ("down --name pr-42 --stage dev -q", Exit::Done),
         ("down --name pr-42 --stage dev", Exit::Done),
     ];
