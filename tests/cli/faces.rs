@@ -113,7 +113,7 @@ async fn the_main_job_as_json() {
         let mut document: Value = serde_json::from_str(&ended.stdout).unwrap();
         assert_eq!(document["schema"], "chatctl/1", "{line}");
         assert_eq!(document["command"], line.split(' ').next().unwrap(), "{line}");
-        for resource in document["resources"].as_array_mut().into_iter().flatten() {
+        for resource in document.get_mut("resources").and_then(Value::as_array_mut).into_iter().flatten() {
             if ["integration", "route", "deployment"].contains(&resource["kind"].as_str().unwrap()) {
                 assert!(resource.get("id").is_none_or(Value::is_string));
                 if resource.get("id").is_some() {

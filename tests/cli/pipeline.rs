@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use chatctl::error::Exit;
 use serde_json::{Value, json};
@@ -214,10 +215,15 @@ impl Project {
         deployments.iter().map(|each| each["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Leaves one behind whose time is over when `up` has ended.
+    /// Leaves one behind whose time is over.
     async fn leave_an_expired_one(&self) {
-        let up = chatctl("up --name pr-1 --ttl 1s").aws(&self.server.sdk_config(&self.account)).run().await;
+        let aws = self.server.sdk_config(&self.account);
+        let up = chatctl("up --name pr-1 --ttl 1s").aws(&aws).run().await;
         assert_eq!(up.exit, Exit::Done, "{}", up.stderr);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while chatctl("reap --dry-run").aws(&aws).run().await.stdout != "pr-1\n" {
+            assert!(Instant::now() < deadline, "it does not expire");
+        }
     }
 }
 
