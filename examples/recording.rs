@@ -61,7 +61,7 @@ fn record(
         screen.process(&bytes[..count]);
         let at = from + began.elapsed();
         let last = frames.last().map_or(Duration::ZERO, |frame| frame.at);
-        if frames.is_empty() || at - last >= FRAME {
+        if frames.is_empty() || at.saturating_sub(last) >= FRAME {
             frames.push(Frame { at, lines: lines(screen.screen()) });
         }
     }
@@ -112,7 +112,8 @@ fn line(screen: &vt100::Screen, row: u16) -> String {
 
 /// The frames one after another; the last one alone for whoever prefers that nothing moves.
 fn svg(frames: &[Frame], length: Duration) -> String {
-    let used = frames.iter().flat_map(|frame| frame.lines.iter().rposition(|line| !line.is_empty())).max().unwrap_or(0);
+    let used =
+        frames.iter().filter_map(|frame| frame.lines.iter().rposition(|line| !line.is_empty())).max().unwrap_or(0);
     let (width, height) = (f32::from(COLUMNS) * CHAR + 2.0 * MARGIN, (used + 1) as f32 * LINE + 2.0 * MARGIN);
     let whole = (length + END).as_secs_f32();
     let mut text = format!(
