@@ -61,7 +61,7 @@ fn record(
         screen.process(&bytes[..count]);
         let at = from + began.elapsed();
         let last = frames.last().map_or(Duration::ZERO, |frame| frame.at);
-        if frames.is_empty() || at - last >= FRAME {
+        if frames.is_empty() || at.saturating_sub(last) >= FRAME {
             frames.push(Frame { at, lines: lines(screen.screen()) });
         }
     }

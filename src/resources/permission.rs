@@ -172,3 +172,28 @@ fn statements(policy: &str) -> Vec<(String, Statement)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn statements_are_read_in_every_spelling() {
+        let policy = r#"{"Statement":{"Sid":"one","Principal":{"Service":"s"},"Action":"a","Condition":{"ArnLike":{"AWS:SourceArn":"x"}}}}"#;
+        let found = statements(policy);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0.as_str(), found[0].1.source_arn.as_str()), ("one", "x"));
+        assert!(statements("").is_empty() && statements("[]").is_empty());
+    }
+
+    proptest! {
+        /// Whatever Lambda answers, it is compared, not trusted.
+        #[test]
+        fn no_policy_text_panics(text in ".*", wrapped in "[a-z{}\\[\\]:,\"]{0,40}") {
+            statements(&text);
+            statements(&format!(r#"{{"Statement":{wrapped}}}"#));
+        }
+    }
+}

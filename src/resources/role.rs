@@ -319,3 +319,27 @@ fn all_tags(role: &aws_sdk_iam::types::Role) -> Tags {
 fn tag(key: &str, value: &str) -> Option<Tag> {
     Tag::builder().key(key).value(value).build().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn policies_that_mean_the_same_are_the_same() {
+        let encoded = "%7B%22Statement%22%3A%5B%7B%22Action%22%3A%5B%22b%22%2C%22a%22%5D%7D%5D%7D";
+        assert_eq!(parse_policy(encoded), normal(json!({ "Statement": { "Action": ["a", "b"] } })));
+        assert_eq!(normal(json!({ "Action": ["a"] })), normal(json!({ "Action": "a" })));
+        assert_ne!(normal(json!({ "Action": "a" })), normal(json!({ "Action": "b" })));
+    }
+
+    proptest! {
+        /// Whatever IAM answers, it is compared, not trusted.
+        #[test]
+        fn no_policy_text_panics(text in ".*") {
+            parse_policy(&text);
+        }
+    }
+}
