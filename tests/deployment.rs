@@ -87,7 +87,7 @@ async fn up_makes_exactly_one_deployment_that_chats_and_down_leaves_nothing() {
 #[tokio::test]
 async fn up_again_makes_no_write_and_few_calls() {
     let bench = Bench::new().await;
-    let proxy = Proxy::start(bench.ministack.url(), Duration::ZERO).await;
+    let proxy = Proxy::start(bench.ministack.url(), Duration::from_millis(50)).await;
     let through =
         |line: &str| chatctl(PROGRAM).args(line.split_whitespace()).credentials(&proxy.url, &bench.id, "local");
     let first = through("up").run().await.expect(0);

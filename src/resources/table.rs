@@ -346,26 +346,29 @@ async fn ttl_of(ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
 }
 
 async fn enable_ttl(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
-    set_ttl(ctx, key, TTL_ATTRIBUTE, true).await
+    match set_ttl(ctx, key, TTL_ATTRIBUTE, true).await {
+        // An answer was lost and the call repeated: AWS refuses the second change (D8), but it is as we want it.
+        Err(failure)
+            if failure.code == "ValidationException" && ttl_of(ctx, key).await?.as_deref() == Some(TTL_ATTRIBUTE) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 async fn set_ttl(ctx: &Ctx, key: &Key, attribute: &str, enabled: bool) -> Result<(), Failure> {
     let specification = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(enabled).build().ok();
-    let answer = ctx
-        .call("dynamodb:UpdateTimeToLive", key, || {
-            ctx.aws
-                .dynamodb
-                .update_time_to_live()
-                .table_name(&key.name)
-                .set_time_to_live_specification(specification.clone())
-                .send()
-        })
-        .await;
-    match answer {
-        // A lost answer was repeated by the SDK: it is as we want it.
-        Err(failure) if failure.message.contains("already enabled") => Ok(()),
-        other => other.map(drop),
-    }
+    ctx.call("dynamodb:UpdateTimeToLive", key, || {
+        ctx.aws
+            .dynamodb
+            .update_time_to_live()
+            .table_name(&key.name)
+            .set_time_to_live_specification(specification.clone())
+            .send()
+    })
+    .await
+    .map(drop)
 }
 
 /// Switches the TTL to ours. AWS refuses a change within an hour of the last one: that is a warning, not a failure,

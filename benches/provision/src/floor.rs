@@ -45,10 +45,12 @@ pub fn floor(run: &Run, wires: &[Wire], delay: Duration, pending: Duration) -> F
     Floor { chain: chains.into_iter().max().unwrap_or_default(), time: times.into_iter().max().unwrap_or_default() }
 }
 
-/// The step of this run that made the function that `task` looks at.
+/// The step before it that made the function that `task` looks at.
 fn creation_of(run: &Run, task: &Task) -> Option<usize> {
     let is_look = task.kind == "function" && task.action == "looking at";
-    let made = |other: &Task| other.action == "creating" && other.kind == task.kind && other.name == task.name;
+    let made = |other: &Task| {
+        other.phase < task.phase && other.action == "creating" && (&other.kind, &other.name) == (&task.kind, &task.name)
+    };
     run.tasks.iter().position(made).filter(|_| is_look)
 }
 

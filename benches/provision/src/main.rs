@@ -41,7 +41,8 @@ async fn main() {
     let ministack = private_ministack().await;
     let pending = pending::of_a_new_function(&ministack).await;
 
-    println!("{}\n", machine());
+    println!("{}", machine());
+    println!("a new function is pending for {:.3} s\n", pending.as_secs_f64());
     println!("| verb | added a call | calls | writes | longest chain | wall | floor | wall ÷ floor |");
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     let mut plotted = Vec::new();

@@ -38,6 +38,11 @@ pub struct Run {
 pub fn release_binary() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = std::process::Command::new(cargo);
+    // What `cargo run` tells about this program would have build scripts run again.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        build.env_remove(name);
+    }
+    build.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_MANIFEST_PATH");
     build.args(["build", "--release", "--package", "chatctl", "--bin", "chatctl", "--message-format=json"]);
     let built = build.stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(built.status.success(), "the release build fails");
