@@ -95,8 +95,9 @@ pub trait Kind: Send + Sync {
         None
     }
 
-    /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
-    fn look_again(&self) -> Duration {
+    /// How long to wait before another look at one that has not settled though it was `waited` for: how late that is
+    /// seen at most.
+    fn look_again(&self, _waited: Duration) -> Duration {
         Duration::from_millis(450)
     }
 
