@@ -3,14 +3,16 @@
 // Why not the SDK: it costs many times the CPU for each post and most of the cold start
 // (docs/performance-broadcast.md).
 
-import { createHash, createHmac } from 'node:crypto';
+import { createHash, createHmac, createSecretKey } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.mjs';
 
-// First try included. The waits between are random, up to 100, 200 and 400 ms: brief, because
-// others are waiting for their copy of the message.
-const ATTEMPTS = 4;
+// First try included. The waits between are random, up to 0.1, 0.2, 0.4, 0.8 and 1.6 s: brief, because
+// others are waiting for their copy of the message. After `PATIENCE` there is no further try, so that
+// one who never answers is tried twice. Milliseconds.
+const ATTEMPTS = 6;
 const FIRST_WAIT = 100;
+const PATIENCE = 5_000;
 
 /** An answer of AWS that is no success; `code` is AWS's name for it, where the answer has one. */
 export class AwsError extends Error {
@@ -55,18 +57,19 @@ export function connectionsEndpoint({ apiId, domainName = '', stage }) {
 export async function postToConnection(endpoint, connectionId, message) {
   await call('execute-api', endpoint, {
     path: `${endpoint.pathname}/@connections/${encode(connectionId)}`,
-    headers: {},
+    headers: { 'content-type': 'application/octet-stream' }, // as the SDKs send it
     ...message,
   });
 }
 
-/** A body and its hash, so that one message to thousands is encoded and hashed once. */
+/** A body as `send` takes it, and its hash, so that one message to thousands is prepared once. */
 export function payload(text) {
-  const body = Buffer.from(text);
-  return { body, bodyHash: sha256(body) };
+  const bytes = Buffer.from(text);
+  return { body: bytes.toString('latin1'), bodyHash: sha256(bytes) };
 }
 
 async function call(service, url, { path, headers, body, bodyHash }) {
+  const started = Date.now();
   for (let attempt = 1; ; attempt++) {
     let failure;
     try {
@@ -79,7 +82,7 @@ async function call(service, url, { path, headers, body, bodyHash }) {
     } catch (error) {
       failure = error;
     }
-    if (attempt === ATTEMPTS || !isTransient(failure)) throw failure;
+    if (attempt === ATTEMPTS || Date.now() - started > PATIENCE || !isTransient(failure)) throw failure;
     await sleep(Math.random() * FIRST_WAIT * 2 ** (attempt - 1));
   }
 }
@@ -116,13 +119,15 @@ export function sign({ method, path, headers, bodyHash }, service, region, crede
 }
 
 // A key is good for a day and one secret; the few in use are kept, and rotation lets none pile up.
+// Kept as key objects, because Node 24 takes long to make one of a buffer, and would for each request.
 const signingKeys = new Map();
 
 function signingKey(secret, ...scope) {
   const name = [secret, ...scope].join('\n');
   let key = signingKeys.get(name);
   if (!key) {
-    key = [...scope, 'aws4_request'].reduce((parent, part) => createHmac('sha256', parent).update(part).digest(), `AWS4${secret}`);
+    const derive = (parent, part) => createHmac('sha256', parent).update(part).digest();
+    key = createSecretKey([...scope, 'aws4_request'].reduce(derive, `AWS4${secret}`));
     if (signingKeys.size >= 8) signingKeys.clear();
     signingKeys.set(name, key);
   }

@@ -182,7 +182,7 @@ for (const failure of [429, 500, 503, 'reset']) {
     const aws = await StandIn.start(t);
     const log = watchLog(t);
     for (const id of ['a', 'bad', 'c']) aws.connect(id);
-    let left = 3;
+    let left = 5;
     aws.before = ({ connectionId }) => (connectionId === 'bad' && left-- > 0 ? failure : undefined);
     assert.deepEqual(await say('a', 'hello'), OK);
     for (const id of ['a', 'bad', 'c']) assert.deepEqual(aws.received.get(id), ['hello']);
@@ -200,6 +200,17 @@ for (const failure of [429, 500, 503, 'reset']) {
     assert.equal(log.length, 2);
   });
 }
+
+test('one who never answers is tried twice, and stops nobody else', async (t) => {
+  const aws = await StandIn.start(t);
+  const log = watchLog(t);
+  for (const id of ['a', 'mute', 'c']) aws.connect(id);
+  aws.before = ({ connectionId }) => (connectionId === 'mute' ? new Promise(() => {}) : undefined);
+  assert.deepEqual(await say('a', 'hello'), OK);
+  assert.deepEqual(aws.received.get('c'), ['hello']);
+  assert.equal(aws.count('Post'), 4);
+  assert.match(log[0].reason, /no answer within/);
+});
 
 test('a message that reaches nobody is an error of the function', async (t) => {
   const aws = await StandIn.start(t);

@@ -1,6 +1,6 @@
 // HTTP/1.1 over keep-alive sockets: as much of it as calling AWS needs.
 //
-// Why not node:https: a request through it costs three times the CPU of one through this file
+// Why not node:https: a request through it costs twice the CPU of one through this file
 // (docs/performance-broadcast.md), and CPU is what a small Lambda function is short of when one
 // message goes out to thousands of connections.
 
@@ -108,6 +108,7 @@ class Connection {
   #parser;
   #settle;
   #failure;
+  #slow = false;
 
   constructor(pool) {
     this.#pool = pool;
@@ -116,22 +117,21 @@ class Connection {
     this.#socket.setTimeout(RESPONSE_TIMEOUT);
     this.#socket.on('data', (chunk) => this.#receive(chunk));
     this.#socket.on('timeout', () => {
-      if (this.#settle) this.#socket.destroy(new Error(`no answer within ${RESPONSE_TIMEOUT} ms`));
+      if (!this.#settle) return;
+      this.#slow = true;
+      this.#socket.destroy(new Error(`no answer within ${RESPONSE_TIMEOUT} ms`));
     });
     this.#socket.on('error', (error) => (this.#failure = error));
     this.#socket.on('close', () => this.#closed());
   }
 
-  /** Sends one request; resolves to the response, or to `{error, stale}`. */
-  exchange(head, body) {
+  /** Sends one request; resolves to the response, or to `{error, dropped}`. */
+  exchange(request) {
     this.#parser = new ResponseParser();
     this.#socket.ref();
     return new Promise((resolve) => {
       this.#settle = resolve;
-      this.#socket.cork();
-      this.#socket.write(head, 'latin1');
-      this.#socket.write(body);
-      this.#socket.uncork();
+      this.#socket.write(request, 'latin1'); // one write: one TLS record, one packet
     });
   }
 
@@ -164,7 +164,7 @@ class Connection {
     const response = this.#failure ? undefined : this.#parser.end();
     if (response) return this.#finish(response);
     const error = this.#failure ?? new Error('the connection was closed before the answer');
-    this.#settle({ error, silent: !this.#parser.started });
+    this.#settle({ error, dropped: !this.#parser.started && !this.#slow });
   }
 }
 
@@ -182,6 +182,7 @@ class Pool {
       port: Number(port) || (this.#secure ? 443 : 80),
       servername: net.isIP(host) ? '' : host,
       ALPNProtocols: ['http/1.1'],
+      secureContext: this.#secure ? tls.createSecureContext() : undefined,
     };
   }
 
@@ -193,13 +194,13 @@ class Pool {
     return socket;
   }
 
-  async request(head, body) {
+  async request(request) {
     const reused = this.idle.pop();
-    let outcome = await (reused ?? new Connection(this)).exchange(head, body);
+    let outcome = await (reused ?? new Connection(this)).exchange(request);
     // The other side may close an idle connection at any moment, and a frozen Lambda environment
     // wakes up with a pool full of such. So a reused one that dies in silence is no failure yet.
-    if (reused && outcome.error && outcome.silent) {
-      outcome = await new Connection(this).exchange(head, body);
+    if (reused && outcome.dropped) {
+      outcome = await new Connection(this).exchange(request);
     }
     if (outcome.error) throw outcome.error;
     return outcome;
@@ -209,14 +210,14 @@ class Pool {
 const pools = new Map();
 
 /**
- * Sends one POST-like request with a body and resolves to `{status, body}`.
- * Rejects when no complete response came. `url` is a `URL` of which only the origin counts;
- * `headers` carry neither line breaks nor `content-length`.
+ * Sends one request with a body and resolves to `{status, body}`, the latter a `Buffer`; rejects
+ * when no complete response came. Of the `URL` only the origin counts. `headers` carry neither line
+ * breaks nor `content-length`. The `body` to send is a string with one character for each byte.
  */
 export function send(url, { method, path, headers, body }) {
   let pool = pools.get(url.origin);
   if (!pool) pools.set(url.origin, (pool = new Pool(url)));
   let head = `${method} ${path} HTTP/1.1\r\n`;
   for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
-  return pool.request(`${head}content-length: ${body.length}\r\n\r\n`, body);
+  return pool.request(`${head}content-length: ${body.length}\r\n\r\n${body}`);
 }

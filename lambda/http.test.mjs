@@ -73,7 +73,7 @@ async function serve(t, onRequest) {
     server.close();
   });
   const url = new URL(`http://127.0.0.1:${server.address().port}`);
-  const get = () => send(url, { method: 'POST', path: '/', headers: { host: url.host }, body: Buffer.from('x') });
+  const get = () => send(url, { method: 'POST', path: '/', headers: { host: url.host }, body: 'x' });
   return { connections, get, url };
 }
 
@@ -132,7 +132,7 @@ test('idle connections keep no process alive', async (t) => {
   const server = await serve(t, (socket) => socket.write(OK));
   const script = `
     import { send } from ${JSON.stringify(new URL('http.mjs', import.meta.url).href)};
-    const { status } = await send(new URL('${server.url}'), { method: 'POST', path: '/', headers: {}, body: Buffer.from('x') });
+    const { status } = await send(new URL('${server.url}'), { method: 'POST', path: '/', headers: {}, body: 'x' });
     console.log(status);`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
   assert.equal(stdout, '200\n');

@@ -1,5 +1,9 @@
 //! The command line: types and help texts, no logic.
 
+mod examples;
+
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Settings;
@@ -15,7 +19,8 @@ use crate::config::Settings;
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    after_help = examples::ALL
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -27,27 +32,96 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Create the deployment, or make it as wanted again, and print its URL
+    #[command(after_help = examples::UP)]
     Up(Up),
     /// Remove all of the deployment, and prove that nothing is left
+    #[command(after_help = examples::DOWN)]
     Down,
     /// Tell how the deployment stands: every resource, what differs, the URL
+    #[command(after_help = examples::STATUS)]
     Status,
     /// Show what `up` would do
+    #[command(after_help = examples::PLAN)]
     Plan(Plan),
     /// List the deployments of this account and region
+    #[command(after_help = examples::LIST)]
     List,
     /// Remove every deployment whose time to live is over
+    #[command(after_help = examples::REAP)]
     Reap(Reap),
+    /// Print the IAM policy that the identity running this program needs
+    #[command(after_help = examples::POLICY)]
+    Policy(Policy),
+    /// Print the same deployment as a CloudFormation template
+    #[command(after_help = examples::EXPORT)]
+    Export(Export),
+    /// Write a commented `chatctl.toml`, and a copy of the handlers to edit
+    #[command(after_help = examples::INIT)]
+    Init(Init),
     /// Prove that the chat works: real clients connect, send, all receive, and leave
+    #[command(after_help = examples::VERIFY)]
     Verify(Verify),
     /// Chat in the terminal; piped input is sent line by line
+    #[command(after_help = examples::CHAT)]
     Chat(Chat),
     /// Chat in the browser, on a page that is served on 127.0.0.1
+    #[command(after_help = examples::OPEN)]
     Open(Open),
     /// Show the logs of the functions, merged by time
+    #[command(after_help = examples::LOGS)]
     Logs(Logs),
     /// The local AWS behind `--local`
+    #[command(after_help = examples::LOCAL)]
     Local(Local),
+    /// Print the completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(Completions),
+    /// Print the manual page
+    #[command(after_help = examples::MAN)]
+    Man,
+}
+
+impl Verb {
+    /// The URL that a client was given: then nothing of AWS is needed.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Verify(Verify { target, .. }) | Self::Chat(Chat { target, .. }) | Self::Open(Open { target, .. }) => {
+                target.url.as_deref()
+            }
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Write the template and the functions' zips there, to be put into a bucket, instead of code within the template
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to write [default: here]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Policy {
+    /// The account in the ARNs [default: any]
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Only what `status` needs
+    #[arg(long, conflicts_with_all = ["boundary", "github"])]
+    pub read_only: bool,
+    /// Instead, a permissions boundary for the functions' roles: the most that they may ever do
+    #[arg(long, conflicts_with = "github")]
+    pub boundary: bool,
+    /// Instead, the trust policy of a role for a repository's GitHub Actions; SUBJECT narrows it, such as
+    /// `ref:refs/heads/main` or `environment:prod`
+    #[arg(long, value_name = "OWNER/REPO[:SUBJECT]", requires = "account")]
+    pub github: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -67,7 +141,10 @@ pub struct Load {
     /// Clients that a verification connects
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub clients: usize,
-    /// Messages that each of them sends
+    /// How many of them send [default: all]
+    #[arg(long, value_name = "N")]
+    pub senders: Option<usize>,
+    /// Messages that each sender sends
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub messages: usize,
 }
@@ -83,12 +160,22 @@ pub struct Connect {
     pub query: Vec<String>,
 }
 
+/// Which chat a client connects to.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Connect here, whatever is deployed
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
 #[derive(Debug, Args)]
 pub struct Verify {
     #[command(flatten)]
     pub load: Load,
     #[command(flatten)]
-    pub connect: Connect,
+    pub target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +187,7 @@ pub struct Chat {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub wait: String,
     #[command(flatten)]
-    pub connect: Connect,
+    pub target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -109,7 +196,7 @@ pub struct Open {
     #[arg(long)]
     pub no_browser: bool,
     #[command(flatten)]
-    pub connect: Connect,
+    pub target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -156,4 +243,10 @@ pub enum LocalVerb {
     Stop,
     /// Print its endpoint, if it runs
     Status,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }

@@ -1,6 +1,6 @@
 //! Flags, environment, `chatctl.toml` and defaults become one validated, frozen `Config`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Config {
     /// Roles brought along instead of ours, by function name.
     pub role_arns: BTreeMap<String, String>,
     pub kms_key: Option<String>,
-    /// MB, by function name.
+    /// MB, of every function.
     pub memory: Option<i32>,
     /// Seconds.
     pub function_timeout: i32,
@@ -188,7 +188,7 @@ pub struct Settings {
     /// Folder with the handlers, instead of those built in
     #[arg(long, global = true, help_heading = "Functions", value_name = "DIR")]
     pub handlers: Option<PathBuf>,
-    /// Memory of each function in MB
+    /// Memory of each function in MB [default: 512 for sendMessage, 256 for the others]
     #[arg(long, global = true, help_heading = "Functions", value_name = "MB")]
     pub memory: Option<i32>,
     /// Timeout of the functions in seconds [default: 15]
@@ -340,6 +340,13 @@ impl Config {
 }
 
 impl Face {
+    /// How to show an error, even one about the settings themselves: as far as they can be understood.
+    pub fn guess(flags: &Settings, host: &Host) -> Self {
+        let file = read_file(flags, host).ok().flatten().unwrap_or_default();
+        let json = flags.output.as_deref().or(file.output.as_deref()) == Some("json");
+        Self::of(flags, &file).unwrap_or(Self { json, ..Self::default() })
+    }
+
     fn of(flags: &Settings, file: &Settings) -> Result<Self> {
         let output = flags.output.as_deref().or(file.output.as_deref()).unwrap_or("text");
         let color = flags.color.as_deref().or(file.color.as_deref()).unwrap_or("auto");
@@ -374,7 +381,7 @@ fn config_folder(named: Option<&Path>, host: &Host) -> PathBuf {
 
 /// Where in the file the error is, and what was probably meant.
 fn file_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     let message = error.message();
@@ -415,7 +422,7 @@ fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<Str
             .ok_or_else(|| Error::usage(format!("`{pair}` is not a valid tag: it is not of the form `key=value`")))?;
         tags.insert(key.to_owned(), value.to_owned());
     }
-    let mut folded = BTreeMap::new();
+    let mut folded = BTreeSet::new();
     for (key, value) in &tags {
         let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
         let lower = key.to_lowercase();
@@ -429,7 +436,7 @@ fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<Str
             "keys that start with `aws:` are reserved by AWS"
         } else if lower.starts_with("chatctl:") {
             "keys that start with `chatctl:` are ours"
-        } else if folded.insert(lower, ()).is_some() {
+        } else if !folded.insert(lower) {
             "IAM takes keys that differ only in case for the same"
         } else {
             continue;
@@ -447,9 +454,7 @@ fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<Str
 /// A usage error that names `what` and shows the form.
 pub fn duration(what: &str, text: &str) -> Result<Duration> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration >= Duration::from_secs(1) && duration <= Duration::from_secs(3650 * 86_400) => {
-            Ok(duration)
-        }
+        Ok(duration) if duration > Duration::ZERO && duration <= Duration::from_secs(3650 * 86_400) => Ok(duration),
         _ => Err(Error::usage(format!(
             "`{text}` is not a valid {what}: it takes a duration such as `90s`, `10m` or `72h`"
         ))),

@@ -20,6 +20,14 @@ pub struct Bundle {
     pub sha256: String,
 }
 
+impl Bundle {
+    /// A name that changes with the content.
+    pub fn file_name(&self, function: &str) -> String {
+        let hash: String = Sha256::digest(&self.zip).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("{function}-{hash}.zip")
+    }
+}
+
 /// The code of all functions.
 pub struct Bundles(BTreeMap<&'static str, Bundle>);
 
@@ -71,6 +79,32 @@ pub fn embedded() -> Files {
     EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
 }
 
+/// The handler of `function` that is built in, with what it imports, as one CommonJS file: what CloudFormation makes
+/// of code within a template.
+pub fn inline(function: &str) -> String {
+    let entry = format!("{function}.mjs");
+    let mut text = format!("'use strict';\n// {entry} with what it imports, put into one file by chatctl.\n");
+    for path in ["http.mjs", "aws.mjs", &entry] {
+        let module = EMBEDDED.iter().find(|(known, _)| *known == path).map_or("", |(_, module)| module);
+        text.push('\n');
+        for line in module.lines().filter(|line| !(line.starts_with("import ") && line.contains(" from './"))) {
+            text.push_str(&common_js(line));
+            text.push('\n');
+        }
+    }
+    text.push_str("\nexports.handler = handler;\n");
+    text
+}
+
+/// A line of one of our modules, all of which import and export at the beginning of a line.
+fn common_js(line: &str) -> String {
+    let import = line.strip_prefix("import ").and_then(|rest| rest.strip_suffix(';')?.split_once(" from "));
+    match import {
+        Some((names, module)) => format!("const {} = require({module});", names.replace(" as ", ": ")),
+        None => line.strip_prefix("export ").unwrap_or(line).to_owned(),
+    }
+}
+
 /// A function's zip has everything but the entry files of the others, so that a change of one handler is a change
 /// of one function. Nothing in it tells when or where it was made.
 fn bundle(files: &Files, function: &str, folder: Option<&Path>) -> Result<Bundle> {
@@ -116,7 +150,7 @@ fn zip<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> zip::resul
     Ok(zip.finish()?.into_inner())
 }
 
-/// All files below `folder`, without hidden ones and tests.
+/// All files below `folder`, without hidden ones and tests. A link is refused: what it stands for would be missing.
 fn read_folder(folder: &Path) -> Result<Files> {
     let mut files = Files::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -129,6 +163,10 @@ fn read_folder(folder: &Path) -> Result<Files> {
             let kind = entry.file_type().map_err(unreadable)?;
             if name.starts_with('.') || name.ends_with(".test.mjs") {
                 continue;
+            }
+            if kind.is_symlink() {
+                return Err(Error::usage(format!("`{}` is a symbolic link, and a zip takes files", path.display()))
+                    .hint("copy what it points to; `npm install --install-links` and pnpm's `node-linker=hoisted` make no links"));
             }
             if kind.is_dir() {
                 folders.push(path);

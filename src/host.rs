@@ -59,19 +59,28 @@ impl Env {
 #[derive(Clone)]
 pub struct Output {
     to: Arc<Mutex<dyn Write + Send>>,
+    gone: Arc<watch::Sender<bool>>,
     pub is_terminal: bool,
 }
 
 impl Output {
     pub fn new(to: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        Self { to: Arc::new(Mutex::new(to)), is_terminal }
+        Self { to: Arc::new(Mutex::new(to)), gone: Arc::new(watch::Sender::new(false)), is_terminal }
     }
 
     /// Writes `text` whole. A reader that has gone away (a closed pipe or terminal) is no error of ours:
     /// the work goes on, and the exit code tells how it ended.
     pub fn write(&self, text: &str) {
         let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+        if to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_err() {
+            self.gone.send_replace(true);
+        }
+    }
+
+    /// Returns once a write has found nobody there to read it.
+    pub async fn gone(&self) {
+        // The sender lives as long as `self`, so the wait cannot fail.
+        let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
     }
 
     pub fn line(&self, text: &str) {

@@ -1,10 +1,13 @@
 //! Arguments in, exit code out.
 
+#![warn(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
+
 use std::process::ExitCode;
 
 use chatctl::error::Exit;
 use chatctl::host::Host;
 
+#[expect(clippy::print_stderr, reason = "there is no host yet to print through")]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let started = Host::of_this_process()

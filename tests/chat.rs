@@ -10,53 +10,14 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use chat_server::{ChatServer, Faults, Refusal};
-use chatctl::commands::chat::{ChatOptions, chat};
-use chatctl::host::Host;
-use chatctl::websocket::{Auth, Endpoint};
 use nix::sys::signal::{Signal, kill};
-use tokio::signal::unix::{SignalKind, signal};
 use tty::Tty;
-
-const BEGINS: &str = "--- the program begins ---\n";
-
-/// Not a test, but the program that the others start: `chat`, with its wishes in the environment.
-#[test]
-#[ignore = "the program under test"]
-fn as_program() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let exit = runtime.block_on(async {
-        let host = Host::of_this_process().unwrap();
-        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-            let (mut signals, interrupt) = (signal(kind).unwrap(), host.interrupt.clone());
-            tokio::spawn(async move {
-                while signals.recv().await.is_some() {
-                    interrupt.raise();
-                }
-            });
-        }
-        host.stdout.write(BEGINS);
-        let wish = |name| std::env::var(name).ok();
-        let wait = Duration::from_millis(wish("TEST_WAIT").unwrap().parse().unwrap());
-        let endpoint = Endpoint { url: wish("TEST_URL").unwrap(), auth: Auth::None };
-        match chat(&host, &endpoint, &ChatOptions { name: wish("TEST_NAME"), wait, color: false }).await {
-            Ok(exit) => exit as i32,
-            Err(error) => {
-                host.stderr.line(&format!("error: {error}\nhint: {}", error.hint.as_deref().unwrap_or_default()));
-                error.exit as i32
-            }
-        }
-    });
-    std::process::exit(exit);
-}
 
 /// `chat` with `name`, listening for `wait` after the end of its input.
 fn program(server: &ChatServer, name: Option<&str>, wait: Duration) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "as_program", "--ignored", "--nocapture", "--quiet"]);
-    command.env("TEST_URL", &server.url).env("TEST_WAIT", wait.as_millis().to_string());
-    if let Some(name) = name {
-        command.env("TEST_NAME", name);
-    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    command.args(["chat", "--url", &server.url, "--wait", &format!("{}ms", wait.as_millis().max(1))]);
+    command.args(name.into_iter().flat_map(|name| ["--as", name]));
     command
 }
 
@@ -81,7 +42,7 @@ async fn pipe(server: &ChatServer, input: &str, wait: Duration) -> Output {
 }
 
 fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).split_once(BEGINS).unwrap().1.to_owned()
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 const MOMENT: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatctl::error::Exit;
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, assert_whole, run};
-use world::{Crowd, Switches, Verdict, World};
+use world::{Crowd, Verdict, World};
 
 const VICTIM: &str = "victim";
 
@@ -32,7 +32,7 @@ const AS_IT_IS: fn(&World) = |_| {};
 
 /// An account with strangers in it, on AWS's own time; long pages, because paging has tests of its own.
 async fn world(scenario: &Scenario) -> World {
-    let world = World::new(Switches { page_size: 25, ..Switches::default() });
+    let world = World::new(support::brisk());
     world.populate(ACCOUNT, REGION, Crowd { apis: 3, roles: 2, functions: 2, tables: 2, log_groups: 2 });
     for line in scenario.before {
         run(&world, line).await.expect(Exit::Done);
@@ -108,7 +108,7 @@ async fn a_fresh_up_may_die_anywhere() {
 
 #[tokio::test(start_paused = true)]
 async fn an_up_that_updates_may_die_anywhere() {
-    let changed = "up --memory 512 --tag team=blue --log-retention-days 30 --authorizer iam";
+    let changed = "up --memory 1024 --tag team=blue --log-retention-days 30 --authorizer iam";
     matrix(&Scenario { name: "up with an update", before: &["up"], edit: AS_IT_IS, dies: changed, then: changed })
         .await;
 }

@@ -87,7 +87,7 @@ async fn up_makes_exactly_one_deployment_that_chats_and_down_leaves_nothing() {
 #[tokio::test]
 async fn up_again_makes_no_write_and_few_calls() {
     let bench = Bench::new().await;
-    let proxy = Proxy::start(bench.ministack.url(), Duration::ZERO).await;
+    let proxy = Proxy::start(bench.ministack.url(), Duration::from_millis(50)).await;
     let through =
         |line: &str| chatctl(PROGRAM).args(line.split_whitespace()).credentials(&proxy.url, &bench.id, "local");
     let first = through("up").run().await.expect(0);
@@ -363,4 +363,25 @@ async fn garbage_neither_crashes_a_handler_nor_blocks_the_next_message() {
         ada.say(&marker).await;
         ada.hear_until(&marker).await;
     }
+}
+
+/// Faults in AWS's own formats, made by a proxy between the real binary and the local AWS.
+#[tokio::test]
+async fn faults_on_the_way_are_ridden_out() {
+    let bench = Bench::new().await;
+    let rules = "[
+        {service: iam, operation: CreateRole, times: 1, error: {code: ServiceFailure, status: 500}},
+        {service: iam, operation: PutRolePolicy, times: 1, error: {code: Throttling, status: 400}},
+        {service: dynamodb, operation: CreateTable, times: 1, error: {code: ThrottlingException, status: 400}},
+        {service: lambda, operation: CreateFunction, times: 2, error: {code: TooManyRequestsException, status: 429}}
+    ]";
+    let faulty = support::microburst(bench.ministack.url(), rules).await;
+    let through = Proxy::start(&faulty.url, Duration::ZERO).await;
+    for verb in ["up", "down"] {
+        chatctl(PROGRAM).args([verb]).credentials(&through.url, &bench.id, "local").run().await.expect(0);
+        let expected = if verb == "up" { one_deployment("chat") } else { vec![] };
+        assert_eq!(bench.account.contents().await, expected);
+    }
+    let refused = through.calls().iter().filter(|call| call.status.is_some_and(|status| status >= 400)).count();
+    assert!(refused >= 5, "only {refused} faults");
 }

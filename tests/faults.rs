@@ -3,12 +3,12 @@
 
 use chatctl::error::Exit;
 use support::{Ended, Process, assert_nothing_left, assert_whole, run};
-use world::{CallInfo, Fault, Switches, Verdict, World};
+use world::{CallInfo, Fault, Verdict, World};
 
 const PATIENT: &str = "patient";
 
 fn world() -> World {
-    World::new(Switches { page_size: 25, ..Switches::default() })
+    World::new(support::brisk())
 }
 
 /// Runs `line` with `verdict` at its call `k`, once; the call it hit, if there was one.

@@ -118,17 +118,10 @@ async fn function(aws: &SdkConfig, account: &str, name: &str, handler: &str) -> 
     created.function_arn.unwrap()
 }
 
-/// Not a test: the process that the tests below start several times and kill.
-#[tokio::test]
-#[ignore = "run by the other tests"]
-async fn starter() {
-    let endpoint = local::start(&host(Env(std::env::vars().collect())), &Told).await.unwrap();
-    println!("endpoint {}", endpoint.url);
-}
-
+/// The program itself, to be started several times and killed.
 fn starter_in(folder: &Folder) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "starter", "--ignored", "--nocapture"]).env("CHATCTL_DATA_DIR", &folder.0);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    command.args(["local", "start"]).env("CHATCTL_DATA_DIR", &folder.0);
     command.kill_on_drop(true);
     command
 }
@@ -157,7 +150,7 @@ async fn killed_while_it_installs_then_raced_for_then_ended() {
         let output = output.unwrap();
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
-        urls.extend(stdout.lines().filter_map(|line| line.split("endpoint ").nth(1)).map(str::to_owned));
+        urls.extend(stdout.lines().map(str::to_owned));
     }
     assert_eq!(urls.len(), 1, "{urls:?}");
 

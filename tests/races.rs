@@ -33,7 +33,7 @@ async fn eight_ups_at_once_leave_one_deployment_and_tell_its_url() {
 async fn up_against_down_converges_with_the_next_run() {
     for seed in 0..20 {
         let world = World::new(Switches { seed, ..Switches::default().unthrottled() });
-        at_once(&world, &["up", "down", "up --memory 512", "down"]).await;
+        at_once(&world, &["up", "down", "up --memory 1024", "down"]).await;
         run(&world, "up").await.expect(Exit::Done);
         assert_whole(&world, "chat");
         at_once(&world, &["up --tag a=b", "down"]).await;

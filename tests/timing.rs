@@ -58,7 +58,7 @@ fn lateness(world: &World, calls: &[Call], made: &str, ready: Duration, asked: &
             let ready: Moment = maker.start + half + ready;
             let asking = |call: &&Call| call.operation == asked && subject(call) == subject(maker);
             let seen = calls.iter().filter(asking).map(|call| call.start + half).filter(|at| *at >= ready).min();
-            seen.unwrap_or_else(|| panic!("nobody asked with {asked} after {made}")) - ready
+            seen.unwrap_or_else(|| panic!("nobody asked with {asked} after {made}")).saturating_sub(ready)
         })
         .collect()
 }

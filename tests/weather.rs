@@ -17,7 +17,8 @@ const SEEDS: u64 = 2_000;
 /// Seeds that once failed.
 const REGRESSIONS: [u64; 0] = [];
 
-const CONFIGS: [&str; 4] = ["", "--memory 512 --tag team=blue", "--authorizer iam", "--ttl 1h --log-retention-days 30"];
+const CONFIGS: [&str; 4] =
+    ["", "--memory 1024 --tag team=blue", "--authorizer iam", "--ttl 1h --log-retention-days 30"];
 
 fn switches(rng: &mut Rng, seed: u64) -> Switches {
     let seconds = |rng: &mut Rng, most: u64| Duration::from_millis(rng.u64(0..=most * 1_000));

@@ -33,6 +33,7 @@ export class StandIn {
       AWS_ENDPOINT_URL: url,
       CHATCTL_CONNECTIONS_ENDPOINT: `${url}/_aws/execute-api`,
     });
+    t.mock.method(Math, 'random', () => 0); // no waits between tries
     t.after(() => {
       process.env = saved;
       aws.server.closeAllConnections();

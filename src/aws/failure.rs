@@ -1,7 +1,9 @@
 //! An AWS call that failed: which call, on what, and what kind of failure it is.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
@@ -64,6 +66,7 @@ impl Failure {
                 (code, meta.message().unwrap_or("no message").to_owned())
             }
             SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
+            SdkError::DispatchFailure(_) if is_about_credentials(error) => ("Credentials".to_owned(), inmost(error)),
             SdkError::DispatchFailure(_) => ("Connection".to_owned(), inmost(error)),
             SdkError::ResponseError(_) => ("BadResponse".to_owned(), inmost(error)),
             _ => ("Client".to_owned(), DisplayErrorContext(error).to_string()),
@@ -131,6 +134,9 @@ impl Failure {
             }
             Class::Credentials if self.code.contains("Skew") || self.code.contains("RequestExpired") || self.message.contains("Signature expired") || self.message.contains("not yet current") => {
                 "this machine's clock differs from AWS's; set it and run the same command again".to_owned()
+            }
+            Class::Credentials if self.message.contains("AssumeRoleWithWebIdentity") => {
+                "the role does not trust the token of this pipeline; `chatctl policy --github OWNER/REPO` prints the trust policy for GitHub's".to_owned()
             }
             Class::Credentials => {
                 "sign in with `aws sso login` or `aws login`, set `AWS_PROFILE` or the `AWS_ACCESS_KEY_ID` variables, or use `--local`".to_owned()
@@ -237,7 +243,7 @@ where
         SdkError::DispatchFailure(dispatch) if dispatch.as_connector_error().is_none_or(|e| e.is_user()) => {
             Class::Credentials
         }
-        SdkError::DispatchFailure(_) if inmost(error).contains("redential") => Class::Credentials,
+        SdkError::DispatchFailure(_) if is_about_credentials(error) => Class::Credentials,
         SdkError::DispatchFailure(_) => Class::Transient,
         _ if matches!(status, Some(500..=599)) => Class::Transient,
         _ if status == Some(403) => Class::AccessDenied,
@@ -246,14 +252,29 @@ where
     }
 }
 
+/// What caused what, from the error itself to the deepest.
+fn causes<E>(error: &SdkError<E, HttpResponse>) -> impl Iterator<Item = &(dyn std::error::Error + 'static)>
+where
+    E: std::error::Error + 'static,
+{
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
+}
+
+/// Whether there were no credentials to sign with: nobody is signed in, or the role cannot be assumed.
+fn is_about_credentials<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: std::error::Error + 'static,
+{
+    causes(error).any(|cause| cause.is::<CredentialsError>() || cause.to_string().contains("redential"))
+}
+
 /// The deepest cause: `connection refused` rather than `dispatch failure`.
 fn inmost<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: std::error::Error + 'static,
 {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
+    causes(error).last().map_or_else(String::new, |cause| match cause.downcast_ref::<ErrorMetadata>() {
+        Some(meta) => format!("{}: {}", meta.code().unwrap_or("no code"), meta.message().unwrap_or("no message")),
+        None => cause.to_string(),
+    })
 }

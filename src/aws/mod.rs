@@ -52,10 +52,7 @@ impl Clients {
 const ATTEMPTS: u32 = 8;
 
 /// The SDK's configuration by its own chain, with our timeouts (R1). Makes no call.
-///
-/// # Errors
-/// A usage error where no region is set.
-pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&str>) -> Result<SdkConfig> {
+pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&str>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(4))
         .operation_attempt_timeout(Duration::from_secs(25))
@@ -72,13 +69,16 @@ pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&st
     if let Some(region) = &config.region {
         builder.set_region(Some(Region::new(region.clone())));
     }
-    let sdk = builder.build();
-    if sdk.region().is_none() {
-        return Err(Error::usage("no AWS region is set").hint(
-            "pass `--region eu-central-1`, set `AWS_REGION`, or put `region` into the profile or `chatctl.toml`",
-        ));
-    }
-    Ok(sdk)
+    builder.build()
+}
+
+/// # Errors
+/// A usage error where no region is set, before any call (R6).
+pub fn region_of(sdk: &SdkConfig) -> Result<String> {
+    sdk.region().map(ToString::to_string).ok_or_else(|| {
+        Error::usage("no AWS region is set")
+            .hint("pass `--region eu-central-1`, set `AWS_REGION`, or put `region` into the profile or `chatctl.toml`")
+    })
 }
 
 fn loader(config: &Config, local_endpoint: Option<&str>) -> ConfigLoader {

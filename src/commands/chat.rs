@@ -40,6 +40,7 @@ pub async fn chat(host: &Host, endpoint: &Endpoint, options: &ChatOptions) -> Re
     session.greet();
     tokio::select! {
         ended = session.run(socket, typed) => ended,
+        () = host.stdout.gone() => Ok(Exit::Done),
         () = host.interrupt.raised(1) => Ok(Exit::Interrupted),
     }
 }

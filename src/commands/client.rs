@@ -15,8 +15,13 @@ use crate::websocket::{Auth, Endpoint};
 /// # Errors
 /// `ChatFailed` with what broke where.
 pub async fn run_verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
-    let endpoint = endpoint(session, &flags.connect).await?;
-    let report = verified(session, &endpoint, &flags.load).await?;
+    let endpoint = endpoint(session, &flags.target).await?;
+    let report = if flags.target.url.is_some() {
+        let options = options(&flags.load);
+        verify(&session.host, &*session.ctx.reporter, &endpoint, &options, None).await?
+    } else {
+        verified(session, &endpoint, &flags.load).await?
+    };
     if session.config().face.json {
         session.print_json("verify", [("url", json!(endpoint.url)), ("result", json!(report))].into());
     } else {
@@ -30,7 +35,6 @@ pub async fn run_verify(session: &Session, flags: &cli::Verify) -> Result<Exit> 
 /// # Errors
 /// `ChatFailed` with what broke where.
 pub async fn verified(session: &Session, endpoint: &Endpoint, load: &cli::Load) -> Result<VerifyReport> {
-    let options = VerifyOptions { clients: load.clients, messages: load.messages, ..VerifyOptions::default() };
     let config = session.config();
     let backstage = super::verify::Backstage {
         aws: session.sdk.clone(),
@@ -39,22 +43,27 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, load: &cli::Load) 
         on_disconnect: config.function_name("onDisconnect"),
         send_message: config.function_name("sendMessage"),
     };
-    verify(&session.host, &*session.ctx.reporter, endpoint, &options, Some(&backstage)).await
+    verify(&session.host, &*session.ctx.reporter, endpoint, &options(load), Some(&backstage)).await
+}
+
+fn options(load: &cli::Load) -> VerifyOptions {
+    let cli::Load { clients, senders, messages } = *load;
+    VerifyOptions { clients, senders, messages, ..VerifyOptions::default() }
 }
 
 /// # Errors
 /// When the chat cannot be reached.
 pub async fn run_chat(session: &Session, flags: &cli::Chat) -> Result<Exit> {
-    let endpoint = endpoint(session, &flags.connect).await?;
     let options =
         chat::ChatOptions { name: flags.alias.clone(), wait: duration("wait", &flags.wait)?, color: session.colored() };
+    let endpoint = endpoint(session, &flags.target).await?;
     chat::chat(&session.host, &endpoint, &options).await
 }
 
 /// # Errors
 /// When the page cannot be served.
 pub async fn run_open(session: &Session, flags: &cli::Open) -> Result<Exit> {
-    let endpoint = endpoint(session, &flags.connect).await?;
+    let endpoint = endpoint(session, &flags.target).await?;
     open::open(&session.host, &endpoint, open::OpenOptions { browser: !flags.no_browser }).await
 }
 
@@ -73,9 +82,12 @@ pub async fn run_logs(session: &Session, flags: &cli::Logs) -> Result<Exit> {
     logs::logs(&session.host, &session.sdk, &functions, &options).await
 }
 
-/// The deployed chat as a client sees it, with what proves who we are to its authorizer.
-async fn endpoint(session: &Session, connect: &cli::Connect) -> Result<Endpoint> {
-    let auth = auth(session, connect)?;
+/// The chat that was named, or the deployed one, with what proves who we are to its authorizer.
+async fn endpoint(session: &Session, target: &cli::Target) -> Result<Endpoint> {
+    let auth = auth(session, &target.connect)?;
+    if let Some(url) = &target.url {
+        return Ok(Endpoint { url: url.clone(), auth });
+    }
     let scope = &session.ctx.scope;
     let name = session.config().name.as_str();
     let found = api::ApiKind.find(&session.ctx, name, None).await?;

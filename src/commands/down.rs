@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Session;
-use crate::engine::apply::End;
 use crate::engine::{Wish, converge};
 use crate::error::{Exit, Result};
 
@@ -16,17 +15,21 @@ pub async fn down(session: &Session) -> Result<Exit> {
     let removed: Vec<Value> = converged
         .steps
         .iter()
-        .filter(|step| matches!(step.end, End::Done))
+        .filter(|step| step.is_done())
         .map(|step| json!({ "kind": step.key.kind, "name": step.key.name }))
         .collect();
     let seconds = session.ctx.began.elapsed().as_secs_f64();
-    session.ctx.reporter.note(&match removed.len() {
+    let summary = match removed.len() {
         0 => "there was nothing to remove".to_owned(),
+        1 => format!("removed 1 resource in {seconds:.1} s, nothing is left"),
         count => format!("removed {count} resources in {seconds:.1} s, nothing is left"),
-    });
+    };
+    session.ctx.reporter.note(&summary);
     if session.config().face.json {
         // Converged means that the last observation found nothing.
         session.print_json("down", BTreeMap::from([("removed", json!(removed)), ("left", json!([]))]));
     }
+    let (name, region) = (&session.config().name, &session.ctx.scope.region);
+    session.tell_pipeline(&[], || format!("## `{name}` in {region}\n\n{summary}\n\n"));
     Ok(Exit::Done)
 }

@@ -51,6 +51,7 @@ pub async fn logs(host: &Host, aws: &SdkConfig, functions: &[String], options: &
     let chosen = choose(functions, options.function.as_deref())?;
     tokio::select! {
         done = show(host, aws, &chosen, options) => done.map(|()| Exit::Done),
+        () = host.stdout.gone() => Ok(Exit::Done),
         () = host.interrupt.raised(1) => Ok(Exit::Interrupted),
     }
 }

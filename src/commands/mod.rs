@@ -2,12 +2,17 @@
 
 pub mod chat;
 pub mod client;
+pub mod completions;
 pub mod down;
+pub mod export;
+pub mod init;
 pub mod list;
 pub mod local;
 pub mod logs;
+pub mod man;
 pub mod open;
 pub mod plan;
+pub mod policy;
 pub mod reap;
 pub mod status;
 pub mod up;
@@ -47,11 +52,12 @@ impl Session {
     ///
     /// # Errors
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
-    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>) -> Result<Self> {
+    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>, given_url: bool) -> Result<Self> {
         let bundles = Bundles::load(config.handlers.as_deref())?;
         let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
-        let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await?;
-        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
+        let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await;
+        // A client that was given its URL needs no AWS at all.
+        let region = if given_url { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
@@ -115,6 +121,11 @@ impl Session {
             Value::Object(head) => head,
             _ => Map::new(),
         }
+    }
+
+    /// Tells the pipeline that this runs in, if it does: outputs of the step, and a part of the job's summary.
+    pub fn tell_pipeline(&self, outputs: &[(&str, &str)], summary: impl FnOnce() -> String) {
+        report::github::tell(&self.host, &*self.ctx.reporter, outputs, summary);
     }
 
     /// Prints a result document.

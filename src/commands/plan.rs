@@ -18,5 +18,9 @@ pub async fn plan(session: &Session, wish: Wish, exit_code: bool) -> Result<Exit
     } else {
         session.host.stdout.write(&report::text::plan(&plan, session.colored()));
     }
+    let (name, region) = (&session.config().name, &session.ctx.scope.region);
+    session.tell_pipeline(&[], || {
+        format!("## Plan for `{name}` in {region}\n\n```diff\n{}```\n\n", report::text::plan(&plan, false))
+    });
     Ok(if exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done })
 }

@@ -13,6 +13,7 @@ use crate::engine::plan::{Action, Change, FieldChange, Plan};
 use crate::engine::scope::UNKNOWN;
 use crate::engine::{Wish, plan};
 use crate::error::{Exit, Result};
+use crate::report::github;
 use crate::report::style::{Tone, paint};
 use crate::report::text::{columns, difference, span, state_of};
 
@@ -52,6 +53,12 @@ pub async fn status(session: &Session) -> Result<Exit> {
     } else {
         print(session, &observed, &rows, state);
     }
+    let (name, region) = (&session.config().name, &session.ctx.scope.region);
+    session.tell_pipeline(&[], || {
+        let cells =
+            rows.iter().map(|row| [row.key.kind.to_owned(), format!("`{}`", row.key.name), row.state.to_owned()]);
+        format!("## `{name}` in {region}: {state}\n\n{}\n", github::table(["kind", "name", "state"], cells))
+    });
     Ok(exit)
 }
 

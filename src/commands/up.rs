@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Session, client};
 use crate::cli;
-use crate::engine::apply::End;
+use crate::engine::graph::Key;
 use crate::engine::{Converged, Wish, converge};
 use crate::error::{Error, Exit, Result};
+use crate::report::github;
 use crate::websocket::Endpoint;
 
 /// # Errors
@@ -38,6 +39,7 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     } else {
         session.host.stdout.line(&url);
     }
+    tell_pipeline(session, &converged, &url);
     Ok(Exit::Done)
 }
 
@@ -45,7 +47,7 @@ fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a
     let changes: Vec<Value> = converged
         .steps
         .iter()
-        .filter(|step| matches!(step.end, End::Done))
+        .filter(|step| step.is_done())
         .map(|step| json!({ "kind": step.key.kind, "name": step.key.name, "action": step.action }))
         .collect();
     BTreeMap::from([
@@ -56,12 +58,33 @@ fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a
     ])
 }
 
+fn tell_pipeline(session: &Session, converged: &Converged, url: &str) {
+    let config = session.config();
+    let api = session.api(&converged.observed).map_or("", |api| api.id.as_str());
+    let outputs = [("url", url), ("api-id", api), ("name", config.name.as_str()), ("stage", &config.stage)];
+    session.tell_pipeline(&outputs, || {
+        let done = |key: &Key| converged.steps.iter().rev().find(|step| step.key == *key && step.is_done());
+        let rows = session.graph.keys().map(|key| {
+            let change = done(key).map_or("unchanged", |step| step.action.done());
+            [key.kind.to_owned(), format!("`{}`", key.name), change.to_owned()]
+        });
+        format!(
+            "## `{}` in {}\n\n`{url}`\n\n{}\n\n{}\n{}\n",
+            config.name,
+            session.ctx.scope.region,
+            summary(session, converged),
+            github::picture(&session.ctx.scope),
+            github::table(["kind", "name", "change"], rows)
+        )
+    });
+}
+
 fn elapsed_ms(session: &Session) -> u64 {
     u64::try_from(session.ctx.began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn summary(session: &Session, converged: &Converged) -> String {
-    let changes = converged.steps.iter().filter(|step| matches!(step.end, End::Done)).count();
+    let changes = converged.steps.iter().filter(|step| step.is_done()).count();
     let seconds = session.ctx.began.elapsed().as_secs_f64();
     match changes {
         0 => format!("nothing to change, checked in {seconds:.1} s"),

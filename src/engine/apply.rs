@@ -29,6 +29,12 @@ pub struct Step {
     pub end: End,
 }
 
+impl Step {
+    pub fn is_done(&self) -> bool {
+        matches!(self.end, End::Done)
+    }
+}
+
 /// Applies `plan`. A step that fails takes along only what comes after it (design rule 5); after an interrupt no
 /// further step begins.
 pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {

@@ -51,9 +51,4 @@ impl Graph {
     pub fn needs(&self, key: &Key) -> &[Key] {
         self.needs.get(key).map_or(&[], Vec::as_slice)
     }
-
-    /// Whether resources of kind `dependent` need some of kind `on`.
-    pub fn depends(&self, dependent: &str, on: &str) -> bool {
-        self.needs.iter().any(|(key, needs)| key.kind == dependent && needs.iter().any(|need| need.kind == on))
-    }
 }

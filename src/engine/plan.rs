@@ -223,8 +223,7 @@ fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<u
         if change.action != Action::Delete {
             return graph.needs(&change.key).contains(&other.key) || snapshot_of.contains(&other.key.kind);
         }
-        let takes_a_snapshot = kind_of(&other.key).snapshot_of().contains(&change.key.kind);
-        graph.depends(other.key.kind, change.key.kind) && !takes_a_snapshot
+        kind_of(&change.key).referred_to_by().contains(&other.key.kind)
     })
 }
 

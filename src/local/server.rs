@@ -213,7 +213,7 @@ fn environment(env: &Env, folder: &Path) -> Vec<(&'static str, String)> {
         [
             // Roles are enforced as on AWS; a root user (see `credentials`) may do all.
             ("AUTH", "true"),
-            ("SERVICES", "apigateway,cloudformation,dynamodb,iam,kms,lambda,logs,sts,tagging"),
+            ("SERVICES", "apigateway,cloudformation,dynamodb,iam,kms,lambda,logs,s3,sts,tagging"),
             // With the domain of AWS, `requestContext.domainName` is such that handlers written for AWS work as they
             // are: MiniStack leads calls to that domain from within a function back to itself.
             ("MINISTACK_HOST", "us-east-1.amazonaws.com"),

@@ -1,12 +1,85 @@
-//! What GitHub Actions reads: annotations.
+//! What GitHub Actions reads: step outputs, the job summary, annotations.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+
+use crate::config::Authorizer;
+use crate::engine::event::Reporter;
+use crate::engine::scope::Scope;
 use crate::error::Error;
+use crate::functions::FUNCTIONS;
 use crate::host::Host;
 
-/// Shows `error` beside the job, when this runs in one.
+/// Shows `error` beside the job, when this runs in one. The runner looks for such lines on both streams, and stdout is
+/// for results.
 pub fn annotate(host: &Host, error: &Error) {
     if host.env.get("GITHUB_ACTIONS") == Some("true") {
-        let text = error.message.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let text = format!("{}{hint}", error.message).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
         host.stderr.line(&format!("::error title=chatctl::{text}"));
     }
+}
+
+/// Adds to the outputs of the step and to the summary of the job, where there are such. That it cannot be done is
+/// told, and changes nothing about how the run ends.
+pub fn tell(host: &Host, reporter: &dyn Reporter, outputs: &[(&str, &str)], summary: impl FnOnce() -> String) {
+    let outputs = || outputs.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
+    let warn = |variable: &str, result: io::Result<()>| {
+        if let Err(error) = result {
+            reporter.note(&format!("warning: cannot write to the file in `{variable}`: {error}"));
+        }
+    };
+    warn("GITHUB_OUTPUT", append(host, "GITHUB_OUTPUT", outputs));
+    warn("GITHUB_STEP_SUMMARY", append(host, "GITHUB_STEP_SUMMARY", summary));
+}
+
+fn append(host: &Host, variable: &str, text: impl FnOnce() -> String) -> io::Result<()> {
+    match host.env.get(variable) {
+        Some(path) => {
+            OpenOptions::new().append(true).create(true).open(host.cwd.join(path))?.write_all(text().as_bytes())
+        }
+        None => Ok(()),
+    }
+}
+
+/// A Markdown table.
+pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let line = |cells: [String; N]| format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+    let mut text = line(headings.map(str::to_owned)) + &line(headings.map(|_| "---".to_owned()));
+    text.extend(rows.into_iter().map(line));
+    text
+}
+
+/// The deployment as a Mermaid picture: who calls whom.
+pub fn picture(scope: &Scope) -> String {
+    let config = &scope.config;
+    let mut lines = vec![
+        "```mermaid".to_owned(),
+        "flowchart LR".to_owned(),
+        format!("  clients([clients]) <--> api[\"WebSocket API {}<br>stage {}\"]", config.name, config.stage),
+    ];
+    match &config.authorizer {
+        Authorizer::None => {}
+        Authorizer::Iam => lines.push("  api -. \"who connects\" .-> iam[\"IAM\"]".to_owned()),
+        Authorizer::Lambda(arn) => {
+            let name = arn.rsplit(':').next().unwrap_or_default();
+            lines.push(format!("  api -. \"who connects\" .-> authorizer[\"{name}\"]"));
+        }
+    }
+    for function in &FUNCTIONS {
+        let actions: Vec<&str> = function.table_actions.iter().filter_map(|action| action.split(':').nth(1)).collect();
+        let name = config.function_name(function.name);
+        lines.push(format!("  api -- \"{}\" --> {}[\"{name}\"]", function.route_key, function.name));
+        lines.push(format!(
+            "  {} -- \"{}\" --> table[(\"{}\")]",
+            function.name,
+            actions.join(", "),
+            config.table_name()
+        ));
+        if function.posts_to_connections {
+            lines.push(format!("  {} -. \"POST @connections\" .-> api", function.name));
+        }
+    }
+    lines.push("```".to_owned());
+    lines.join("\n") + "\n"
 }

@@ -37,10 +37,10 @@ impl Reporter for Silent {
 }
 
 /// An error, for people on stderr and, under `-o json`, as one document on stdout.
-pub fn error(host: &Host, json: bool, color: bool, error: &Error) {
-    if json {
+pub fn error(host: &Host, face: Face, error: &Error) {
+    if face.json {
         host.stdout.line(&json::error(error));
     }
-    host.stderr.write(&text::error(error, color));
+    host.stderr.write(&text::error(error, style::is_colored(face, host, &host.stderr)));
     github::annotate(host, error);
 }

@@ -115,3 +115,60 @@ impl Reporter for Plain {
 fn seconds(since: Instant) -> String {
     format!("{:.1} s", since.elapsed().as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use super::*;
+
+    /// When each line was written.
+    #[derive(Clone)]
+    struct Clock(Arc<Mutex<Vec<(Duration, String)>>>, Instant);
+
+    impl Write for Clock {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let line = String::from_utf8_lossy(bytes).into_owned();
+            self.0.lock().unwrap().push((self.1.elapsed(), line));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_never_silent_for_more_than_15_seconds() {
+        let clock = Clock(Arc::default(), Instant::now());
+        let plain = Plain::new(Output::new(clock.clone(), false));
+        plain.begin("table t", "creating");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        plain.begin("role r", "creating");
+        plain.end("role r", Ended::Done("created"));
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        plain.waiting("table t", "the table to be gone");
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        plain.end("table t", Ended::Done("created"));
+
+        let lines = clock.0.lock().unwrap().clone();
+        let mut before = Duration::ZERO;
+        for (at, line) in &lines {
+            assert!(at.saturating_sub(before) <= Duration::from_secs(15), "silent from {before:?} to {at:?}: {line}");
+            assert!(line.ends_with('\n') && line.trim_end().chars().all(|c| !c.is_control()), "{line:?}");
+            before = *at;
+        }
+        assert_eq!(before, Duration::from_secs(97));
+        let still: Vec<&str> = lines.iter().map(|(_, line)| line.trim_end()).filter(|l| l.contains("still")).collect();
+        assert_eq!(still[0], "table t: still creating (15.0 s)");
+        assert_eq!(still[3], "table t: still creating, waiting for the table to be gone (46.0 s)");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn says_nothing_while_there_is_nothing_to_do() {
+        let clock = Clock(Arc::default(), Instant::now());
+        let _plain = Plain::new(Output::new(clock.clone(), false));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(clock.0.lock().unwrap().is_empty());
+    }
+}

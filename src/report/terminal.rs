@@ -9,23 +9,35 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::style::{self, Tone, paint};
 use crate::config::Face;
 use crate::engine::event::{Ended, Reporter};
-use crate::host::Host;
+use crate::host::{Host, Output};
 
 pub struct Terminal {
     bars: MultiProgress,
-    tasks: Mutex<BTreeMap<String, ProgressBar>>,
+    out: Output,
+    state: Mutex<State>,
     colored: bool,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: BTreeMap<String, ProgressBar>,
+    /// A line written between the bars would wipe out those that are finished, so it waits until none is alive.
+    notes: Vec<String>,
+    /// Whether the cursor stands at the end of a bar.
+    after_bar: bool,
 }
 
 impl Terminal {
     pub fn new(host: &Host, face: Face) -> Self {
         let colored = style::is_colored(face, host, &host.stderr);
-        Self { bars: MultiProgress::new(), tasks: Mutex::default(), colored }
+        Self { bars: MultiProgress::new(), out: host.stderr.clone(), state: Mutex::default(), colored }
     }
 
     fn bar(&self, task: &str, doing: &str) -> ProgressBar {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.after_bar = true;
+        state
+            .tasks
             .entry(task.to_owned())
             .or_insert_with(|| {
                 let bar = self.bars.add(ProgressBar::new_spinner());
@@ -59,21 +71,42 @@ impl Reporter for Terminal {
         let mark = paint(self.colored, tone, mark);
         bar.set_style(line(&format!("{mark} {{prefix:<44!}} {{wide_msg}} {{elapsed:>5}}")));
         bar.finish_with_message(text);
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).remove(task);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tasks.remove(task);
+        state.write_notes(&self.out);
     }
 
     fn note(&self, text: &str) {
-        // A terminal that has gone away is no error of ours.
-        let _ = self.bars.println(text);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.notes.push(text.to_owned());
+        state.write_notes(&self.out);
+    }
+}
+
+impl State {
+    fn write_notes(&mut self, out: &Output) {
+        if self.tasks.is_empty() && !self.notes.is_empty() {
+            self.end_bars(out);
+            out.line(&std::mem::take(&mut self.notes).join("\n"));
+        }
+    }
+
+    fn end_bars(&mut self, out: &Output) {
+        if std::mem::take(&mut self.after_bar) {
+            out.line("");
+        }
     }
 }
 
 impl Drop for Terminal {
     /// What still waits when the run ends has been observed to be ready.
     fn drop(&mut self) {
-        for bar in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for bar in std::mem::take(&mut state.tasks).values() {
             bar.finish_and_clear();
         }
+        state.write_notes(&self.out);
+        state.end_bars(&self.out);
     }
 }
 

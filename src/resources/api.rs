@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_sdk_apigatewayv2::types::{Api, ProtocolType};
 use serde::Serialize;
+use serde_json::json;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields};
+use super::{Kind, Part, Permission, Trace, fields, permission, role_policy};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -163,6 +164,10 @@ impl Kind for ApiKind {
         &["protocol"]
     }
 
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[permission::PERMISSION, role_policy::ROLE_POLICY]
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(LANE.to_owned())
     }
@@ -254,17 +259,29 @@ impl Kind for ApiKind {
         Ok(traces)
     }
 
-    /// Authorisation is by HTTP verb, for all that lives in an API at once; tags need more (G16).
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let properties = json!({
+            "Name": scope.config.name.as_str(),
+            "ProtocolType": ProtocolType::Websocket.as_str(),
+            "RouteSelectionExpression": ROUTE_SELECTION,
+            "Tags": scope.tags()
+        });
+        vec![Part { key: key_of(scope), logical_id: "Api".to_owned(), r#type: "AWS::ApiGatewayV2::Api", properties }]
+    }
+
+    /// Authorisation is by HTTP verb, for all that lives in an API at once, and by an id that nobody knows before.
+    /// Creating with tags takes more, and reports differ on what (G16): all of their forms are here.
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let arn = |path: &str| tagging_arn(scope, path);
+        let (apis, within, tags) =
+            (tagging_arn(scope, "/apis"), tagging_arn(scope, "/apis/*"), tagging_arn(scope, "/tags/*"));
+        let doubled = tagging_arn(scope, &tagging_arn(scope, "/tags/*"));
         vec![
-            Permission::read(&["apigateway:GET"], vec![arn("/apis"), arn("/apis/*"), arn("/tags/*")]),
-            Permission::write(
-                &["apigateway:DELETE", "apigateway:PATCH", "apigateway:POST"],
-                vec![arn("/apis"), arn("/apis/*"), arn("/tags/*")],
-            ),
-            Permission::write(&["apigateway:PUT"], vec![arn("/tags/*")]),
-            Permission::write(&["apigateway:TagResource"], vec![arn("/apis"), arn("/apis/*")]),
+            Permission::read(&["apigateway:GET"], vec![apis.clone(), within.clone(), tags.clone()]),
+            Permission::write(&["apigateway:POST"], vec![apis.clone(), within.clone(), tags.clone(), doubled]),
+            Permission::write(&["apigateway:PATCH"], vec![within.clone()]),
+            Permission::write(&["apigateway:DELETE"], vec![within.clone(), tags.clone()]),
+            Permission::write(&["apigateway:PUT"], vec![tags]),
+            Permission::write(&["apigateway:TagResource"], vec![apis, within]),
         ]
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::AuthorizerType;
 use serde::Serialize;
+use serde_json::json;
 
-use super::{Kind, Permission, api, fields, route, stage};
+use super::{Kind, Part, Permission, api, fields, route, stage};
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::Authorizer;
 use crate::engine::graph::Key;
@@ -108,6 +109,10 @@ impl Kind for AuthorizerKind {
         fields(&AuthorizerSpec { r#type: AuthorizerType::Request.as_str().to_owned(), uri: uri(scope) })
     }
 
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[route::ROUTE]
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(api::LANE.to_owned())
     }
@@ -157,6 +162,21 @@ impl Kind for AuthorizerKind {
         })
         .await
         .gone()
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |key: Key| Part {
+            properties: json!({
+                "ApiId": scope.id(&api::key_of(scope)),
+                "Name": key.name,
+                "AuthorizerType": AuthorizerType::Request.as_str(),
+                "AuthorizerUri": uri(scope)
+            }),
+            key,
+            logical_id: "Authorizer".to_owned(),
+            r#type: "AWS::ApiGatewayV2::Authorizer",
+        };
+        wanted_key(scope).map(part).into_iter().collect()
     }
 
     /// Part of the API's.

@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Kind, Permission, api, authorizer, fields, integration, kind_of, route, stage};
+use super::{Kind, Part, Permission, api, authorizer, fields, integration, kind_of, route, stage};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed};
@@ -127,6 +127,10 @@ impl Kind for DeploymentKind {
         &[route::ROUTE, integration::INTEGRATION, authorizer::AUTHORIZER]
     }
 
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[stage::STAGE]
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(api::LANE.to_owned())
     }
@@ -167,6 +171,15 @@ impl Kind for DeploymentKind {
         })
         .await
         .gone()
+    }
+
+    /// Under another name whenever the routes are others: CloudFormation takes no new snapshot of an old resource.
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let description = description(scope);
+        let hash = description.rsplit(' ').next().unwrap_or_default();
+        let logical_id = format!("Deployment{hash}");
+        let properties = json!({ "ApiId": scope.id(&api::key_of(scope)), "Description": description });
+        vec![Part { key: key_of(scope), logical_id, r#type: "AWS::ApiGatewayV2::Deployment", properties }]
     }
 
     /// Part of the API's.

@@ -9,10 +9,11 @@ use aws_sdk_lambda::types::{
     Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, Runtime, State,
 };
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, fields, log_group, role, role_policy};
+use super::{Kind, Part, Permission, fields, log_group, logical_id, role, role_policy};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed, Owner};
@@ -67,7 +68,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         runtime: scope.config.runtime.clone(),
         architecture: scope.config.architecture.clone(),
         handler: format!("{}.handler", function.name),
-        memory: scope.config.memory.unwrap_or(256),
+        memory: scope.config.memory.unwrap_or(function.memory),
         timeout: scope.config.function_timeout,
         role: role::arn_of(scope, function.name),
         environment,
@@ -255,10 +256,40 @@ impl Kind for FunctionKind {
             .gone()
     }
 
+    /// With the zips that `up` sends, which somebody puts into a bucket: a change of one is another key there.
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let spec = spec(scope, function);
+            let properties = json!({
+                "FunctionName": scope.config.function_name(function.name),
+                "Runtime": spec.runtime,
+                "Architectures": [spec.architecture],
+                "Handler": spec.handler,
+                "MemorySize": spec.memory,
+                "Timeout": spec.timeout,
+                "Role": spec.role,
+                "Environment": { "Variables": spec.environment },
+                "Code": {
+                    "S3Bucket": "${CodeBucket}",
+                    "S3Key": format!("${{CodePrefix}}{}", scope.bundles.of(function.name).file_name(function.name))
+                },
+                "Tags": tags::listed(spec.tags)
+            });
+            Part {
+                key: key_of(scope, function.name),
+                logical_id: logical_id(function.name, "Function"),
+                r#type: "AWS::Lambda::Function",
+                properties,
+            }
+        };
+        FUNCTIONS.iter().map(part).collect()
+    }
+
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
         vec![
-            Permission::read(&["lambda:GetFunction"], functions.clone()),
+            // GetFunction leaves out the tags, by which we know our own, for whoever may not list them.
+            Permission::read(&["lambda:GetFunction", "lambda:ListTags"], functions.clone()),
             Permission::write(
                 &[
                     "lambda:CreateFunction",

@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::{Integration, IntegrationType};
 use serde::Serialize;
+use serde_json::json;
 
-use super::{Kind, Permission, api, fields, function, route, stage};
+use super::{Kind, Part, Permission, api, fields, function, logical_id, route, stage};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed};
 use crate::engine::plan::{Change, Changes};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::FUNCTIONS;
+use crate::functions::{FUNCTIONS, Function};
 
 pub const INTEGRATION: &str = "integration";
 
@@ -132,6 +133,10 @@ impl Kind for IntegrationKind {
         fields(&spec(scope, name))
     }
 
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[route::ROUTE]
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(api::LANE.to_owned())
     }
@@ -182,6 +187,24 @@ impl Kind for IntegrationKind {
         })
         .await
         .gone()
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let spec = spec(scope, function.route_key);
+            Part {
+                key: key_of(function.route_key),
+                logical_id: logical_id(function.name, "Integration"),
+                r#type: "AWS::ApiGatewayV2::Integration",
+                properties: json!({
+                    "ApiId": scope.id(&api::key_of(scope)),
+                    "IntegrationType": spec.r#type,
+                    "IntegrationMethod": spec.method,
+                    "IntegrationUri": spec.uri
+                }),
+            }
+        };
+        FUNCTIONS.iter().map(part).collect()
     }
 
     /// Part of the API's.

@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::types::LogGroup;
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use serde_json::json;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields};
+use super::{Kind, Part, Permission, Trace, fields, logical_id};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
 use crate::engine::plan::Changes;
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::FUNCTIONS;
+use crate::functions::{FUNCTIONS, Function};
 
 pub const LOG_GROUP: &str = "log-group";
 
@@ -127,12 +128,29 @@ impl Kind for LogGroupKind {
         Ok(tags.iter().flatten().filter_map(Trace::of).collect())
     }
 
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let key = key_of(scope, function.name);
+            let properties = json!({
+                "LogGroupName": key.name,
+                "RetentionInDays": scope.config.log_retention_days,
+                "Tags": tags::listed(scope.tags())
+            });
+            Part { key, logical_id: logical_id(function.name, "LogGroup"), r#type: "AWS::Logs::LogGroup", properties }
+        };
+        FUNCTIONS.iter().map(part).collect()
+    }
+
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        // What follows the name, `:*` or a stream, is covered by the star.
         let ours = arn_of(scope, &name_of(&format!("{}-*", scope.config.name)));
+        let all = FUNCTIONS.map(|function| arn_of(scope, &name_of(&format!("*-{}", function.name))));
         vec![
-            // Cannot be narrowed usefully: it lists by prefix.
-            Permission::read(&["logs:DescribeLogGroups"], vec![scope.arn("logs", "log-group:*")]),
-            Permission::read(&["logs:ListTagsForResource"], vec![ours.clone(), format!("{ours}:*")]),
+            // Takes no resource: it lists by prefix.
+            Permission::read(&["logs:DescribeLogGroups"], vec!["*".to_owned()]),
+            Permission::read(&["logs:ListTagsForResource"], vec![ours.clone()]),
+            Permission::other(&["logs:ListTagsForResource"], all.to_vec()),
+            Permission::other(&["logs:FilterLogEvents"], vec![ours.clone()]),
             Permission::write(
                 &[
                     "logs:CreateLogGroup",
@@ -141,7 +159,7 @@ impl Kind for LogGroupKind {
                     "logs:TagResource",
                     "logs:UntagResource",
                 ],
-                vec![ours.clone(), format!("{ours}:*")],
+                vec![ours],
             ),
         ]
     }

@@ -90,6 +90,11 @@ pub trait Kind: Send + Sync {
         &[]
     }
 
+    /// The kinds that may refer to a stray of this one: it is deleted when they have been changed.
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The lane whose writes are strictly serial, if this change is one of those.
     fn lane(&self, _change: &Change) -> Option<String> {
         None
@@ -114,8 +119,28 @@ pub trait Kind: Send + Sync {
         Ok(vec![])
     }
 
-    /// What the identity that runs `chatctl` must be allowed to do for this kind.
+    /// The same in CloudFormation. Pure; what CloudFormation alone knows stands as `${…}` in texts.
+    fn template(&self, scope: &Scope) -> Vec<Part>;
+
+    /// What the identity that runs `chatctl` must be allowed to do for this kind, on no more than what belongs to
+    /// this deployment and to those whose names begin with `<its name>-`.
     fn permissions(&self, scope: &Scope) -> Vec<Permission>;
+}
+
+/// One resource of a CloudFormation template.
+pub struct Part {
+    pub key: Key,
+    /// What the template calls it.
+    pub logical_id: String,
+    /// Such as `AWS::IAM::Role`.
+    pub r#type: &'static str,
+    pub properties: Value,
+}
+
+/// The resource of a kind that belongs to `function`, as templates call it: `OnConnectRole`.
+fn logical_id(function: &str, kind: &str) -> String {
+    let (first, rest) = function.split_at(1);
+    format!("{}{rest}{kind}", first.to_uppercase())
 }
 
 /// A sign of a deployment: something that carries its tags.
@@ -136,11 +161,15 @@ impl Trace {
     }
 }
 
-/// Whether an action is needed for looking alone.
+/// Which verbs need an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// All that look at a deployment; `status` needs no more.
     Read,
+    /// `up`, `down` and `reap`.
     Write,
+    /// `list`, `reap`, `verify`, `chat`, `open` and `logs`: beyond the resources of one deployment, or into them.
+    Other,
 }
 
 /// One statement of the deployer's policy.
@@ -158,6 +187,15 @@ impl Permission {
 
     pub fn write(actions: &'static [&'static str], resources: Vec<String>) -> Self {
         Self { access: Access::Write, actions, resources, condition: None }
+    }
+
+    pub fn other(actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { access: Access::Other, actions, resources, condition: None }
+    }
+
+    /// Only where `condition` holds, if there is one.
+    pub fn when(self, condition: Option<Value>) -> Self {
+        Self { condition, ..self }
     }
 }
 

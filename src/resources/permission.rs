@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Kind, Permission, api, fields, function};
+use super::{Kind, Part, Permission, api, fields, function, logical_id};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found};
 use crate::engine::plan::{Change, Changes};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::FUNCTIONS;
+use crate::functions::{FUNCTIONS, Function};
 
 pub const PERMISSION: &str = "permission";
 
@@ -117,6 +117,22 @@ impl Kind for PermissionKind {
         .gone()
     }
 
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let key = key_of(scope, function.name);
+            let wanted = wanted(scope, &key.name);
+            let properties = json!({
+                "FunctionName": scope.id(&function::key_of(scope, function.name)),
+                "Action": wanted.action,
+                "Principal": wanted.principal,
+                "SourceArn": wanted.source_arn
+            });
+            let logical_id = logical_id(function.name, "Permission");
+            Part { key, logical_id, r#type: "AWS::Lambda::Permission", properties }
+        };
+        FUNCTIONS.iter().map(part).collect()
+    }
+
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
         vec![
@@ -155,4 +171,29 @@ fn statements(policy: &str) -> Vec<(String, Statement)> {
             (text(&statement["Sid"]), found)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn statements_are_read_in_every_spelling() {
+        let policy = r#"{"Statement":{"Sid":"one","Principal":{"Service":"s"},"Action":"a","Condition":{"ArnLike":{"AWS:SourceArn":"x"}}}}"#;
+        let found = statements(policy);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0.as_str(), found[0].1.source_arn.as_str()), ("one", "x"));
+        assert!(statements("").is_empty() && statements("[]").is_empty());
+    }
+
+    proptest! {
+        /// Whatever Lambda answers, it is compared, not trusted.
+        #[test]
+        fn no_policy_text_panics(text in ".*", wrapped in "[a-z{}\\[\\]:,\"]{0,40}") {
+            statements(&text);
+            statements(&format!(r#"{{"Statement":{wrapped}}}"#));
+        }
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, Trace, fields, role_policy};
+use super::{Kind, Part, Permission, Trace, fields, logical_id, role_policy};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
@@ -52,6 +52,23 @@ pub fn arn_of(scope: &Scope, function: &str) -> String {
 
 fn own_arn(scope: &Scope, name: &str) -> String {
     scope.arn("iam", &format!("role{}{name}", scope.config.role_path))
+}
+
+/// The roles of this deployment and of those whose names begin with `<its name>-`.
+pub fn pattern(scope: &Scope) -> String {
+    own_arn(scope, &format!("{}-*", scope.config.name))
+}
+
+/// The roles that functions are given: ours, and those brought along.
+fn passed(scope: &Scope) -> Vec<String> {
+    let own = ours(scope).next().map(|_| pattern(scope));
+    own.into_iter().chain(scope.config.role_arns.values().cloned()).collect()
+}
+
+/// That the role has the configured boundary, if there is one.
+pub fn bounded(scope: &Scope) -> Option<Value> {
+    let boundary = scope.config.permissions_boundary.as_ref()?;
+    Some(json!({ "ArnEquals": { "iam:PermissionsBoundary": boundary } }))
 }
 
 /// The same principal in every partition (I10).
@@ -248,32 +265,50 @@ impl Kind for RoleKind {
         Ok(roles.filter_map(|role| Trace::of(&all_tags(&role))).collect())
     }
 
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let key = key_of(scope, function.name);
+            let mut properties = json!({
+                "RoleName": key.name,
+                "Path": scope.config.role_path,
+                "AssumeRolePolicyDocument": trust_policy(),
+                "Tags": tags::listed(scope.tags())
+            });
+            if let Some(boundary) = &scope.config.permissions_boundary {
+                properties["PermissionsBoundary"] = json!(boundary);
+            }
+            Part { key, logical_id: logical_id(function.name, "Role"), r#type: "AWS::IAM::Role", properties }
+        };
+        ours(scope).map(part).collect()
+    }
+
+    /// A configured boundary is a condition of whatever could make a role that may do more (I7).
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let roles = vec![own_arn(scope, &format!("{}-*", scope.config.name))];
-        let mut write = vec![
+        let all = own_arn(scope, &format!("*-{}-*", scope.region));
+        let mut permissions = vec![
+            Permission::other(&["iam:ListRoles"], vec!["*".to_owned()]),
+            Permission::other(&["iam:GetRole"], vec![all]),
+            Permission::write(&["iam:PassRole"], passed(scope))
+                .when(Some(json!({ "StringEquals": { "iam:PassedToService": "lambda.amazonaws.com" } }))),
+        ];
+        if ours(scope).next().is_none() {
+            return permissions;
+        }
+        let roles = vec![pattern(scope)];
+        let of_boundary: &[&str] = match scope.config.permissions_boundary {
+            Some(_) => &["iam:PutRolePermissionsBoundary"],
+            None => &["iam:DeleteRolePermissionsBoundary"],
+        };
+        permissions.extend([
+            Permission::read(&["iam:GetRole"], roles.clone()),
             Permission::write(
                 &["iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"],
                 roles.clone(),
             ),
-            Permission {
-                condition: Some(json!({ "StringEquals": { "iam:PassedToService": "lambda.amazonaws.com" } })),
-                ..Permission::write(&["iam:PassRole"], roles.clone())
-            },
-        ];
-        let boundary = scope.config.permissions_boundary.as_ref();
-        let condition = boundary.map(|arn| json!({ "StringEquals": { "iam:PermissionsBoundary": arn } }));
-        write
-            .push(Permission { condition: condition.clone(), ..Permission::write(&["iam:CreateRole"], roles.clone()) });
-        if boundary.is_some() {
-            write.push(Permission {
-                condition,
-                ..Permission::write(&["iam:PutRolePermissionsBoundary"], roles.clone())
-            });
-        } else {
-            write.push(Permission::write(&["iam:DeleteRolePermissionsBoundary"], roles.clone()));
-        }
-        write.push(Permission::read(&["iam:GetRole"], roles));
-        write
+            Permission::write(&["iam:CreateRole"], roles.clone()).when(bounded(scope)),
+            Permission::write(of_boundary, roles).when(bounded(scope)),
+        ]);
+        permissions
     }
 }
 
@@ -283,4 +318,28 @@ fn all_tags(role: &aws_sdk_iam::types::Role) -> Tags {
 
 fn tag(key: &str, value: &str) -> Option<Tag> {
     Tag::builder().key(key).value(value).build().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn policies_that_mean_the_same_are_the_same() {
+        let encoded = "%7B%22Statement%22%3A%5B%7B%22Action%22%3A%5B%22b%22%2C%22a%22%5D%7D%5D%7D";
+        assert_eq!(parse_policy(encoded), normal(json!({ "Statement": { "Action": ["a", "b"] } })));
+        assert_eq!(normal(json!({ "Action": ["a"] })), normal(json!({ "Action": "a" })));
+        assert_ne!(normal(json!({ "Action": "a" })), normal(json!({ "Action": "b" })));
+    }
+
+    proptest! {
+        /// Whatever IAM answers, it is compared, not trusted.
+        #[test]
+        fn no_policy_text_panics(text in ".*") {
+            parse_policy(&text);
+        }
+    }
 }

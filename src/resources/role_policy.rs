@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Permission, api, fields, log_group, role, table};
+use super::{Kind, Part, Permission, api, fields, log_group, logical_id, role, table};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found};
@@ -134,14 +134,32 @@ impl Kind for RolePolicyKind {
         take_off(ctx, &role.name, found).await
     }
 
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| Part {
+            key: key_of(scope, function.name),
+            logical_id: logical_id(function.name, "Policy"),
+            r#type: "AWS::IAM::Policy",
+            properties: json!({
+                "PolicyName": POLICY_NAME,
+                "Roles": [scope.id(&role::key_of(scope, function.name))],
+                "PolicyDocument": document(scope, function)
+            }),
+        };
+        role::ours(scope).map(part).collect()
+    }
+
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let roles = vec![scope.arn("iam", &format!("role{}{}-*", scope.config.role_path, scope.config.name))];
+        if role::ours(scope).next().is_none() {
+            return vec![];
+        }
+        let roles = vec![role::pattern(scope)];
         vec![
             Permission::read(
                 &["iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
                 roles.clone(),
             ),
-            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePolicy"], roles),
+            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy"], roles.clone()),
+            Permission::write(&["iam:PutRolePolicy"], roles).when(role::bounded(scope)),
         ]
     }
 }

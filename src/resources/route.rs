@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::{AuthorizationType, Route};
 use serde::Serialize;
+use serde_json::json;
 
-use super::{Kind, Permission, api, authorizer, fields, integration, stage};
+use super::{Kind, Part, Permission, api, authorizer, fields, integration, logical_id, stage};
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::Authorizer;
 use crate::engine::graph::Key;
@@ -174,8 +175,34 @@ impl Kind for RouteKind {
         .gone()
     }
 
-    /// Part of the API's.
-    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
-        vec![]
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |function: &Function| {
+            let spec = spec(scope, function.route_key);
+            let mut properties = json!({
+                "ApiId": scope.id(&api::key_of(scope)),
+                "RouteKey": function.route_key,
+                "Target": spec.target,
+                "AuthorizationType": spec.authorization
+            });
+            if let Some(authorizer) = spec.authorizer {
+                properties["AuthorizerId"] = json!(authorizer);
+            }
+            Part {
+                key: key_of(function.route_key),
+                logical_id: logical_id(function.name, "Route"),
+                r#type: "AWS::ApiGatewayV2::Route",
+                properties,
+            }
+        };
+        FUNCTIONS.iter().map(part).collect()
+    }
+
+    /// Part of the API's; and to connect, where callers sign.
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        if scope.config.authorizer != Authorizer::Iam {
+            return vec![];
+        }
+        let connect = format!("*/{}/$connect", scope.config.stage);
+        vec![Permission::other(&["execute-api:Invoke"], vec![scope.arn("execute-api", &connect)])]
     }
 }

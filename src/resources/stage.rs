@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::{RouteSettings, Stage};
 use serde::Serialize;
+use serde_json::json;
 
 use super::tags::{self, Tags};
-use super::{Kind, Permission, api, deployment, fields};
+use super::{Kind, Part, Permission, api, deployment, fields};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found};
@@ -185,12 +186,29 @@ impl Kind for StageKind {
         .gone()
     }
 
-    /// Part of the API's, but for the tags (G16).
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        vec![Permission::write(
-            &["apigateway:TagResource"],
-            vec![api::tagging_arn(scope, "/apis/*/stages"), api::tagging_arn(scope, "/apis/*/stages/*")],
-        )]
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let mut properties = json!({
+            "ApiId": scope.id(&api::key_of(scope)),
+            "StageName": scope.config.stage,
+            "DeploymentId": scope.id(&deployment::key_of(scope)),
+            "Description": LIVE,
+            "Tags": scope.tags()
+        });
+        if let Some(throttle) = scope.config.throttle {
+            properties["DefaultRouteSettings"] =
+                json!({ "ThrottlingRateLimit": throttle.rate, "ThrottlingBurstLimit": throttle.burst });
+        }
+        vec![Part {
+            key: key_of(scope),
+            logical_id: "Stage".to_owned(),
+            r#type: "AWS::ApiGatewayV2::Stage",
+            properties,
+        }]
+    }
+
+    /// Part of the API's.
+    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
+        vec![]
     }
 }
 

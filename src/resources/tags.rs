@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::engine::scope::EXPIRES_AT;
 
 pub type Tags = BTreeMap<String, String>;
+
+/// As CloudFormation has them for most resources.
+pub fn listed(tags: Tags) -> Value {
+    tags.into_iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
+}
 
 /// The tags that are compared, and apart from them when it all expires. AWS's own (`aws:`) are nobody's business.
 pub fn split(mut tags: Tags) -> (Tags, Option<String>) {

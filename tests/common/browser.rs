@@ -220,12 +220,11 @@ impl Page {
         let deadline = Instant::now() + PATIENCE;
         // A page that is just being left has no answer.
         while self.value(&format!("Boolean({expression})")).await != true {
-            if Instant::now() > deadline {
-                panic!(
-                    "waited in vain for {expression}; the page reads:\n{}",
-                    self.value("document.body.innerText").await
-                );
-            }
+            assert!(
+                Instant::now() <= deadline,
+                "waited in vain for {expression}; the page reads:\n{}",
+                self.value("document.body.innerText").await
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }

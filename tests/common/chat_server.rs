@@ -235,7 +235,7 @@ impl State {
                 faults.refuse_with
             })
         };
-        #[allow(clippy::result_large_err)]
+        #[allow(clippy::result_large_err, reason = "the callback's type is given")]
         let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
             let token = request.headers().get("x-token").map(|value| value.to_str().unwrap().to_owned());
             self.handshakes.lock().unwrap().push((request.uri().to_string(), token));

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chatctl::error::Exit;
 use chatctl::host::{Env, Host, Interrupt, Output};
 use serde_json::Value;
-use world::World;
+use world::{Switches, World};
 
 pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "eu-central-1";
@@ -79,6 +80,22 @@ impl Process {
             () = killed => None,
         };
         Ended { exit, stdout: stdout.text(), stderr: stderr.text() }
+    }
+}
+
+/// AWS with all its behaviours, but short waits and long pages: for tests that go through every call of a run, where
+/// the tenth poll of the same thing is no case of its own.
+pub fn brisk() -> Switches {
+    let second = Duration::from_secs(1);
+    Switches {
+        page_size: 25,
+        iam_propagation: second,
+        function_pending: second,
+        function_updating: second,
+        table_creating: second,
+        table_deleting: second,
+        table_updating: second,
+        ..Switches::default()
     }
 }
 

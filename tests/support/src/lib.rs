@@ -19,7 +19,7 @@ use chatctl::host::Env;
 pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
 pub use client::{Client, eventually};
-pub use inworld::{ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, problems, run};
+pub use inworld::{ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, brisk, problems, run};
 pub use ministack::{DataDir, Ministack, installation, ministack, private_ministack, sdk_config};
 pub use process::Service;
 pub use proxy::{Call, Proxy};

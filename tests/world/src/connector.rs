@@ -1,6 +1,7 @@
 //! The HTTP connector under the SDK: one for each process of a test.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Body, Frame};
 use tokio::time::sleep;
 
 use crate::calls::Entry;
@@ -45,11 +46,10 @@ impl Process {
 
     async fn serve(self, http: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let Shared { world, label, dead } = &*self.0;
+        let request = read(http).await;
         if dead.load(Ordering::Relaxed) {
             return std::future::pending().await;
         }
-        let request = read(&http);
-        drop(http);
         let (entry, verdict) = world.arrive(&request, label);
         let (latency, after) = match verdict {
             Verdict::Pass => (world.latency(), After::Answer),
@@ -159,7 +159,8 @@ impl HttpClient for Process {
 }
 
 /// Reads the HTTP request; account, region and service stand in its signature.
-fn read(http: &HttpRequest) -> Request {
+async fn read(mut http: HttpRequest) -> Request {
+    let body = drain(http.take_body()).await;
     let authorization = http.headers().get("authorization").expect("world: the request is not signed");
     let (_, scope) = authorization.split_once("Credential=").expect("world: a SigV4 signature");
     let mut scope = scope.split([',', '/']);
@@ -183,7 +184,7 @@ fn read(http: &HttpRequest) -> Request {
         path: uri.path(),
         query: uri.query().unwrap_or_default(),
         target: http.headers().get("x-amz-target"),
-        body: http.body().bytes().expect("world: the body is in memory"),
+        body: &body,
     };
     let (operation, fields, resource) = operation::read(service, &wire);
     let attempt = http.headers().get("amz-sdk-request").and_then(attempt).unwrap_or(1);
@@ -196,6 +197,17 @@ fn read(http: &HttpRequest) -> Request {
         resource,
         attempt,
     }
+}
+
+/// The body, read as a connection reads it: the SDK watches whether it flows.
+async fn drain(mut body: SdkBody) -> Bytes {
+    let mut read = Bytes::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.expect("world: the body can be read");
+        let Ok(data) = frame.into_data() else { continue };
+        read = if read.is_empty() { data } else { [read, data].concat().into() };
+    }
+    read
 }
 
 /// The number in `ttl=…; attempt=2; max=3`.
@@ -221,7 +233,7 @@ struct Broken {
     half: Option<Bytes>,
 }
 
-impl http_body::Body for Broken {
+impl Body for Broken {
     type Data = Bytes;
     type Error = std::io::Error;
 

@@ -493,7 +493,7 @@ fn check_statement(statement: &Statement) -> Result<(), Refusal> {
         || statement.principal.len() == 12
         || statement.principal.contains(".amazonaws.com");
     if !principal_fits {
-        return Err(invalid(format!("The provided principal was invalid. Please check the principal and try again.")));
+        return Err(invalid("The provided principal was invalid. Please check the principal and try again."));
     }
     if let Some(source) = &statement.source_arn
         && Arn::read(source).is_none_or(|arn| arn.rest.is_empty())

@@ -85,7 +85,7 @@ pub struct Region {
 }
 
 impl Region {
-    fn settle(&mut self, now: Moment) {
+    pub(crate) fn settle(&mut self, now: Moment) {
         self.tables.retain(|_, table| table.deleted_at.is_none_or(|at| now < at));
         self.functions.retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
     }

@@ -257,8 +257,8 @@ impl World {
         let now = self.now();
         let mut core = self.core();
         let core = &mut *core;
-        core.state.settle(now);
         let Request { operation, place, fields, .. } = request;
+        core.state.region(&place.account, &place.region).settle(now);
         let switches = core.switches.clone();
         let mut context = Context {
             account: core.state.account(&place.account),

@@ -113,7 +113,8 @@ pub(super) fn delete(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
             "Unable to delete API. Please remove all API mappings to the API before deleting the API.",
         ));
     }
-    if let Some(api) = region.apis.remove(&id) {
+    let gone = region.apis.remove(&id);
+    if let Some(api) = gone.filter(|_| !cx.switches.list_lag.is_zero()) {
         region.gone_apis.push((cx.now, api));
     }
     Ok(Reply::empty(204))

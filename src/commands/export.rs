@@ -1,0 +1,63 @@
+//! `export`: the deployment as a CloudFormation template. Calls nothing.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::Config;
+use crate::engine::event::Reporter;
+use crate::error::{Error, Exit, Result};
+use crate::functions::FUNCTIONS;
+use crate::handlers::Bundles;
+use crate::host::Host;
+use crate::report;
+use crate::template::{Code, scope, template, yaml};
+
+/// The largest template that a request of CloudFormation takes in itself; a larger one goes through a bucket. Bytes.
+const LARGEST_IN_REQUEST: usize = 51_200;
+
+/// Prints the template with the code in it, or writes template and zips into `folder` and prints their paths.
+///
+/// # Errors
+/// A usage error: handlers that cannot be read, or that do not go into a template; a folder that takes no files.
+pub fn export(host: &Host, config: Config, reporter: &dyn Reporter, folder: Option<&Path>) -> Result<Exit> {
+    let json = config.face.json;
+    if folder.is_none() && config.handlers.is_some() {
+        return Err(Error::usage("only the handlers that are built in go into a template, yours are files")
+            .hint("`--dir DIR` writes the template with the zips beside it"));
+    }
+    let bundles = Bundles::load(config.handlers.as_deref())?;
+    let scope = scope(config, bundles);
+    let Some(folder) = folder else {
+        let template = template(&scope, Code::Inline);
+        let text = yaml(&template);
+        if text.len() > LARGEST_IN_REQUEST {
+            reporter.note("larger than 51,200 bytes: `aws cloudformation deploy` takes it with `--s3-bucket`");
+        }
+        if json {
+            host.stdout.line(&report::json::document("export", json!({ "template": template })));
+        } else {
+            host.stdout.write(&text);
+        }
+        return Ok(Exit::Done);
+    };
+    let mut files = vec![("template.yaml".to_owned(), yaml(&template(&scope, Code::Zips)).into_bytes())];
+    files.extend(FUNCTIONS.iter().map(|function| {
+        let bundle = scope.bundles.of(function.name);
+        (bundle.file_name(function.name), bundle.zip.clone())
+    }));
+    let paths: Vec<String> = files.iter().map(|(name, _)| folder.join(name).display().to_string()).collect();
+    let write = || {
+        fs::create_dir_all(host.cwd.join(folder))?;
+        files.iter().try_for_each(|(name, content)| fs::write(host.cwd.join(folder).join(name), content))
+    };
+    write().map_err(|error| Error::usage(format!("cannot write into `{}`: {error}", folder.display())))?;
+    if json {
+        host.stdout.line(&report::json::document("export", json!({ "files": paths })));
+    } else {
+        host.stdout.line(&paths.join("\n"));
+    }
+    reporter.note("put the zips into a bucket, then deploy the template with `CodeBucket` as that bucket");
+    Ok(Exit::Done)
+}

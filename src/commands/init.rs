@@ -1,0 +1,59 @@
+//! `init`: a commented settings file and an editable copy of the handlers. Calls nothing.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::Config;
+use crate::error::{Error, Exit, Result};
+use crate::handlers::embedded;
+use crate::host::Host;
+use crate::report;
+
+/// Every setting, with its default, and the folder of the handlers set.
+pub const SETTINGS: &str = include_str!("../../templates/chatctl.toml");
+
+/// The folder that `SETTINGS` names.
+const HANDLERS: &str = "lambda";
+
+/// Writes the files into `folder`, and prints their paths.
+///
+/// # Errors
+/// A usage error that names the files that exist already, before any was written; a folder that takes none.
+pub fn init(host: &Host, config: &Config, folder: Option<&Path>) -> Result<Exit> {
+    let folder = folder.unwrap_or(Path::new(""));
+    let handlers = embedded().into_iter().map(|(name, content)| (folder.join(HANDLERS).join(name), content));
+    let files: Vec<_> =
+        std::iter::once((folder.join("chatctl.toml"), SETTINGS.as_bytes().to_vec())).chain(handlers).collect();
+    let existing: Vec<String> = files
+        .iter()
+        .filter(|(path, _)| host.cwd.join(path).symlink_metadata().is_ok())
+        .map(|(path, _)| format!("`{}`", path.display()))
+        .collect();
+    if !existing.is_empty() {
+        let verb = if existing.len() == 1 { "exists" } else { "exist" };
+        return Err(Error::usage(format!("{} {verb} already, nothing was written", existing.join(", ")))
+            .hint("name another folder, or move them away first"));
+    }
+    for (path, content) in &files {
+        write(&host.cwd.join(path), content)
+            .map_err(|error| Error::usage(format!("cannot write `{}`: {error}", path.display())))?;
+    }
+    let paths: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
+    if config.face.json {
+        host.stdout.line(&report::json::document("init", json!({ "files": paths })));
+    } else {
+        host.stdout.line(&paths.join("\n"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Never over a file that somebody has made in the meantime.
+fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    File::create_new(path)?.write_all(content)
+}

@@ -1,0 +1,79 @@
+//! `policy`: what the identity that runs this program needs to be allowed, as IAM takes it. Calls nothing.
+
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::region::ProfileFileRegionProvider;
+
+use crate::aws::identity::{Identity, partition_of};
+use crate::cli::Policy;
+use crate::config::Config;
+use crate::engine::scope::Scope;
+use crate::error::{Error, Exit, Result};
+use crate::handlers::Bundles;
+use crate::host::Host;
+use crate::policy::{Extent, boundary, deployer, github_trust};
+
+/// # Errors
+/// A usage error: no region, or something that is no account or repository.
+pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> {
+    let account = args.account.clone().map(account).transpose()?.unwrap_or_else(|| "*".to_owned());
+    let region = region(host, &config).await?;
+    let scope = Scope::new(config, region, None, None, Bundles::load(None)?);
+    let partition = partition_of(&scope.region).to_owned();
+    scope.learn_identity(Identity { partition, account });
+    let document = match &args.github {
+        Some(text) => {
+            let (repository, subject) = repository(text)?;
+            github_trust(&scope, repository, subject)
+        }
+        None if args.boundary => boundary(&scope),
+        None => deployer(&scope, if args.read_only { Extent::ReadOnly } else { Extent::Full }),
+    };
+    host.stdout.line(&format!("{document:#}"));
+    Ok(Exit::Done)
+}
+
+/// By flag, file, environment and profile, as the SDK's own chain has it, but without asking an instance (R6).
+async fn region(host: &Host, config: &Config) -> Result<String> {
+    let named = config
+        .region
+        .clone()
+        .or_else(|| ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.env.get(name)).map(str::to_owned));
+    if let Some(region) = named {
+        return Ok(region);
+    }
+    if let Some(region) = host.aws.as_ref().and_then(|sdk| sdk.region()) {
+        return Ok(region.to_string());
+    }
+    let mut profile = ProfileFileRegionProvider::builder();
+    if let Some(name) = &config.profile {
+        profile = profile.profile_name(name);
+    }
+    match profile.build().region().await {
+        Some(region) => Ok(region.to_string()),
+        None => Err(Error::usage("no AWS region is set").hint("pass `--region eu-central-1` or set `AWS_REGION`")),
+    }
+}
+
+fn account(text: String) -> Result<String> {
+    if text.len() == 12 && text.chars().all(|c| c.is_ascii_digit()) {
+        return Ok(text);
+    }
+    Err(Error::usage(format!("`{text}` is not a valid account: it takes the 12 digits of its id"))
+        .hint("`aws sts get-caller-identity --query Account --output text` prints it"))
+}
+
+/// `OWNER/REPO`, and what may follow it after a colon. GitHub compares with the case of the letters.
+fn repository(text: &str) -> Result<(&str, Option<&str>)> {
+    let (repository, subject) = match text.split_once(':') {
+        Some((repository, subject)) => (repository, Some(subject)),
+        None => (text, None),
+    };
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let fits = repository.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name))
+        && subject.is_none_or(|subject| !subject.is_empty() && subject.chars().all(|c| c.is_ascii_graphic()));
+    if fits {
+        return Ok((repository, subject));
+    }
+    Err(Error::usage(format!("`{text}` is not a valid repository: it is not of the form `owner/repo`"))
+        .hint("narrow it with what follows in the subject of GitHub's token, such as `owner/repo:environment:prod`"))
+}

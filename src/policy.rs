@@ -1,0 +1,207 @@
+//! IAM policies derived from the kinds: the deployer's, the functions' boundary, and the trust of GitHub Actions.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::engine::scope::Scope;
+use crate::functions::FUNCTIONS;
+use crate::resources::{Access, KINDS, Permission, api, role_policy};
+
+/// Whom a policy is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every verb.
+    Full,
+    /// `status` alone.
+    ReadOnly,
+}
+
+/// One action on one resource under one condition: what policies are taken apart into and put together from.
+#[derive(Clone, Debug, PartialEq)]
+struct Grant {
+    action: String,
+    resource: String,
+    condition: Option<Value>,
+}
+
+/// What the identity that runs `chatctl` needs, of all kinds.
+pub fn deployer(scope: &Scope, extent: Extent) -> Value {
+    let permissions = KINDS.iter().flat_map(|kind| kind.permissions(scope));
+    let wanted = permissions.filter(|permission| extent == Extent::Full || permission.access == Access::Read);
+    document(wanted.flat_map(grants).collect())
+}
+
+/// The most that the functions' roles may ever do: what the role policies say, for every API, because no id is known
+/// before there is an API (I7), and for the deployments whose names begin with `<this name>-` too.
+pub fn boundary(scope: &Scope) -> Value {
+    scope.learn_id(&api::key_of(scope), "*");
+    let (own, family) = (format!("{}-", scope.config.name), format!("{}-*", scope.config.name));
+    let statements = FUNCTIONS.iter().flat_map(|function| {
+        let mut policy = role_policy::document(scope, function);
+        match policy["Statement"].take() {
+            Value::Array(statements) => statements,
+            single => vec![single],
+        }
+    });
+    let grants = statements.flat_map(|statement| {
+        let condition = statement.get("Condition").cloned();
+        let resources = texts(&statement["Resource"]);
+        texts(&statement["Action"]).into_iter().flat_map(move |action| {
+            let condition = condition.clone();
+            resources.clone().into_iter().map(move |resource| (action.clone(), resource, condition.clone()))
+        })
+    });
+    let is_key = |action: &str| action.starts_with("kms:");
+    document(
+        grants
+            .map(|(action, resource, condition)| {
+                let resource = if is_key(&action) { resource } else { resource.replacen(&own, &family, 1) };
+                Grant { action, resource, condition }
+            })
+            .collect(),
+    )
+}
+
+/// Lets the workflows of `repository` (`OWNER/REPO`) take on the role, all of them or those of `subject`.
+pub fn github_trust(scope: &Scope, repository: &str, subject: Option<&str>) -> Value {
+    const ISSUER: &str = "token.actions.githubusercontent.com";
+    let (aud, sub) = (format!("{ISSUER}:aud"), format!("{ISSUER}:sub"));
+    let condition = match subject {
+        Some(subject) => {
+            json!({ "StringEquals": { aud: "sts.amazonaws.com", sub: format!("repo:{repository}:{subject}") } })
+        }
+        None => json!({
+            "StringEquals": { aud: "sts.amazonaws.com" },
+            "StringLike": { sub: format!("repo:{repository}:*") }
+        }),
+    };
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Federated": scope.arn("iam", &format!("oidc-provider/{ISSUER}")) },
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": condition
+        }]
+    })
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        single => single.as_str().map(str::to_owned).into_iter().collect(),
+    }
+}
+
+fn grants(permission: Permission) -> Vec<Grant> {
+    let Permission { actions, resources, condition, .. } = permission;
+    let grant = |action: &str, resource: &String| Grant {
+        action: action.to_owned(),
+        resource: resource.clone(),
+        condition: condition.clone(),
+    };
+    actions.iter().flat_map(|action| resources.iter().map(move |resource| grant(action, resource))).collect()
+}
+
+/// As few statements as possible, by service, without what another grant covers.
+fn document(grants: Vec<Grant>) -> Value {
+    let is_covered = |grant: &Grant| {
+        grants.iter().any(|other| {
+            other.action == grant.action
+                && other.resource != grant.resource
+                && (other.condition.is_none() || other.condition == grant.condition)
+                && covers(&other.resource, &grant.resource)
+        })
+    };
+    let mut by_action: Vec<(BTreeSet<String>, BTreeSet<String>, Option<Value>)> = Vec::new();
+    for grant in grants.iter().filter(|grant| !is_covered(grant)) {
+        let known = by_action
+            .iter_mut()
+            .find(|(actions, _, condition)| actions.contains(&grant.action) && *condition == grant.condition);
+        match known {
+            Some((_, resources, _)) => {
+                resources.insert(grant.resource.clone());
+            }
+            None => by_action.push((
+                [grant.action.clone()].into(),
+                [grant.resource.clone()].into(),
+                grant.condition.clone(),
+            )),
+        }
+    }
+    let mut statements: Vec<(BTreeSet<String>, BTreeSet<String>, Option<Value>)> = Vec::new();
+    for (actions, resources, condition) in by_action {
+        match statements.iter_mut().find(|(_, r, c)| *r == resources && *c == condition) {
+            Some((known, ..)) => known.extend(actions),
+            None => statements.push((actions, resources, condition)),
+        }
+    }
+    statements.sort_by(|a, b| a.0.cmp(&b.0));
+    let statements: Vec<Value> = statements
+        .into_iter()
+        .map(|(actions, resources, condition)| {
+            let mut statement = json!({ "Effect": "Allow", "Action": plain(actions), "Resource": plain(resources) });
+            if let Some(condition) = condition {
+                statement["Condition"] = condition;
+            }
+            statement
+        })
+        .collect();
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// A list, or what is in it where that is one thing.
+fn plain(set: BTreeSet<String>) -> Value {
+    match set.len() {
+        1 => json!(set.first()),
+        _ => json!(set),
+    }
+}
+
+/// Whether everything that `text`, itself perhaps a pattern, stands for is matched by `pattern`.
+fn covers(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn patterns_cover_what_they_match() {
+        for (pattern, text, expected) in [
+            ("*", "arn:aws:iam::1:role/x", true),
+            ("a*", "a", true),
+            ("a*", "b", false),
+            ("a*c", "abc", true),
+            ("a*c", "ab*", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("a", "a", true),
+            ("a", "a*", false),
+            ("table/*-connections", "table/chat-connections", true),
+            ("table/*-connections", "table/chat-*", false),
+            ("role/*-eu-*", "role/chat-*", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(covers(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

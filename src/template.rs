@@ -1,0 +1,198 @@
+//! The deployment as a CloudFormation template, folded over the kinds.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::aws::identity::Identity;
+use crate::config::Config;
+use crate::engine::graph::{Graph, Key};
+use crate::engine::scope::Scope;
+use crate::handlers::{Bundles, inline};
+use crate::resources::function::{FUNCTION, function_of};
+use crate::resources::{KINDS, Part};
+
+/// Where the functions' code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// In the template itself; only for the handlers that are built in.
+    Inline,
+    /// Zips in a bucket, which two parameters name.
+    Zips,
+}
+
+/// The scope of a template: where and whose it is, CloudFormation fills in.
+pub fn scope(config: Config, bundles: Bundles) -> Scope {
+    let scope = Scope::new(config, "${AWS::Region}".to_owned(), None, None, bundles);
+    let (partition, account) = ("${AWS::Partition}".to_owned(), "${AWS::AccountId}".to_owned());
+    scope.learn_identity(Identity { partition, account });
+    scope
+}
+
+/// The template. An id that AWS will choose is a reference by the time another kind asks for it, as in a run.
+pub fn template(scope: &Scope, code: Code) -> Value {
+    let mut parts = Vec::new();
+    for kind in KINDS {
+        for part in kind.template(scope) {
+            scope.learn_id(&part.key, format!("${{{}}}", part.logical_id));
+            parts.push(part);
+        }
+    }
+    let graph = Graph::declare(scope);
+    let ids: BTreeMap<Key, String> = parts.iter().map(|part| (part.key.clone(), part.logical_id.clone())).collect();
+    let resources: Map<String, Value> =
+        parts.into_iter().map(|part| (part.logical_id.clone(), resource(scope, &graph, &ids, part, code))).collect();
+    let stage = &scope.config.stage;
+    let url = format!("wss://${{Api}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{stage}");
+    let mut template = json!({
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": format!("WebSocket chat `{}`, exported by chatctl {}", scope.config.name, env!("CARGO_PKG_VERSION")),
+        "Resources": resources,
+        "Outputs": { "Url": { "Description": "Where clients connect", "Value": substituted(json!(url)) } }
+    });
+    if code == Code::Zips {
+        template["Parameters"] = json!({
+            "CodeBucket": { "Type": "String", "Description": "The bucket with the functions' zips" },
+            "CodePrefix": { "Type": "String", "Default": "", "Description": "What their keys begin with" }
+        });
+    }
+    template
+}
+
+fn resource(scope: &Scope, graph: &Graph, ids: &BTreeMap<Key, String>, part: Part, code: Code) -> Value {
+    let mut properties = part.properties;
+    let text = properties.to_string();
+    // What it refers to, CloudFormation makes first by itself.
+    let depends_on: Vec<&String> = graph
+        .needs(&part.key)
+        .iter()
+        .filter_map(|need| ids.get(need))
+        .filter(|id| !text.contains(&format!("${{{id}}}")))
+        .collect();
+    let mut inlined = None;
+    if part.key.kind == FUNCTION && code == Code::Inline {
+        properties["Handler"] = json!("index.handler");
+        inlined = Some(json!({ "ZipFile": inline(function_of(scope, &part.key.name).name) }));
+    }
+    let mut properties = substituted(properties);
+    if let Some(inlined) = inlined {
+        properties["Code"] = inlined;
+    }
+    let mut resource = json!({ "Type": part.r#type, "Properties": properties });
+    if !depends_on.is_empty() {
+        resource["DependsOn"] = json!(depends_on);
+    }
+    resource
+}
+
+/// Texts with `${…}` as the functions of CloudFormation that fill them in.
+fn substituted(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains("${") => match whole_reference(&text) {
+            Some(id) => json!({ "Ref": id }),
+            None => json!({ "Fn::Sub": text }),
+        },
+        Value::Array(items) => items.into_iter().map(substituted).collect(),
+        Value::Object(entries) => entries.into_iter().map(|(key, value)| (key, substituted(value))).collect(),
+        other => other,
+    }
+}
+
+fn whole_reference(text: &str) -> Option<&str> {
+    let id = text.strip_prefix("${")?.strip_suffix('}')?;
+    (!id.contains("${")).then_some(id)
+}
+
+/// As YAML, in the order in which people read templates.
+pub fn yaml(template: &Value) -> String {
+    let mut text = String::new();
+    block(&mut text, template, 0);
+    text
+}
+
+/// What comes first; everything else follows by name.
+const ORDER: [&str; 10] = [
+    "AWSTemplateFormatVersion",
+    "Description",
+    "Parameters",
+    "Resources",
+    "Type",
+    "DependsOn",
+    "Version",
+    "Sid",
+    "Effect",
+    "Key",
+];
+
+fn block(text: &mut String, value: &Value, indent: usize) {
+    let pad = " ".repeat(indent);
+    match value {
+        Value::Object(entries) => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_by_key(|(key, _)| ORDER.iter().position(|first| first == key).unwrap_or(ORDER.len()));
+            for (key, value) in entries {
+                text.push_str(&format!("{pad}{}:", scalar(key)));
+                nested(text, value, indent);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let mut inner = String::new();
+                nested(&mut inner, item, indent);
+                // What an entry begins with stands beside its dash.
+                text.push_str(&format!("{pad}- {}", inner.trim_start()));
+            }
+        }
+        other => text.push_str(&format!("{pad}{}\n", inline_of(other))),
+    }
+}
+
+/// What follows a key or a dash.
+fn nested(text: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Object(entries) if !entries.is_empty() && function_of_cloudformation(value).is_none() => {
+            text.push('\n');
+            block(text, value, indent + 2);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            text.push('\n');
+            block(text, value, indent + 2);
+        }
+        Value::String(lines) if lines.contains('\n') => {
+            text.push_str(" |\n");
+            for line in lines.lines() {
+                let line = format!("{}{line}", " ".repeat(indent + 2));
+                text.push_str(line.trim_end());
+                text.push('\n');
+            }
+        }
+        other => text.push_str(&format!(" {}\n", inline_of(other))),
+    }
+}
+
+fn inline_of(value: &Value) -> String {
+    match function_of_cloudformation(value) {
+        Some((tag, argument)) => format!("{tag} {}", scalar(argument)),
+        None => value.as_str().map_or_else(|| value.to_string(), scalar),
+    }
+}
+
+fn function_of_cloudformation(value: &Value) -> Option<(&'static str, &str)> {
+    let entries = value.as_object().filter(|entries| entries.len() == 1)?;
+    let (name, argument) = entries.iter().next()?;
+    let tag = match name.as_str() {
+        "Ref" => "!Ref",
+        "Fn::Sub" => "!Sub",
+        _ => return None,
+    };
+    Some((tag, argument.as_str()?))
+}
+
+/// Plain where no reader of YAML could take it for anything but a text; JSON's strings are YAML's too.
+fn scalar(text: &str) -> String {
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+        && !["true", "false", "yes", "no", "on", "off", "null", "y", "n"].contains(&text.to_lowercase().as_str());
+    let is_type = text.starts_with("AWS::") && text.chars().all(|c| c.is_ascii_alphanumeric() || c == ':');
+    if is_word || is_type { text.to_owned() } else { Value::from(text).to_string() }
+}

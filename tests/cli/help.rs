@@ -1,0 +1,182 @@
+//! Help, its examples, completions and the manual page.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use chatctl::arguments;
+use chatctl::error::Exit;
+use clap::Command;
+use support::{DataDir, Folder, chatctl, ministack};
+
+use crate::run;
+use crate::snapshot::assert_snapshot;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
+
+/// Every verb, with those below it: `local start`.
+fn verbs() -> Vec<String> {
+    fn below(command: &Command, path: &str, all: &mut Vec<String>) {
+        for verb in command.get_subcommands() {
+            let path = format!("{path}{}", verb.get_name());
+            below(verb, &format!("{path} "), all);
+            all.push(path);
+        }
+    }
+    let mut all = Vec::new();
+    below(&arguments::command(), "", &mut all);
+    all
+}
+
+/// The help as the binary prints it where no terminal decides the width.
+async fn help(line: &str) -> String {
+    let ended = chatctl(PROGRAM).args(line.split_whitespace()).run().await.expect(0);
+    assert_eq!(ended.stderr, "", "{line}");
+    ended.stdout
+}
+
+#[tokio::test]
+async fn every_help() {
+    assert_snapshot("help", &help("--help").await);
+    let mut text = String::new();
+    for verb in verbs() {
+        let help = help(&format!("{verb} --help")).await;
+        // What all verbs share is in the help of the program.
+        let (own, rest) = help.split_once("\nDeployment:\n").unwrap();
+        let examples = rest.find("\nExamples:\n").map_or("", |at| &rest[at..]);
+        text.push_str(&format!("$ chatctl {verb} --help\n{own}{examples}\n"));
+    }
+    assert_snapshot("help-of-verbs", &text);
+}
+
+#[tokio::test]
+async fn every_option_that_describes_a_run_has_its_variable_in_the_help() {
+    let help = help("--help").await.split_whitespace().collect::<Vec<_>>().join(" ");
+    for arg in arguments::command().get_arguments().filter(|arg| arg.is_global_set()) {
+        let long = arg.get_long().unwrap();
+        assert!(help.contains(&format!("[env: CHATCTL_{}]", long.replace('-', "_").to_uppercase())), "{long}");
+    }
+}
+
+/// Such an option of a verb would set the other one as well.
+#[test]
+fn no_option_of_a_verb_has_the_id_of_one_that_all_have() {
+    let command = arguments::command();
+    let everywhere: BTreeSet<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
+    for verb in command.get_subcommands() {
+        for arg in verb.get_arguments() {
+            assert!(!everywhere.contains(arg.get_id()), "`{}` of `{}`", arg.get_id(), verb.get_name());
+        }
+    }
+}
+
+fn examples_of(verb: &str) -> Vec<String> {
+    let mut command = arguments::command();
+    for word in verb.split_whitespace() {
+        command = command.find_subcommand(word).unwrap().clone();
+    }
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = text.strip_prefix("Examples:\n").unwrap_or_default().lines();
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+/// In an order in which each finds what it needs; all against one local AWS.
+#[tokio::test]
+async fn every_example_in_the_help_runs() {
+    // What runs until it is stopped, and is stopped after a while.
+    const ENDLESS: [&str; 3] = ["chatctl chat --local --as ada", "chatctl open --local", "chatctl open --no-browser"];
+    let data_dir = DataDir::new().await;
+    let server = ministack().await;
+    let account = server.account();
+    let bin = Folder::new();
+    std::os::unix::fs::symlink(PROGRAM, bin.0.join("chatctl")).unwrap();
+    let path = format!("{}:{}", bin.0.display(), std::env::var("PATH").unwrap());
+
+    let mut verbs = verbs();
+    let last = |verb: &String| ["reap", "down", "local"].iter().position(|last| verb.starts_with(last));
+    verbs.sort_by_key(|verb| (last(verb), verb != "up"));
+    let mut seen = BTreeSet::new();
+    let mut examples: Vec<String> = Vec::new();
+    for verb in verbs {
+        let own = examples_of(&verb);
+        assert!(verb.contains(' ') || !own.is_empty(), "the help of `{verb}` has no examples");
+        examples.extend(own);
+    }
+    // `status`, `list` and the like without a name need a deployment that has none either.
+    examples.insert(0, "chatctl up".to_owned());
+    for example in examples.into_iter().filter(|example| seen.insert(example.clone())) {
+        assert!(example.contains("chatctl "), "`{example}` is no example of ours");
+        let run = |script: &str| {
+            chatctl("/bin/sh")
+                .args(["-ec", script])
+                .account(server, &account)
+                .data_dir(&data_dir)
+                .env("PATH", &path)
+                .env("BROWSER", "true")
+        };
+        if ENDLESS.contains(&example.as_str()) {
+            let ended = run(&format!("timeout --signal=INT 2 {example}")).run().await;
+            assert!([Some(124), Some(130), Some(0)].contains(&ended.code), "{example}: {}", ended.stderr);
+            assert!(!ended.stderr.contains("error"), "{example}: {}", ended.stderr);
+            continue;
+        }
+        let ended = run(&example).timeout(Duration::from_secs(120)).run().await;
+        assert_eq!(ended.code, Some(0), "{example}\n{}\n{}", ended.stdout, ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn completions_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended = run::chatctl("completions").arg(shell).run().await;
+        assert_eq!((ended.exit, ended.stderr.as_str()), (Exit::Done, ""));
+        for word in ["status", "permissions-boundary", "exit-code"] {
+            assert!(ended.stdout.contains(word), "{shell} does not know `{word}`");
+        }
+    }
+    // The shell itself takes it, and completes with it.
+    let script = format!(
+        "source <({PROGRAM} completions bash); COMP_WORDS=(chatctl sta); COMP_CWORD=1; \
+         _chatctl chatctl sta chatctl; echo \"${{COMPREPLY[@]}}\""
+    );
+    let ended = chatctl("/bin/bash").args(["-ec", &script]).run().await.expect(0);
+    assert_eq!(ended.stdout.trim(), "status");
+}
+
+#[tokio::test]
+async fn the_manual_has_every_verb_and_every_option() {
+    let ended = run::chatctl("man").run().await;
+    assert_eq!((ended.exit, ended.stderr.as_str()), (Exit::Done, ""));
+    for verb in verbs() {
+        assert!(ended.stdout.contains(&format!(".SH \"{}\"\n", verb.to_uppercase())), "{verb}");
+    }
+    let page = ended.stdout.replace("\\-", "-");
+    for arg in arguments::command().get_arguments() {
+        assert!(page.contains(&format!("--{}", arg.get_long().unwrap())), "{arg}");
+    }
+    for own in ["--destroy", "--dry-run", ".SH EXAMPLES", ".SS EXAMPLES"] {
+        assert!(page.contains(own), "{own}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_generated_needs_no_settings_file_that_works() {
+    for line in ["man", "completions fish", "--help", "--version"] {
+        let ended = run::chatctl(line).file("chatctl.toml", "no settings").run().await;
+        assert_eq!((ended.exit, ended.stderr.as_str()), (Exit::Done, ""), "{line}");
+    }
+}
+
+/// The best of several runs, because a machine that is busy with other things says nothing about us.
+#[tokio::test]
+async fn what_is_generated_is_there_at_once() {
+    for line in ["--version", "--help", "man", "completions zsh"] {
+        let mut best = Duration::MAX;
+        for _ in 0..20 {
+            let began = Instant::now();
+            let output = std::process::Command::new(PROGRAM).args(line.split(' ')).output().unwrap();
+            best = best.min(began.elapsed());
+            assert!(output.status.success());
+        }
+        assert!(best < Duration::from_millis(25), "`chatctl {line}` takes {best:?}, unoptimised");
+    }
+}

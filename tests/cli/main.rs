@@ -1,0 +1,10 @@
+//! The whole command line as a user or a pipeline meets it. `UPDATE_SNAPSHOTS=1` rewrites `snapshots/`.
+
+mod faces;
+mod help;
+mod pipeline;
+mod precedence;
+mod run;
+mod snapshot;
+mod streams;
+mod usage;

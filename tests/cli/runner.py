@@ -1,0 +1,141 @@
+"""A runner for pipelines, as far as ours need one: `runner.py <request as JSON>` runs one job and prints what came of it.
+
+What it does not know is an error, so that a template cannot use it unnoticed.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+
+class Context(dict):
+    """An object of an expression: what is not there is empty."""
+
+    def __getattr__(self, name):
+        return wrapped(self.get(name.replace("__", "-"), ""))
+
+
+def wrapped(value):
+    return Context(value) if isinstance(value, dict) else value
+
+
+def evaluate(expression, contexts):
+    """GitHub's expression language without functions."""
+    text = re.sub(r"(?<=\.)([\w-]+)", lambda word: word[1].replace("-", "__"), expression)
+    text = text.replace("&&", " and ").replace("||", " or ")
+    if "(" in text:
+        raise ValueError(f"no functions are known: {expression}")
+    return eval(text, {"__builtins__": {}}, {name: wrapped(value) for name, value in contexts.items()})
+
+
+def filled(value, contexts):
+    """`value` with every `${{ … }}` in it evaluated."""
+    if isinstance(value, dict):
+        return {key: filled(inner, contexts) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, contexts) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{\{(.*?)\}\}", lambda found: str(evaluate(found[1].strip(), contexts)), value)
+    return value
+
+
+def pairs(path):
+    """What a step wrote to a file of `name=value` lines."""
+    return dict(line.split("=", 1) for line in Path(path).read_text().splitlines())
+
+
+class Job:
+    def __init__(self, request):
+        self.request = request
+        self.folder = Path(tempfile.mkdtemp(dir=request["folder"]))
+        self.env = dict(request["env"], CI="true", GITHUB_ACTIONS="true", RUNNER_OS="Linux", RUNNER_ARCH="X64")
+        self.env["RUNNER_TOOL_CACHE"] = str(self.folder / "tools")
+        self.report = {"used": [], "log": "", "summary": "", "failed": False, "outputs": {}}
+
+    def steps(self, steps, contexts):
+        contexts = dict(contexts, steps={step["id"]: {"outputs": {}} for step in steps if "id" in step})
+        for step in steps:
+            if self.report["failed"] or not evaluate(str(step.get("if", "True")), contexts):
+                continue
+            outputs = self.step(step, contexts)
+            if "id" in step:
+                contexts["steps"][step["id"]] = {"outputs": outputs}
+        return contexts
+
+    def step(self, step, contexts):
+        if "run" in step:
+            return self.script(step, contexts)
+        uses, inputs = step["uses"], filled(step.get("with", {}), contexts)
+        self.report["used"].append({"uses": uses, "with": inputs})
+        if uses.startswith("OWNER/chatctl@"):
+            return self.composite(self.request["action"], inputs, contexts)
+        known = ("actions/checkout@", "actions/cache@", "aws-actions/configure-aws-credentials@")
+        if not uses.startswith(known):
+            raise ValueError(f"nothing is known about {uses}")
+        return {}
+
+    def composite(self, path, inputs, contexts):
+        action = yaml.safe_load(Path(path, "action.yml").read_text())
+        unknown = set(inputs) - set(action["inputs"])
+        if unknown:
+            raise ValueError(f"the action has no input {unknown}")
+        defaults = {name: each["default"] for name, each in action["inputs"].items()}
+        inner = dict(contexts, inputs=defaults | inputs, github=dict(contexts["github"], action_path=path))
+        inner = self.steps(action["runs"]["steps"], inner)
+        return {name: filled(each["value"], inner) for name, each in action["outputs"].items()}
+
+    def script(self, step, contexts):
+        files = {name: tempfile.mkstemp(dir=self.folder)[1] for name in ("OUTPUT", "STEP_SUMMARY", "PATH")}
+        env = dict(self.env, **{f"GITHUB_{name}": path for name, path in files.items()})
+        env |= filled(step.get("env", {}), contexts)
+        script = self.folder / "step.sh"
+        script.write_text(filled(step["run"], contexts))
+        workspace = Path(self.request["workspace"], filled(step.get("working-directory", "."), contexts))
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
+        ended = subprocess.run(command, cwd=workspace, env=env, stdin=subprocess.DEVNULL, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+        self.report["log"] += ended.stdout
+        self.report["failed"] = ended.returncode != 0
+        self.report["summary"] += Path(files["STEP_SUMMARY"]).read_text()
+        for added in Path(files["PATH"]).read_text().splitlines():
+            self.env["PATH"] = f"{added}:{self.env['PATH']}"
+        return pairs(files["OUTPUT"])
+
+    def github(self):
+        workflow = yaml.safe_load(Path(self.request["file"]).read_text())
+        (job,) = workflow["jobs"].values()
+        contexts = {"github": self.request["github"], "vars": self.request["vars"]}
+        if evaluate(str(job.get("if", "True")), contexts):
+            contexts = self.steps(job["steps"], contexts)
+            self.report["outputs"] = filled(job.get("outputs", {}), contexts)
+
+    def gitlab(self):
+        pipeline = yaml.safe_load(Path(self.request["file"]).read_text())
+        job = pipeline[self.request["job"]]
+        base = pipeline[job["extends"]]
+        job = base | job | {"variables": base.get("variables", {}) | job.get("variables", {})}
+        env = self.env | self.request["vars"] | {"CI_PROJECT_DIR": self.request["workspace"]}
+        for name, value in job["variables"].items():
+            env[name] = re.sub(r"\$(\w+)", lambda found: env.get(found[1], ""), value)
+        script = self.folder / "job.sh"
+        script.write_text("\n".join(job["before_script"] + job["script"]) + "\n")
+        command = ["bash", "-eo", "pipefail", str(script)]
+        ended = subprocess.run(command, cwd=self.request["workspace"], env=env, stdin=subprocess.DEVNULL, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+        self.report["log"] = ended.stdout
+        self.report["failed"] = ended.returncode != 0
+        dotenv = job.get("artifacts", {}).get("reports", {}).get("dotenv")
+        if dotenv and not self.report["failed"]:
+            self.report["outputs"] = pairs(Path(self.request["workspace"], dotenv))
+
+
+request = json.loads(sys.argv[1])
+job = Job(request)
+getattr(job, request["kind"])()
+print(json.dumps(job.report))

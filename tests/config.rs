@@ -1,0 +1,155 @@
+//! `chatctl.toml`: what is wrong in it is told with its place, and nothing in it makes the program panic.
+
+use std::fs;
+
+use chatctl::config::{Config, Name, Settings, duration};
+use chatctl::error::{Error, Exit};
+use chatctl::host::{Env, Host, Interrupt, Output};
+use proptest::prelude::*;
+use support::Folder;
+
+fn resolve(folder: &Folder, file: &[u8], flags: Settings) -> Result<Config, Error> {
+    fs::write(folder.0.join("chatctl.toml"), file).unwrap();
+    let nowhere = || Output::new(std::io::sink(), false);
+    let host = Host {
+        env: Env::default(),
+        cwd: folder.0.clone(),
+        stdin_is_terminal: false,
+        stdout: nowhere(),
+        stderr: nowhere(),
+        interrupt: Interrupt::default(),
+        aws: None,
+    };
+    Config::resolve(flags, &host)
+}
+
+#[test]
+fn an_error_tells_its_place_and_what_was_probably_meant() {
+    let folder = Folder::new();
+    for (file, place, says, hint) in [
+        ("stgae = \"x\"", "1:1", "unknown field `stgae`", Some("`stage`")),
+        ("name = \"a\"\n\n  log-retention-day = 3", "3:3", "unknown field", Some("`log-retention-days`")),
+        ("memroy = 1", "1:1", "unknown field", Some("`memory`")),
+        ("Name = \"a\"", "1:1", "unknown field", Some("`name`")),
+        ("log_retention_days = 3", "1:1", "unknown field", Some("`log-retention-days`")),
+        ("permission-boundary = \"x\"", "1:1", "unknown field", Some("`permissions-boundary`")),
+        ("zzz = 1", "1:1", "unknown field `zzz`", None),
+        ("memory = \"256\"", "1:10", "invalid type", None),
+        ("name = \"ü\" \nmemory = 1.5", "2:10", "invalid type", None),
+        ("[tags]\nteam = 7", "2:8", "invalid type", None),
+        ("tags = \"team=chat\"", "1:8", "invalid type", None),
+        ("name = \"a\"\nname = \"b\"", "2:1", "duplicate key", None),
+        ("name = ", "1:8", "", None),
+        ("quiet = true", "1:1", "unknown field `quiet`", None),
+    ] {
+        let error = resolve(&folder, file.as_bytes(), Settings::default()).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.message.contains(&format!("chatctl.toml:{place}: ")), "{file}: {}", error.message);
+        assert!(error.message.contains(says), "{file}: {}", error.message);
+        let expected = hint.map(|key| format!("did you mean {key}?"));
+        assert_eq!(error.hint, expected, "{file}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let folder = Folder::new();
+    for (file, says) in [
+        ("name = \"\"", "not a valid name"),
+        ("name = \"a b\"", "not a valid name"),
+        ("stage = \"a/b\"", "not a valid stage"),
+        ("ttl = \"soon\"", "not a valid ttl"),
+        ("ttl = \"0s\"", "not a valid ttl"),
+        ("timeout = \"-1m\"", "not a valid timeout"),
+        ("memory = 64", "not a valid memory"),
+        ("function-timeout = 30", "not a valid function timeout"),
+        ("log-retention-days = 2", "not a valid log retention"),
+        ("architecture = \"arm\"", "not a valid architecture"),
+        ("runtime = \"python3.13\"", "not a valid runtime"),
+        ("role-path = \"chatctl\"", "not a valid role path"),
+        ("permissions-boundary = \"boundary\"", "not a valid permissions boundary"),
+        ("kms-key = \"alias/key\"", "not a valid KMS key"),
+        ("authorizer = \"cognito\"", "not a valid authorizer"),
+        ("throttle-rate = 5", "both"),
+        ("throttle-rate = 0\nthrottle-burst = 1", "not a valid throttle rate"),
+        ("region = \"moon\"", "not a valid region"),
+        ("output = \"xml\"", "not a valid output"),
+        ("color = \"red\"", "not a valid color"),
+        ("[tags]\n\"aws:x\" = \"1\"", "reserved"),
+        ("[tags]\n\"chatctl:name\" = \"1\"", "are ours"),
+        ("[tags]\nteam = \"a\"\nTeam = \"b\"", "differ only in case"),
+        ("[role-arns]\nonFire = \"arn:aws:iam::123456789012:role/x\"", "not a valid function"),
+    ] {
+        let error = resolve(&folder, file.as_bytes(), Settings::default()).unwrap_err();
+        assert!(error.exit == Exit::Usage && error.message.contains(says), "{file}: {}", error.message);
+    }
+    assert!(resolve(&folder, b"name = \"\xff\"", Settings::default()).is_err());
+}
+
+#[test]
+fn a_flag_wins_over_the_file() {
+    let folder = Folder::new();
+    let flags = Settings { stage: Some("dev".to_owned()), ..Settings::default() };
+    let config = resolve(&folder, b"name = \"file\"\nstage = \"file\"", flags).unwrap();
+    assert_eq!((config.name.as_str(), config.stage.as_str()), ("file", "dev"));
+}
+
+const KEYS: [&str; 10] =
+    ["name", "stage", "tags", "ttl", "memory", "timeout", "throttle-rate", "role-arns", "handlers", "region"];
+
+fn value() -> impl Strategy<Value = toml::Value> {
+    let leaf = prop_oneof![
+        any::<String>().prop_map(toml::Value::String),
+        any::<i64>().prop_map(toml::Value::Integer),
+        any::<f64>().prop_map(toml::Value::Float),
+        any::<bool>().prop_map(toml::Value::Boolean),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        let table = prop::collection::btree_map(any::<String>(), inner.clone(), 0..3);
+        prop_oneof![
+            prop::collection::vec(inner, 0..3).prop_map(toml::Value::Array),
+            table.prop_map(|table| toml::Value::Table(table.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_file_makes_it_panic(file in any::<Vec<u8>>()) {
+        let _ = resolve(&Folder::new(), &file, Settings::default());
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(file in "(name|stage|tags|ttl|[a-zü💬]{0,3}|[\\[\\]=\"'{}.,#\\\\\n\r\t 0-9-]){0,12}") {
+        let _ = resolve(&Folder::new(), file.as_bytes(), Settings::default());
+    }
+
+    #[test]
+    fn no_value_makes_it_panic(key in prop::sample::select(&KEYS), value in value()) {
+        let file = toml::Table::from_iter([(key.to_owned(), value)]).to_string();
+        if let Err(error) = resolve(&Folder::new(), file.as_bytes(), Settings::default()) {
+            prop_assert_eq!(error.exit, Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn no_flag_makes_it_panic(text in any::<String>()) {
+        let texts = vec![text.clone(), format!("{text}=x"), format!("x={text}")];
+        let flags = Settings {
+            name: Some(text.clone()), stage: Some(text.clone()), tag: texts.clone(), ttl: Some(text.clone()),
+            authorizer: Some(text.clone()), role_path: Some(text.clone()), role_arn: texts, region: Some(text.clone()),
+            kms_key: Some(text.clone()), runtime: Some(text.clone()), ..Settings::default()
+        };
+        let _ = resolve(&Folder::new(), b"", flags);
+        let _ = duration("ttl", &text);
+    }
+
+    #[test]
+    fn a_name_from_any_text_is_valid_and_stable(text in any::<String>()) {
+        let name = Name::from_text(&text);
+        prop_assert_eq!(&Name::parse(name.as_str()).unwrap(), &name);
+        prop_assert_eq!(Name::from_text(&text), name);
+    }
+}

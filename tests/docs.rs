@@ -1,0 +1,94 @@
+//! What the pages say is so: every link leads somewhere, and every command line in them is one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chatctl::arguments;
+use chatctl::host::Env;
+
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [root.to_owned(), root.join("docs")];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let pages: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    assert!(pages.len() > 5);
+    pages
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let file = link.split('#').next().unwrap();
+            assert!(page.parent().unwrap().join(file).exists(), "{}: {link}", page.display());
+        }
+    }
+}
+
+/// The command lines within a text: in code blocks and between backticks, up to what a shell adds.
+fn command_lines(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+            continue;
+        }
+        let spans: Vec<&str> = if in_block { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
+        for span in spans {
+            let text = span.replace("cargo run --", "chatctl");
+            let Some((before, rest)) = text.split_once("chatctl ") else { continue };
+            let is_value = before.split_whitespace().next_back().is_some_and(|word| word.starts_with("--"));
+            let is_command = before.is_empty() || before.ends_with(['$', '(', ' ']) && !is_value;
+            if is_command && rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-') {
+                let end = rest.find([')', '#', '|', ';', '>', '…', '&']).unwrap_or(rest.len());
+                found.push(rest[..end].trim().to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_line_is_one() {
+    let mut count = 0;
+    for page in pages() {
+        for line in command_lines(&fs::read_to_string(&page).unwrap()) {
+            let args: Vec<String> = line.split_whitespace().map(|word| word.replace('"', "")).collect();
+            if let Err(error) = arguments::parse(&args, &Env::default()) {
+                // The value of an option that is left open: `--name …`.
+                let is_open = error.message.starts_with("a value is required") || error.message.contains("no command");
+                assert!(is_open, "{}: `chatctl {line}`: {error}", page.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 40, "only {count} were found");
+}
+
+/// The page and the code tell of the same codes.
+#[test]
+fn every_exit_code_is_documented() {
+    use chatctl::error::Exit;
+    let codes =
+        [Exit::Done, Exit::Failed, Exit::Usage, Exit::Differs, Exit::Absent, Exit::ChatFailed, Exit::Interrupted];
+    for page in ["docs/exit-codes.md", "README.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let documented: Vec<u8> =
+            text.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+        assert_eq!(documented, codes.map(|code| code as u8), "{page}");
+    }
+}
+
+/// A setting that the page leaves out does not exist for whoever reads it.
+#[test]
+fn the_action_documents_all_that_it_takes_and_gives() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/ci.md")).unwrap();
+    for name in ["verb", "args", "working-directory", "url", "api-id", "name", "stage"] {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+        assert!(fs::read_to_string(root.join("action.yml")).unwrap().contains(&format!("\n  {name}:\n")), "{name}");
+    }
+}

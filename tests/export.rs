@@ -1,0 +1,266 @@
+//! `export`: a template that linters accept and that makes what `up` makes.
+//!
+//! MiniStack's CloudFormation does not know `AWS::ApiGatewayV2::Deployment`, so the deployment, and that the stage
+//! points at it, is taken out of what it gets; its routes are live without. It does not set a table's TTL either.
+//! moto's knows nothing of `AWS::ApiGatewayV2` at all, so what is left over is proven by cfn-lint's schemas alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use support::{Folder, Ministack, chatctl, ministack, python_tools};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
+
+/// All settings that change the template.
+const VARIANTS: [&[&str]; 3] = [
+    &[],
+    &[
+        "--throttle-rate",
+        "5",
+        "--throttle-burst",
+        "6",
+        "--kms-key",
+        KEY,
+        "--tag",
+        "team=yes",
+        "--authorizer",
+        "iam",
+        "--permissions-boundary",
+        "arn:aws:iam::123456789012:policy/b",
+        "--memory",
+        "512",
+        "--stage",
+        "on",
+    ],
+    &[
+        "--authorizer",
+        "arn:aws:lambda:eu-central-1:123456789012:function:auth",
+        "--role-arn",
+        "onConnect=arn:aws:iam::123456789012:role/mine",
+    ],
+];
+
+async fn export(folder: &Folder, args: &[&str]) -> String {
+    let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(["export"]).args(args.iter().copied());
+    run.cwd(&folder.0).run().await.expect(0).stdout
+}
+
+async fn exported(folder: &Folder, args: &[&str]) -> Value {
+    let document: Value = serde_json::from_str(&export(folder, &[args, &["-o", "json"]].concat()).await).unwrap();
+    document["template"].clone()
+}
+
+/// Feeds `input` to a script and returns what it prints, as JSON.
+async fn python(script: &str, input: Value) -> Value {
+    let mut command = python_tools().await.command("python");
+    command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.to_string().as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn cfn_lint_finds_nothing_and_reads_what_was_meant() {
+    let folder = Folder::new();
+    let (mut files, mut meant) = (Vec::new(), Vec::new());
+    for (at, args) in VARIANTS.into_iter().enumerate() {
+        let file = folder.0.join(format!("{at}.yaml"));
+        fs::write(&file, export(&folder, args).await).unwrap();
+        files.push(file.display().to_string());
+        meant.push(exported(&folder, args).await);
+        let zips = format!("zips-{at}");
+        let printed = export(&folder, &[args, &["--dir", &zips]].concat()).await;
+        assert!(printed.lines().all(|path| folder.0.join(path).is_file()));
+        files.push(folder.0.join(zips).join("template.yaml").display().to_string());
+    }
+    let lint = python_tools().await.command("cfn-lint").args(&files).output().await.unwrap();
+    assert!(lint.status.success() && lint.stdout.is_empty(), "{}", String::from_utf8_lossy(&lint.stdout));
+    let script = "
+import json, sys
+from cfnlint.decode import cfn_yaml
+print(json.dumps([cfn_yaml.load(file) for file in json.load(sys.stdin)]))
+";
+    let read = python(script, json!(files.iter().step_by(2).collect::<Vec<_>>())).await;
+    assert_eq!(read, json!(meant));
+}
+
+#[tokio::test]
+async fn handlers_of_ones_own_go_as_zips() {
+    let folder = Folder::new();
+    let run = |args: &[&str]| chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().copied()).cwd(&folder.0).run();
+    run(&["init"]).await.expect(0);
+    let refused = run(&["export"]).await.expect(2);
+    assert!(refused.stdout.is_empty() && refused.stderr.contains("--dir"), "{}", refused.stderr);
+    let files = async || {
+        let printed = run(&["export", "--dir", "out"]).await.expect(0).stdout;
+        printed.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let before = files().await;
+    assert_eq!(before.len(), 4);
+    let handler = folder.0.join("lambda/onConnect.mjs");
+    fs::write(&handler, fs::read_to_string(&handler).unwrap() + "// edited\n").unwrap();
+    // Another name, so that CloudFormation sees the change.
+    assert_eq!(files().await.intersection(&before).count(), 3);
+}
+
+/// The tests of the handlers, on what they become within a template.
+#[tokio::test]
+async fn inlined_handlers_pass_their_tests() {
+    let folder = Folder::new();
+    let lambda = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda");
+    let template = exported(&folder, &[]).await;
+    for function in ["onConnect", "onDisconnect", "sendMessage"] {
+        let (first, rest) = function.split_at(1);
+        let properties = &template["Resources"][format!("{}{rest}Function", first.to_uppercase())]["Properties"];
+        assert_eq!(properties["Handler"], "index.handler");
+        let code = properties["Code"]["ZipFile"].as_str().unwrap();
+        fs::write(folder.0.join(format!("{function}.cjs")), code).unwrap();
+        let module = format!("import code from './{function}.cjs';\nexport const {{ handler }} = code;\n");
+        fs::write(folder.0.join(format!("{function}.mjs")), module).unwrap();
+    }
+    fs::create_dir(folder.0.join("testing")).unwrap();
+    for file in ["handlers.test.mjs", "testing/aws.js", "package.json"] {
+        fs::copy(lambda.join(file), folder.0.join(file)).unwrap();
+    }
+    let tests =
+        Command::new("node").args(["--test", "--test-reporter=tap"]).current_dir(&folder.0).output().await.unwrap();
+    let report = String::from_utf8_lossy(&tests.stdout);
+    assert!(tests.status.success(), "{report}");
+    assert!(!report.contains("# pass 0"), "{report}");
+}
+
+const DEPLOY: &str = "
+import json, sys, boto3
+order = json.load(sys.stdin)
+session = boto3.Session(aws_access_key_id=order['key'], aws_secret_access_key='x', region_name=order['region'])
+client = lambda service: session.client(service, endpoint_url=order['url'])
+s3 = client('s3')
+bucket = 'code-' + order['key']
+s3.create_bucket(Bucket=bucket)
+for path, key in order['objects']:
+    s3.put_object(Bucket=bucket, Key=key, Body=open(path, 'rb').read())
+s3.put_object(Bucket=bucket, Key='template', Body=order['template'])
+cloudformation = client('cloudformation')
+cloudformation.create_stack(StackName='chat', Capabilities=['CAPABILITY_NAMED_IAM'],
+    TemplateURL='/'.join([order['url'], bucket, 'template']),
+    Parameters=[{'ParameterKey': name, 'ParameterValue': value} for name, value in order['parameters'].items()])
+cloudformation.get_waiter('stack_create_complete').wait(StackName='chat', WaiterConfig={'Delay': 1, 'MaxAttempts': 60})
+stack = cloudformation.describe_stacks(StackName='chat')['Stacks'][0]
+print(json.dumps({output['OutputKey']: output['OutputValue'] for output in stack['Outputs']}))
+";
+
+struct Order<'a> {
+    url: &'a str,
+    key: &'a str,
+    template: Value,
+    objects: Vec<(String, String)>,
+    parameters: Value,
+}
+
+async fn deploy(order: Order<'_>) -> Value {
+    let input = json!({
+        "url": order.url, "key": order.key, "region": chatctl::local::REGION, "template": order.template.to_string(),
+        "objects": order.objects, "parameters": order.parameters,
+    });
+    python(DEPLOY, input).await
+}
+
+fn without_deployment(mut template: Value) -> Value {
+    let resources = template["Resources"].as_object_mut().unwrap();
+    resources.retain(|_, resource| resource["Type"] != "AWS::ApiGatewayV2::Deployment");
+    resources["Stage"]["Properties"].as_object_mut().unwrap().remove("DeploymentId").unwrap();
+    template
+}
+
+/// What `up` would still change of what the stack made: fields by resource.
+async fn differences(ministack: &Ministack, account: &str, folder: &Folder) -> BTreeMap<String, BTreeSet<String>> {
+    let plan = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(["plan", "-o", "json"]).cwd(&folder.0);
+    let plan: Value = serde_json::from_str(&plan.account(ministack, account).run().await.expect(0).stdout).unwrap();
+    let of_change = |change: &Value| {
+        let word = |key: &str| change[key].as_str().unwrap().to_owned();
+        let fields =
+            change["fields"].as_array().unwrap().iter().map(|field| field["field"].as_str().unwrap().to_owned());
+        (format!("{} {} {}", word("action"), word("kind"), word("name")), fields.collect())
+    };
+    plan["changes"].as_array().unwrap().iter().map(of_change).collect()
+}
+
+async fn compare(template: Value, objects: Vec<(String, String)>, of_function: &[&str]) {
+    let ministack = ministack().await;
+    let (account, folder) = (ministack.account(), Folder::new());
+    let template = without_deployment(template);
+    let parameters = if objects.is_empty() {
+        json!({})
+    } else {
+        json!({ "CodeBucket": format!("code-{account}"), "CodePrefix": "v1/" })
+    };
+    let outputs = deploy(Order { url: ministack.url(), key: &account, template, objects, parameters }).await;
+    let url = outputs["Url"].as_str().unwrap();
+    assert!(url.starts_with("wss://") && url.ends_with(".execute-api.us-east-1.amazonaws.com/prod"), "{url}");
+
+    let mut differs = differences(ministack, &account, &folder).await;
+    let lambda = aws_sdk_lambda::Client::new(&ministack.sdk_config(&account));
+    for (function, route) in
+        [("onConnect", "$connect"), ("onDisconnect", "$disconnect"), ("sendMessage", "sendmessage")]
+    {
+        let name = format!("chat-{function}");
+        let fields = differs.remove(&format!("update function {name}")).unwrap();
+        // Against an emulator `up` tells the functions where it is.
+        let expected = ["environment.AWS_ENDPOINT_URL", "environment.CHATCTL_CONNECTIONS_ENDPOINT"];
+        assert_eq!(fields, expected.iter().chain(of_function).map(|field| (*field).to_owned()).collect());
+
+        // CloudFormation names the statement itself, so `up` would put its own in its place.
+        assert!(differs.remove(&format!("create permission {name}")).is_some());
+        let stray = differs.keys().find(|change| change.starts_with(&format!("delete permission {name}/"))).unwrap();
+        differs.remove(&stray.clone());
+        let policy = lambda.get_policy().function_name(&name).send().await.unwrap().policy.unwrap();
+        let policy: Value = serde_json::from_str(&policy).unwrap();
+        let statement = &policy["Statement"][0];
+        assert_eq!(statement["Principal"]["Service"], "apigateway.amazonaws.com");
+        assert_eq!(statement["Action"], "lambda:InvokeFunction");
+        let condition = statement["Condition"].to_string();
+        let source = url.trim_start_matches("wss://").split('.').next().unwrap();
+        assert!(condition.contains(&format!(":execute-api:us-east-1:{account}:{source}/*/{route}\"")), "{condition}");
+    }
+    let one = |field: &str| BTreeSet::from([field.to_owned()]);
+    // What was taken out.
+    assert!(differs.remove("create deployment chat").is_some());
+    assert_eq!(differs.remove("update stage prod"), Some(one("deployment")));
+    // MiniStack's CloudFormation passes over `TimeToLiveSpecification`.
+    assert_eq!(differs.remove("update table chat-connections"), Some(one("ttl")));
+    assert_eq!(differs, BTreeMap::new());
+
+    let verify = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(["verify"]).account(ministack, &account).run().await;
+    verify.expect(0);
+}
+
+#[tokio::test]
+async fn the_stack_is_what_up_makes_with_code_in_the_template() {
+    let template = exported(&Folder::new(), &[]).await;
+    compare(template, vec![], &["codeSha256", "handler"]).await;
+}
+
+#[tokio::test]
+async fn the_stack_is_what_up_makes_with_zips_in_a_bucket() {
+    let folder = Folder::new();
+    let printed = export(&folder, &["--dir", "out"]).await;
+    // The template comes first.
+    let zips = printed.lines().skip(1);
+    let objects = zips.map(|path| (folder.0.join(path).display().to_string(), path.replace("out/", "v1/"))).collect();
+    let script = "
+import json, sys
+from cfnlint.decode import cfn_yaml
+print(json.dumps(cfn_yaml.load(json.load(sys.stdin))))
+";
+    let template = python(script, json!(folder.0.join("out/template.yaml"))).await;
+    compare(template, objects, &[]).await;
+}

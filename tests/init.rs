@@ -1,0 +1,181 @@
+//! `init`: a settings file that says all there is to set, handlers to edit, and what comes of editing them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+
+use chatctl::commands::init::SETTINGS;
+use chatctl::config::{Config, Settings};
+use chatctl::host::{Env, Host, Interrupt, Output};
+use serde_json::Value;
+use support::{Chatctl, Folder, chatctl, ministack};
+
+const FILES: [&str; 6] = [
+    "chatctl.toml",
+    "lambda/aws.mjs",
+    "lambda/http.mjs",
+    "lambda/onConnect.mjs",
+    "lambda/onDisconnect.mjs",
+    "lambda/sendMessage.mjs",
+];
+
+fn run(folder: &Folder, args: &[&str]) -> Chatctl {
+    chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().copied()).cwd(&folder.0)
+}
+
+fn host(folder: &Folder) -> Host {
+    let nowhere = || Output::new(std::io::sink(), false);
+    Host {
+        env: Env::default(),
+        cwd: folder.0.clone(),
+        stdin_is_terminal: false,
+        stdout: nowhere(),
+        stderr: nowhere(),
+        interrupt: Interrupt::default(),
+        aws: None,
+    }
+}
+
+/// The settings file with every setting in force.
+fn uncommented() -> String {
+    let lines = SETTINGS.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Every key that the file may have, as the parser lists them for one that it may not.
+fn keys() -> BTreeSet<String> {
+    let error = toml::from_str::<Settings>("no-such-key = 1").unwrap_err();
+    let listed = error.message().split('`').skip(3).step_by(2);
+    listed.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_settings_file_has_every_setting() {
+    let table: toml::Table = toml::from_str(&uncommented()).unwrap();
+    assert!(keys().len() > 15);
+    assert_eq!(table.keys().cloned().collect::<BTreeSet<_>>(), keys());
+    assert_eq!(toml::from_str::<toml::Table>(SETTINGS).unwrap().keys().collect::<Vec<_>>(), ["handlers"]);
+}
+
+#[test]
+fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
+    let (defaults, folder) = (Folder::new(), Folder::new());
+    let resolve = |folder: &Folder| Config::resolve(Settings::default(), &host(folder)).unwrap();
+    let defaults = resolve(&defaults);
+    fs::write(folder.0.join("chatctl.toml"), SETTINGS).unwrap();
+    let as_is = Config { handlers: None, ..resolve(&folder) };
+    assert_eq!(format!("{as_is:?}"), format!("{defaults:?}"));
+
+    fs::write(folder.0.join("chatctl.toml"), uncommented()).unwrap();
+    let all = resolve(&folder);
+    let examples_apart = Config {
+        ttl: None,
+        throttle: None,
+        handlers: None,
+        memory: None,
+        permissions_boundary: None,
+        kms_key: None,
+        region: None,
+        profile: None,
+        tags: Default::default(),
+        role_arns: Default::default(),
+        ..all.clone()
+    };
+    assert_eq!(format!("{examples_apart:?}"), format!("{defaults:?}"));
+    assert!(all.ttl.is_some() && all.throttle.is_some() && all.kms_key.is_some() && all.region.is_some());
+}
+
+#[tokio::test]
+async fn it_writes_and_prints_and_never_overwrites() {
+    let folder = Folder::new();
+    let ended = run(&folder, &["init"]).run().await.expect(0);
+    assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), FILES);
+    for (name, content) in chatctl::handlers::embedded() {
+        assert_eq!(fs::read(folder.0.join("lambda").join(name)).unwrap(), content);
+    }
+    fs::write(folder.0.join("lambda/aws.mjs"), "mine").unwrap();
+    fs::remove_file(folder.0.join("lambda/http.mjs")).unwrap();
+    let refused = run(&folder, &["init"]).run().await.expect(2);
+    assert!(refused.stdout.is_empty());
+    for name in FILES {
+        assert_eq!(refused.stderr.contains(&format!("`{name}`")), name != "lambda/http.mjs", "{}", refused.stderr);
+    }
+    assert_eq!(fs::read_to_string(folder.0.join("lambda/aws.mjs")).unwrap(), "mine");
+    assert!(!folder.0.join("lambda/http.mjs").exists());
+
+    let ended = run(&folder, &["init", "deep/chat", "-o", "json"]).run().await.expect(0);
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(document["schema"], "chatctl/1");
+    let expected = FILES.map(|name| format!("deep/chat/{name}"));
+    assert_eq!(document["files"], serde_json::json!(expected));
+    assert!(expected.iter().all(|path| folder.0.join(path).is_file()));
+    let refused = run(&folder, &["init", "deep/chat/lambda/aws.mjs"]).run().await.expect(2);
+    assert!(refused.stderr.contains("cannot write"), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn an_edited_handler_changes_its_function_alone() {
+    let ministack = ministack().await;
+    let (folder, account) = (Folder::new(), ministack.account());
+    run(&folder, &["init"]).run().await.expect(0);
+    let up = async || {
+        let ended = run(&folder, &["up", "-o", "json"]).account(ministack, &account).run().await.expect(0);
+        serde_json::from_str::<Value>(&ended.stdout).unwrap()["changes"].as_array().unwrap().clone()
+    };
+    assert!(up().await.len() > 20);
+    assert!(up().await.is_empty());
+
+    // A library of its own makes it another zip for everybody; the edit after that, for one.
+    let library = folder.0.join("lambda/node_modules/loud");
+    fs::create_dir_all(&library).unwrap();
+    fs::write(library.join("package.json"), r#"{"name":"loud","type":"module","exports":"./index.js"}"#).unwrap();
+    fs::write(library.join("index.js"), "export const loud = (text) => `${text}!`;\n").unwrap();
+    let changes = up().await;
+    assert_eq!(changes.len(), 3);
+    assert!(changes.iter().all(|change| change["kind"] == "function" && change["action"] == "update"));
+
+    let handler = folder.0.join("lambda/sendMessage.mjs");
+    let text = fs::read_to_string(&handler).unwrap();
+    let edited = text.replace(
+        "payload(typeof frame.data === 'string' ? frame.data :",
+        "payload(typeof frame.data === 'string' ? loud(frame.data) :",
+    );
+    assert_ne!(edited, text);
+    fs::write(&handler, format!("import {{ loud }} from 'loud';\n{edited}")).unwrap();
+    let changes = up().await;
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0]["name"], "chat-sendMessage");
+    assert_eq!(changes[0]["action"], "update");
+
+    let said = run(&folder, &["chat", "--wait", "1s"]).stdin("hello\n").account(ministack, &account).run().await;
+    assert!(said.expect(0).stdout.contains("hello!"));
+}
+
+#[tokio::test]
+async fn what_lambda_does_not_take_is_refused_before_any_call() {
+    let folder = Folder::new();
+    run(&folder, &["init"]).run().await.expect(0);
+    let lambda = folder.0.join("lambda");
+    // Nobody listens there: a call would fail in another way.
+    let refused = async |word: &str| {
+        let run = run(&folder, &["up"]).credentials("http://127.0.0.1:1", "000000000001", "x");
+        let ended = run.run().await.expect(2);
+        assert!(ended.stderr.contains(word), "{}", ended.stderr);
+    };
+    let large = File::create(lambda.join("large.bin")).unwrap();
+    large.set_len(251 << 20).unwrap();
+    refused("250 MB").await;
+    large.set_len(0).unwrap();
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(51 << 20).collect();
+    fs::write(lambda.join("noise.bin"), noise).unwrap();
+    refused("50 MB").await;
+    fs::remove_file(lambda.join("noise.bin")).unwrap();
+    symlink("/etc", lambda.join("linked")).unwrap();
+    refused("symbolic link").await;
+    fs::remove_file(lambda.join("linked")).unwrap();
+    fs::remove_file(lambda.join("onConnect.mjs")).unwrap();
+    refused("there is no handler `onConnect.mjs`").await;
+}
