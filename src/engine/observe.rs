@@ -202,7 +202,7 @@ async fn settled(
             Some((key, what)) if patience == Patience::Wait && begun.elapsed() < SETTLE_BUDGET => {
                 ctx.reporter.waiting(&key.to_string(), &what);
                 waited.insert(key);
-                tokio::time::sleep(kind.look_again(begun.elapsed())).await;
+                tokio::time::sleep(kind.look_again()).await;
             }
             _ => break found,
         }

@@ -23,6 +23,8 @@ use crate::functions::{FUNCTIONS, Function};
 
 pub const FUNCTION: &str = "function";
 
+const LOOK_AGAIN: Duration = Duration::from_millis(120);
+
 pub struct FunctionKind;
 
 #[derive(Serialize)]
@@ -103,8 +105,8 @@ impl Kind for FunctionKind {
     }
 
     /// New functions are what most runs wait for last, and a look is cheap: there may be a hundred a second (L8).
-    fn look_again(&self, waited: Duration) -> Duration {
-        look_again(waited)
+    fn look_again(&self) -> Duration {
+        LOOK_AGAIN
     }
 
     /// By GetFunction: it has the tags, and the largest quota of all the ways to look (L8).
@@ -322,11 +324,6 @@ fn settling(now: &FunctionConfiguration) -> Option<String> {
     })
 }
 
-/// An emulator is done in half a second, AWS in a few: never late by more than a quarter of that.
-fn look_again(waited: Duration) -> Duration {
-    (waited / 4).clamp(Duration::from_millis(60), Duration::from_millis(200))
-}
-
 async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
     const BUDGET: Duration = Duration::from_secs(60);
     let operation = Operation { service: "lambda", name: "GetFunction" };
@@ -340,7 +337,7 @@ async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
         if begun.elapsed() > BUDGET {
             return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the function has not settled in time"));
         }
-        if !ctx.pause(look_again(begun.elapsed())).await {
+        if !ctx.pause(LOOK_AGAIN).await {
             return Err(Failure::interrupted(operation, &key.to_string()));
         }
     }

@@ -100,9 +100,8 @@ pub trait Kind: Send + Sync {
         None
     }
 
-    /// How long to wait before another look at one that has not settled though it was `waited` for: how late that is
-    /// seen at most.
-    fn look_again(&self, _waited: Duration) -> Duration {
+    /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
+    fn look_again(&self) -> Duration {
         Duration::from_millis(450)
     }
 
