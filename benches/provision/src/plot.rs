@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::Figures;
 
 const ROW: usize = 22;
-const LABEL: usize = 150;
-const BARS: f64 = 460.0;
-const WIDTH: usize = 720;
+const LABEL: usize = 175;
+const BARS: f64 = 400.0;
+const WIDTH: usize = 760;
 
 /// Writes `provision.svg` into `folder`.
 pub fn write(folder: &Path, figures: &[(&str, Duration, Figures)]) {
