@@ -258,6 +258,9 @@ pub struct Settings {
     pub color: Option<String>,
 }
 
+/// What the name of every connection table ends in.
+pub const TABLE_SUFFIX: &str = "-connections";
+
 /// What CloudWatch Logs accepts for a retention, in days.
 const RETENTION_DAYS: [i32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
@@ -335,7 +338,7 @@ impl Config {
     }
 
     pub fn table_name(&self) -> String {
-        format!("{}-connections", self.name)
+        format!("{}{TABLE_SUFFIX}", self.name)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,8 +29,9 @@ impl Bundle {
     }
 }
 
-/// The code of all functions.
-pub struct Bundles(BTreeMap<&'static str, Bundle>);
+/// The code of all functions; cheap to clone.
+#[derive(Clone)]
+pub struct Bundles(Arc<BTreeMap<&'static str, Bundle>>);
 
 /// What is built in, by path within the zip.
 const EMBEDDED: [(&str, &str); 5] = [
@@ -63,7 +65,7 @@ impl Bundles {
             .iter()
             .map(|function| Ok((function.name, bundle(&files, function.name, folder)?)))
             .collect::<Result<_>>()
-            .map(Self)
+            .map(|bundles| Self(Arc::new(bundles)))
     }
 
     pub fn of(&self, function: &str) -> &Bundle {

@@ -4,23 +4,12 @@ use std::fs;
 
 use chatctl::config::{Config, Name, Settings, duration};
 use chatctl::error::{Error, Exit};
-use chatctl::host::{Env, Host, Interrupt, Output};
 use proptest::prelude::*;
-use support::Folder;
+use support::{Folder, silent_host};
 
 fn resolve(folder: &Folder, file: &[u8], flags: Settings) -> Result<Config, Error> {
     fs::write(folder.0.join("chatctl.toml"), file).unwrap();
-    let nowhere = || Output::new(std::io::sink(), false);
-    let host = Host {
-        env: Env::default(),
-        cwd: folder.0.clone(),
-        stdin_is_terminal: false,
-        stdout: nowhere(),
-        stderr: nowhere(),
-        interrupt: Interrupt::default(),
-        aws: None,
-    };
-    Config::resolve(flags, &host)
+    Config::resolve(flags, &silent_host(&folder.0))
 }
 
 #[test]

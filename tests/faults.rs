@@ -112,6 +112,24 @@ async fn a_wrong_clock_is_named_or_corrected() {
     .await;
 }
 
+/// Some emulators lack calls, and answer them as any web server does. `up` says so; `down` removes all the same what
+/// goes with its API.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_without_deployments_is_named_and_left_clean() {
+    let world = world();
+    world.set_interceptor(|call| match call.operation {
+        "CreateDeployment" | "GetDeployments" => Verdict::FailBefore(Fault::status(404, "", "Not Found")),
+        _ => Verdict::Pass,
+    });
+    for verb in ["up", "up", "status"] {
+        let ended = run(&world, verb).await.expect(Exit::Failed);
+        assert!(ended.stderr.contains("Deployment"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("does not know this call"), "{}", ended.stderr);
+    }
+    run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
 /// A service that is down for good: the run ends by its deadline and says so.
 #[tokio::test(start_paused = true)]
 async fn an_outage_ends_by_the_deadline() {

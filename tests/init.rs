@@ -6,9 +6,8 @@ use std::os::unix::fs::symlink;
 
 use chatctl::commands::init::SETTINGS;
 use chatctl::config::{Config, Settings};
-use chatctl::host::{Env, Host, Interrupt, Output};
 use serde_json::Value;
-use support::{Chatctl, Folder, chatctl, ministack};
+use support::{Chatctl, Folder, chatctl, ministack, silent_host};
 
 const FILES: [&str; 6] = [
     "chatctl.toml",
@@ -21,19 +20,6 @@ const FILES: [&str; 6] = [
 
 fn run(folder: &Folder, args: &[&str]) -> Chatctl {
     chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().copied()).cwd(&folder.0)
-}
-
-fn host(folder: &Folder) -> Host {
-    let nowhere = || Output::new(std::io::sink(), false);
-    Host {
-        env: Env::default(),
-        cwd: folder.0.clone(),
-        stdin_is_terminal: false,
-        stdout: nowhere(),
-        stderr: nowhere(),
-        interrupt: Interrupt::default(),
-        aws: None,
-    }
 }
 
 /// The settings file with every setting in force.
@@ -63,7 +49,7 @@ fn the_settings_file_has_every_setting() {
 #[test]
 fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
     let (defaults, folder) = (Folder::new(), Folder::new());
-    let resolve = |folder: &Folder| Config::resolve(Settings::default(), &host(folder)).unwrap();
+    let resolve = |folder: &Folder| Config::resolve(Settings::default(), &silent_host(&folder.0)).unwrap();
     let defaults = resolve(&defaults);
     fs::write(folder.0.join("chatctl.toml"), SETTINGS).unwrap();
     let as_is = Config { handlers: None, ..resolve(&folder) };

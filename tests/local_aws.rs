@@ -12,27 +12,19 @@ use aws_config::SdkConfig;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
 use chatctl::error::{Error, Exit};
-use chatctl::host::{Env, Host, Interrupt, Output};
+use chatctl::host::{Env, Host};
 use chatctl::local::{self, Lifetime, Server};
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use support::{DataDir, Folder, Told};
+use support::{DataDir, Folder, Told, silent_host};
 use tokio::process::Command;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 fn host(env: Env) -> Host {
-    Host {
-        env,
-        cwd: "/".into(),
-        stdin_is_terminal: false,
-        stdout: Output::new(Vec::new(), false),
-        stderr: Output::new(Vec::new(), false),
-        interrupt: Interrupt::default(),
-        aws: None,
-    }
+    Host { env, ..silent_host(Path::new("/")) }
 }
 
 fn env_with_data_in(folder: &Path) -> Env {

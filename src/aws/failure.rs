@@ -43,6 +43,9 @@ pub struct Failure {
     pub class: Class,
 }
 
+/// Stands with the HTTP status for the error code that the answer did not have.
+const NO_CODE: &str = "Http";
+
 impl Failure {
     /// Reads an error of the SDK. Codes are compared as strings, because what is outside an operation's model
     /// arrives as `Unhandled` (R5).
@@ -62,7 +65,7 @@ impl Failure {
         let (code, message) = match error {
             SdkError::ServiceError(service) => {
                 let meta = service.err().meta();
-                let code = meta.code().map_or_else(|| format!("Http{}", status.unwrap_or(0)), str::to_owned);
+                let code = meta.code().map_or_else(|| format!("{NO_CODE}{}", status.unwrap_or(0)), str::to_owned);
                 (code, meta.message().unwrap_or("no message").to_owned())
             }
             SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
@@ -98,6 +101,11 @@ impl Failure {
         matches!(self.class, Class::NotFound | Class::AlreadyExists)
             || self.code.contains("Conflict")
             || self.code == "ResourceInUseException"
+    }
+
+    /// Whether whoever answered does not know such a call: an emulator that lacks it, or no AWS at all.
+    pub fn is_unknown_call(&self) -> bool {
+        self.class == Class::Other && self.code.starts_with(NO_CODE)
     }
 
     /// One line: the call, the thing, the code, AWS's own words.
@@ -154,6 +162,9 @@ impl Failure {
             }
             Class::Other if service == "dynamodb" && self.message.contains("eletion protection") => {
                 "somebody protected the table; switch its deletion protection off, then run the same command again".to_owned()
+            }
+            _ if self.is_unknown_call() => {
+                "that is no answer of AWS's: `AWS_ENDPOINT_URL` or a proxy leads to something that does not know this call".to_owned()
             }
             _ => return None,
         })

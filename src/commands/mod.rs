@@ -71,15 +71,12 @@ impl Session {
     }
 
     /// The same session for another deployment of this account and region.
-    ///
-    /// # Errors
-    /// When the handlers cannot be read any more.
-    pub fn of(&self, name: Name) -> Result<Self> {
+    pub fn of(&self, name: Name) -> Self {
         let scope = &self.ctx.scope;
         let config = Config { name, ..scope.config.clone() };
-        let bundles = Bundles::load(config.handlers.as_deref())?;
+        let bundles = scope.bundles.clone();
         let scope = Scope::new(config, scope.region.clone(), scope.endpoint_override.clone(), None, bundles);
-        Ok(Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.reporter.clone()))
+        Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.reporter.clone())
     }
 
     /// When what was found expires: its API says it, or its table (half made), or nothing does.

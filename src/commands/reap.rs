@@ -55,7 +55,7 @@ pub async fn reap(session: &Session, dry_run: bool) -> Result<Exit> {
 
 /// Removes one, unless it turns out to have been renewed; says whether it was still expired.
 async fn remove(session: &Session, name: &str, now: OffsetDateTime, dry_run: bool) -> Result<bool> {
-    let one = session.of(Name::parse(name)?)?;
+    let one = session.of(Name::parse(name)?);
     let observed = observe(&one.ctx, &one.graph, Patience::None).await?;
     let is_over = |at: String| OffsetDateTime::parse(&at, &Rfc3339).is_ok_and(|at| at <= now);
     if !one.expires_at(&observed).is_none_or(is_over) {

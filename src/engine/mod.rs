@@ -69,7 +69,10 @@ pub async fn converge(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged>
 }
 
 async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
-    let patience = if wish == Wish::Present { Patience::Wait } else { Patience::None };
+    let patience = match wish {
+        Wish::Present => Patience::Wait,
+        Wish::Absent => Patience::Farewell,
+    };
     let mut steps = Vec::new();
     for pass in 1..=PASSES {
         let observed = observe(ctx, graph, patience).await?;
@@ -86,7 +89,7 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
             .hint("somebody or something else keeps changing them; run the same command again when that has stopped"));
         }
         let done = apply(ctx, graph, &plan).await;
-        let error = error_of(ctx, &done);
+        let error = error_of(&done);
         steps.extend(done);
         if ctx.interrupt.is_raised() {
             return Err(interrupted());
@@ -109,7 +112,7 @@ fn interrupted() -> Error {
 
 /// The failures of a pass as one error, unless all of them mean only that the world moved: then the next pass looks
 /// again.
-fn error_of(ctx: &Ctx, steps: &[Step]) -> Option<Error> {
+fn error_of(steps: &[Step]) -> Option<Error> {
     let failures: Vec<_> = steps
         .iter()
         .filter_map(|step| match &step.end {
@@ -128,6 +131,5 @@ fn error_of(ctx: &Ctx, steps: &[Step]) -> Option<Error> {
     if !skipped.is_empty() {
         error.message.push_str(&format!("\nnot begun because of that: {}", skipped.join(", ")));
     }
-    error.leftovers = ctx.standing();
     Some(error)
 }

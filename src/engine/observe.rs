@@ -1,6 +1,7 @@
 //! What exists: reads everything that may be ours, all at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
@@ -99,6 +100,8 @@ pub enum Patience {
     None,
     /// Look again until everything has settled.
     Wait,
+    /// All this is to go: as `None`, and what vanishes with its parent may stay unseen where nobody can show it.
+    Farewell,
 }
 
 /// A log is never silent for long, also while reads are tried again (R2).
@@ -122,11 +125,11 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
     let say_slow = async {
         tokio::time::sleep(SLOW).await;
         ctx.reporter.waiting("AWS", "its answers");
-        std::future::pending::<()>().await;
+        std::future::pending::<Infallible>().await
     };
     let found = tokio::select! {
         found = looks => found?.concat(),
-        () = say_slow => vec![],
+        never = say_slow => match never {},
         () = ctx.interrupt.raised(1) => {
             return Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted while reading what exists"));
         }
@@ -162,7 +165,14 @@ fn look<'a>(
         let parent = parent.map(|(_, parent)| parent);
         let sight = settled(ctx, graph, kind, &probe, parent, patience);
         let (task, found) = ctx.trace.task("looking at", place, after, sight).await;
-        let mut found = found?;
+        let mut found = match found {
+            Err(failure)
+                if failure.is_unknown_call() && patience == Patience::Farewell && kind.vanishes_with_parent() =>
+            {
+                vec![]
+            }
+            found => found?,
+        };
         for f in &mut found {
             f.parent = parent.map(|parent| parent.key.clone());
         }
@@ -239,23 +249,20 @@ pub async fn learn_identity(ctx: &Ctx, table: Option<&Found>) -> Result<(), Fail
     if ctx.scope.identity().is_some() {
         return Ok(());
     }
-    const CALL: &str = "sts:GetCallerIdentity";
     let known = table.and_then(|table| Identity::from_arn(&table.id));
     let identity = match known {
         Some(identity) => Some(identity),
         None => {
             let us = Key::new("identity", "of the caller");
-            let caller = ctx.call(CALL, &us, || ctx.aws.sts.get_caller_identity().send()).await?;
+            let caller = ctx.call("sts:GetCallerIdentity", &us, || ctx.aws.sts.get_caller_identity().send()).await?;
             caller.arn().and_then(Identity::from_arn)
         }
     };
-    match identity {
-        Some(identity) => ctx.scope.learn_identity(identity),
-        None => {
-            let operation = Operation { service: "sts", name: "GetCallerIdentity" };
-            return Err(Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN"));
-        }
-    }
+    let identity = identity.ok_or_else(|| {
+        let operation = Operation { service: "sts", name: "GetCallerIdentity" };
+        Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN")
+    })?;
+    ctx.scope.learn_identity(identity);
     Ok(())
 }
 

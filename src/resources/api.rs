@@ -12,10 +12,11 @@ use serde_json::json;
 use super::tags::{self, Tags};
 use super::{Kind, Part, Permission, Trace, fields, permission, role_policy};
 use crate::aws::failure::{Class, Failure, Outcome};
+use crate::aws::pages;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
 use crate::engine::plan::{Change, Changes};
-use crate::engine::scope::{Ctx, EXPIRES_AT, Scope};
+use crate::engine::scope::{Ctx, Scope};
 
 pub const API: &str = "api";
 
@@ -49,20 +50,16 @@ pub fn tagging_arn(scope: &Scope, path: &str) -> String {
 /// Every API of the account and region, page by page (G5).
 pub async fn list(ctx: &Ctx) -> Result<Vec<Api>, Failure> {
     let key = Key::new(API, "list");
-    let mut apis = Vec::new();
-    let mut token = None;
-    loop {
+    let key = &key;
+    let apis = pages::all(|token| async move {
         let page = ctx
-            .call("apigateway:GetApis", &key, || {
+            .call("apigateway:GetApis", key, || {
                 ctx.aws.apigateway.get_apis().max_results("100").set_next_token(token.clone()).send()
             })
             .await?;
-        apis.extend(page.items.unwrap_or_default());
-        token = page.next_token;
-        if token.is_none() {
-            return Ok(apis);
-        }
-    }
+        Ok(Some((page.items.unwrap_or_default(), page.next_token)))
+    });
+    Ok(apis.await?.unwrap_or_default())
 }
 
 /// The tags of `arn`, by their own call: an emulator's lists go on showing the tags of the creation.
@@ -225,13 +222,7 @@ impl Kind for ApiKind {
             })
             .await?;
         }
-        let (mut set, mut removed) = changes.entries("tags");
-        if changes.touches("expiresAt") {
-            match &ctx.scope.expires_at {
-                Some(at) => set.push((EXPIRES_AT.to_owned(), at.clone())),
-                None => removed.push(EXPIRES_AT.to_owned()),
-            }
-        }
+        let (set, removed) = tags::changed(&ctx.scope, changes);
         let arn = tagging_arn(&ctx.scope, &format!("/apis/{}", found.id));
         change_tags(ctx, &found.key, &arn, set, removed).await
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Kind, Part, Permission, api, fields, route, stage};
 use crate::aws::failure::{Failure, Outcome};
+use crate::aws::pages;
 use crate::config::Authorizer;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed};
@@ -62,31 +63,28 @@ impl Kind for AuthorizerKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent.filter(|_| wanted_key(&ctx.scope).is_some()) else { return Ok(vec![]) };
         let key = key_of(&ctx.scope);
-        let mut found: Vec<Found> = Vec::new();
-        let mut token = None;
-        loop {
+        let key = &key;
+        let authorizers = pages::all(|token| async move {
             let page = ctx
-                .call("apigateway:GetAuthorizers", &key, || {
+                .call("apigateway:GetAuthorizers", key, || {
                     ctx.aws.apigateway.get_authorizers().api_id(&parent.id).set_next_token(token.clone()).send()
                 })
                 .await
                 .optional()?;
-            let Some(page) = page else { return Ok(vec![]) };
-            for authorizer in page.items.unwrap_or_default() {
-                let id = authorizer.authorizer_id().unwrap_or_default();
-                let spec = AuthorizerSpec {
-                    r#type: authorizer.authorizer_type().map_or("", AuthorizerType::as_str).to_owned(),
-                    uri: authorizer.authorizer_uri().unwrap_or_default().to_owned(),
-                };
-                let is_ours = authorizer.name() == Some(key.name.as_str()) && found.iter().all(|f| f.key != key);
-                let key = if is_ours { key.clone() } else { Key::new(AUTHORIZER, id) };
-                found.push(Found::new(key, id, fields(&spec)));
-            }
-            token = page.next_token;
-            if token.is_none() {
-                return Ok(found);
-            }
+            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
+        });
+        let mut found: Vec<Found> = Vec::new();
+        for authorizer in authorizers.await?.unwrap_or_default() {
+            let id = authorizer.authorizer_id().unwrap_or_default();
+            let spec = AuthorizerSpec {
+                r#type: authorizer.authorizer_type().map_or("", AuthorizerType::as_str).to_owned(),
+                uri: authorizer.authorizer_uri().unwrap_or_default().to_owned(),
+            };
+            let is_ours = authorizer.name() == Some(key.name.as_str()) && found.iter().all(|f| f.key != *key);
+            let key = if is_ours { key.clone() } else { Key::new(AUTHORIZER, id) };
+            found.push(Found::new(key, id, fields(&spec)));
         }
+        Ok(found)
     }
 
     fn identify(&self, scope: &Scope, observed: &mut Observed) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_apigatewayv2::types::{Deployment, DeploymentStatus};
+use aws_sdk_apigatewayv2::types::DeploymentStatus;
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Kind, Part, Permission, api, authorizer, fields, integration, kind_of, route, stage};
 use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::aws::pages;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed};
 use crate::engine::plan::{Change, Changes};
@@ -63,22 +64,17 @@ impl Kind for DeploymentKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = Key::new(DEPLOYMENT, "list");
-        let mut deployments: Vec<Deployment> = Vec::new();
-        let mut token = None;
-        loop {
+        let key = &key;
+        let deployments = pages::all(|token| async move {
             let page = ctx
-                .call("apigateway:GetDeployments", &key, || {
+                .call("apigateway:GetDeployments", key, || {
                     ctx.aws.apigateway.get_deployments().api_id(&parent.id).set_next_token(token.clone()).send()
                 })
                 .await
                 .optional()?;
-            let Some(page) = page else { return Ok(vec![]) };
-            deployments.extend(page.items.unwrap_or_default());
-            token = page.next_token;
-            if token.is_none() {
-                break;
-            }
-        }
+            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
+        });
+        let deployments = deployments.await?.unwrap_or_default();
         Ok(deployments
             .into_iter()
             .map(|deployment| {

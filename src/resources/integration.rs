@@ -1,12 +1,13 @@
 //! The integrations: how a route of the API reaches its function.
 
 use async_trait::async_trait;
-use aws_sdk_apigatewayv2::types::{Integration, IntegrationType};
+use aws_sdk_apigatewayv2::types::IntegrationType;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Kind, Part, Permission, api, fields, function, logical_id, route, stage};
 use crate::aws::failure::{Failure, Outcome};
+use crate::aws::pages;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Observed};
 use crate::engine::plan::{Change, Changes};
@@ -67,22 +68,17 @@ impl Kind for IntegrationKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = Key::new(INTEGRATION, "list");
-        let mut integrations: Vec<Integration> = Vec::new();
-        let mut token = None;
-        loop {
+        let key = &key;
+        let integrations = pages::all(|token| async move {
             let page = ctx
-                .call("apigateway:GetIntegrations", &key, || {
+                .call("apigateway:GetIntegrations", key, || {
                     ctx.aws.apigateway.get_integrations().api_id(&parent.id).set_next_token(token.clone()).send()
                 })
                 .await
                 .optional()?;
-            let Some(page) = page else { return Ok(vec![]) };
-            integrations.extend(page.items.unwrap_or_default());
-            token = page.next_token;
-            if token.is_none() {
-                break;
-            }
-        }
+            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
+        });
+        let integrations = integrations.await?.unwrap_or_default();
         Ok(integrations
             .into_iter()
             .map(|integration| {

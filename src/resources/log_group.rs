@@ -9,6 +9,7 @@ use serde_json::json;
 use super::tags::{self, Tags};
 use super::{Kind, Part, Permission, Trace, fields, logical_id};
 use crate::aws::failure::{Failure, Outcome};
+use crate::aws::pages;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
 use crate::engine::plan::Changes;
@@ -168,20 +169,16 @@ impl Kind for LogGroupKind {
 /// All log groups whose names begin with `prefix`, page by page.
 async fn groups(ctx: &Ctx, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
     let key = Key::new(LOG_GROUP, prefix);
-    let mut groups = Vec::new();
-    let mut token = None;
-    loop {
+    let key = &key;
+    let groups = pages::all(|token| async move {
         let page = ctx
-            .call("logs:DescribeLogGroups", &key, || {
+            .call("logs:DescribeLogGroups", key, || {
                 ctx.aws.logs.describe_log_groups().log_group_name_prefix(prefix).set_next_token(token.clone()).send()
             })
             .await?;
-        groups.extend(page.log_groups.unwrap_or_default());
-        token = page.next_token;
-        if token.is_none() {
-            return Ok(groups);
-        }
-    }
+        Ok(Some((page.log_groups.unwrap_or_default(), page.next_token)))
+    });
+    Ok(groups.await?.unwrap_or_default())
 }
 
 /// `None` where the group has gone.

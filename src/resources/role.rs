@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::tags::{self, Tags};
 use super::{Kind, Part, Permission, Trace, fields, logical_id, role_policy};
 use crate::aws::failure::{Failure, Outcome};
+use crate::aws::pages;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
 use crate::engine::plan::Changes;
@@ -241,22 +242,19 @@ impl Kind for RoleKind {
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
         let key = Key::new(ROLE, "list");
         let endings = FUNCTIONS.map(|function| format!("-{}-{}", ctx.scope.region, function.name));
-        let mut names = Vec::new();
-        let mut marker = None;
-        loop {
+        let key = &key;
+        let listed = pages::all(|marker| async move {
             let page = ctx
-                .call("iam:ListRoles", &key, || {
+                .call("iam:ListRoles", key, || {
                     ctx.aws.iam.list_roles().path_prefix(&ctx.scope.config.role_path).set_marker(marker.clone()).send()
                 })
                 .await?;
-            let of_region = page.roles.into_iter().map(|role| role.role_name);
-            names.extend(of_region.filter(|name| endings.iter().any(|ending| name.ends_with(ending))));
-            marker = page.marker.filter(|_| page.is_truncated);
-            if marker.is_none() {
-                break;
-            }
-        }
-        let roles = try_join_all(names.iter().map(|name| async move {
+            Ok(Some((page.roles, page.marker.filter(|_| page.is_truncated))))
+        });
+        let listed = listed.await?.unwrap_or_default();
+        let of_region = listed.iter().map(|role| &role.role_name);
+        let names = of_region.filter(|name| endings.iter().any(|ending| name.ends_with(ending)));
+        let roles = try_join_all(names.map(|name| async move {
             let key = Key::new(ROLE, name);
             ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(name).send()).await.optional()
         }))

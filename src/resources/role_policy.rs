@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Kind, Part, Permission, api, fields, log_group, logical_id, role, table};
 use crate::aws::failure::{Failure, Outcome};
+use crate::aws::pages;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found};
 use crate::engine::plan::{Change, Changes};
@@ -184,41 +185,29 @@ async fn document_of(ctx: &Ctx, key: &Key) -> Result<Option<Value>, Failure> {
 }
 
 async fn inline_names(ctx: &Ctx, key: &Key) -> Result<Vec<String>, Failure> {
-    let mut names = Vec::new();
-    let mut marker = None;
-    loop {
+    let names = pages::all(|marker| async move {
         let page = ctx
             .call("iam:ListRolePolicies", key, || {
                 ctx.aws.iam.list_role_policies().role_name(&key.name).set_marker(marker.clone()).send()
             })
             .await
             .optional()?;
-        let Some(page) = page else { return Ok(names) };
-        names.extend(page.policy_names);
-        marker = page.marker.filter(|_| page.is_truncated);
-        if marker.is_none() {
-            return Ok(names);
-        }
-    }
+        Ok(page.map(|page| (page.policy_names, page.marker.filter(|_| page.is_truncated))))
+    });
+    Ok(names.await?.unwrap_or_default())
 }
 
 async fn attached_arns(ctx: &Ctx, key: &Key) -> Result<Vec<String>, Failure> {
-    let mut arns = Vec::new();
-    let mut marker = None;
-    loop {
+    let attached = pages::all(|marker| async move {
         let page = ctx
             .call("iam:ListAttachedRolePolicies", key, || {
                 ctx.aws.iam.list_attached_role_policies().role_name(&key.name).set_marker(marker.clone()).send()
             })
             .await
             .optional()?;
-        let Some(page) = page else { return Ok(arns) };
-        arns.extend(page.attached_policies.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn));
-        marker = page.marker.filter(|_| page.is_truncated);
-        if marker.is_none() {
-            return Ok(arns);
-        }
-    }
+        Ok(page.map(|page| (page.attached_policies.unwrap_or_default(), page.marker.filter(|_| page.is_truncated))))
+    });
+    Ok(attached.await?.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn).collect())
 }
 
 /// All that is attached to the role besides our policy, each under a key of its own.

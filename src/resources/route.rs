@@ -1,12 +1,13 @@
 //! The routes: `$connect`, `$disconnect` and `sendmessage`.
 
 use async_trait::async_trait;
-use aws_sdk_apigatewayv2::types::{AuthorizationType, Route};
+use aws_sdk_apigatewayv2::types::AuthorizationType;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Kind, Part, Permission, api, authorizer, fields, integration, logical_id, stage};
 use crate::aws::failure::{Failure, Outcome};
+use crate::aws::pages;
 use crate::config::Authorizer;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found};
@@ -85,22 +86,17 @@ impl Kind for RouteKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = Key::new(ROUTE, "list");
-        let mut routes: Vec<Route> = Vec::new();
-        let mut token = None;
-        loop {
+        let key = &key;
+        let routes = pages::all(|token| async move {
             let page = ctx
-                .call("apigateway:GetRoutes", &key, || {
+                .call("apigateway:GetRoutes", key, || {
                     ctx.aws.apigateway.get_routes().api_id(&parent.id).set_next_token(token.clone()).send()
                 })
                 .await
                 .optional()?;
-            let Some(page) = page else { return Ok(vec![]) };
-            routes.extend(page.items.unwrap_or_default());
-            token = page.next_token;
-            if token.is_none() {
-                break;
-            }
-        }
+            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
+        });
+        let routes = routes.await?.unwrap_or_default();
         let mut found: Vec<Found> = Vec::new();
         for route in routes {
             let (id, route_key) = (route.route_id().unwrap_or_default(), route.route_key().unwrap_or_default());

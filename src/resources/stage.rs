@@ -10,6 +10,7 @@ use serde_json::json;
 use super::tags::{self, Tags};
 use super::{Kind, Part, Permission, api, deployment, fields};
 use crate::aws::failure::{Failure, Outcome};
+use crate::aws::pages;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found};
 use crate::engine::plan::{Change, Changes};
@@ -82,22 +83,17 @@ impl Kind for StageKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = Key::new(STAGE, "list");
-        let mut stages: Vec<Stage> = Vec::new();
-        let mut token = None;
-        loop {
+        let key = &key;
+        let stages = pages::all(|token| async move {
             let page = ctx
-                .call("apigateway:GetStages", &key, || {
+                .call("apigateway:GetStages", key, || {
                     ctx.aws.apigateway.get_stages().api_id(&parent.id).set_next_token(token.clone()).send()
                 })
                 .await
                 .optional()?;
-            let Some(page) = page else { return Ok(vec![]) };
-            stages.extend(page.items.unwrap_or_default());
-            token = page.next_token;
-            if token.is_none() {
-                break;
-            }
-        }
+            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
+        });
+        let stages = stages.await?.unwrap_or_default();
         let mut found = Vec::new();
         for stage in &stages {
             let key = Key::new(STAGE, stage.stage_name().unwrap_or_default());

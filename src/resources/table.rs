@@ -16,15 +16,14 @@ use tokio::time::Instant;
 use super::tags::{self, Tags};
 use super::{Kind, Part, Permission, Trace, fields};
 use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::aws::pages;
+use crate::config::TABLE_SUFFIX;
 use crate::engine::graph::Key;
 use crate::engine::observe::{Fields, Found, Owner};
 use crate::engine::plan::Changes;
-use crate::engine::scope::{Ctx, EXPIRES_AT, Scope};
+use crate::engine::scope::{Ctx, Scope};
 
 pub const TABLE: &str = "table";
-
-/// What the name of every connection table ends in.
-const SUFFIX: &str = "-connections";
 
 /// The attribute that holds when a row expires, in epoch seconds.
 const TTL_ATTRIBUTE: &str = "expiresAt";
@@ -176,13 +175,7 @@ impl Kind for TableKind {
         if changes.touches("ttl") {
             repair_ttl(ctx, key, found.text("ttl")).await?;
         }
-        let (mut set, mut removed) = changes.entries("tags");
-        if changes.touches("expiresAt") {
-            match &ctx.scope.expires_at {
-                Some(at) => set.push((EXPIRES_AT.to_owned(), at.clone())),
-                None => removed.push(EXPIRES_AT.to_owned()),
-            }
-        }
+        let (set, removed) = tags::changed(&ctx.scope, changes);
         if !set.is_empty() {
             let tags: Vec<Tag> = set.iter().filter_map(|(k, v)| tag(k, v)).collect();
             ctx.call("dynamodb:TagResource", key, || {
@@ -215,21 +208,17 @@ impl Kind for TableKind {
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
         let key = Key::new(TABLE, "list");
-        let mut names = Vec::new();
-        let mut last = None;
-        loop {
+        let key = &key;
+        let names = pages::all(|last| async move {
             let page = ctx
-                .call("dynamodb:ListTables", &key, || {
+                .call("dynamodb:ListTables", key, || {
                     ctx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last.clone()).send()
                 })
                 .await?;
-            names.extend(page.table_names.unwrap_or_default().into_iter().filter(|name| name.ends_with(SUFFIX)));
-            last = page.last_evaluated_table_name;
-            if last.is_none() {
-                break;
-            }
-        }
-        let tags = try_join_all(names.iter().map(|name| async move {
+            Ok(Some((page.table_names.unwrap_or_default(), page.last_evaluated_table_name)))
+        });
+        let names = names.await?.unwrap_or_default();
+        let tags = try_join_all(names.iter().filter(|name| name.ends_with(TABLE_SUFFIX)).map(|name| async move {
             let arn = ctx.scope.arn("dynamodb", &format!("table/{name}"));
             tags_of(ctx, &Key::new(TABLE, name), &arn).await
         }))
@@ -281,7 +270,7 @@ impl Kind for TableKind {
             Permission::other(&["dynamodb:ListTables"], vec!["*".to_owned()]),
             Permission::other(
                 &["dynamodb:ListTagsOfResource"],
-                vec![scope.arn("dynamodb", &format!("table/*{SUFFIX}"))],
+                vec![scope.arn("dynamodb", &format!("table/*{TABLE_SUFFIX}"))],
             ),
         ]);
         all
@@ -313,22 +302,16 @@ async fn describe(ctx: &Ctx, key: &Key) -> Result<Option<TableDescription>, Fail
 
 /// `None` where the table has gone.
 async fn tags_of(ctx: &Ctx, key: &Key, arn: &str) -> Result<Option<Tags>, Failure> {
-    let mut tags = Tags::new();
-    let mut token = None;
-    loop {
+    let tags = pages::all(|token| async move {
         let page = ctx
             .call("dynamodb:ListTagsOfResource", key, || {
                 ctx.aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token.clone()).send()
             })
             .await
             .optional()?;
-        let Some(page) = page else { return Ok(None) };
-        tags.extend(page.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)));
-        token = page.next_token;
-        if token.is_none() {
-            return Ok(Some(tags));
-        }
-    }
+        Ok(page.map(|page| (page.tags.unwrap_or_default(), page.next_token)))
+    });
+    Ok(tags.await?.map(|tags| tags.into_iter().map(|tag| (tag.key, tag.value)).collect()))
 }
 
 /// The attribute that rows expire by; being switched on counts as on (D8).

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::engine::scope::EXPIRES_AT;
+use crate::engine::plan::Changes;
+use crate::engine::scope::{EXPIRES_AT, Scope};
 
 pub type Tags = BTreeMap<String, String>;
 
@@ -18,4 +19,16 @@ pub fn split(mut tags: Tags) -> (Tags, Option<String>) {
     tags.retain(|key, _| !key.starts_with("aws:"));
     let expires_at = tags.remove(EXPIRES_AT);
     (tags, expires_at)
+}
+
+/// The tags to set and those to remove, of what also tells when it all expires.
+pub fn changed(scope: &Scope, changes: &Changes) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut set, mut removed) = changes.entries("tags");
+    if changes.touches("expiresAt") {
+        match &scope.expires_at {
+            Some(at) => set.push((EXPIRES_AT.to_owned(), at.clone())),
+            None => removed.push(EXPIRES_AT.to_owned()),
+        }
+    }
+    (set, removed)
 }

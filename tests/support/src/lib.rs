@@ -10,11 +10,11 @@ mod proxy;
 mod python;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use chatctl::engine::event::{self, Reporter};
-use chatctl::host::Env;
+use chatctl::host::{Env, Host, Interrupt, Output};
 
 pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
@@ -36,6 +36,20 @@ pub fn data_dir() -> PathBuf {
         folder
     };
     FOLDER.get_or_init(find).clone()
+}
+
+/// A surrounding for code that runs in the test itself: no environment, and nobody hears what it prints.
+pub fn silent_host(cwd: &Path) -> Host {
+    let nowhere = || Output::new(std::io::sink(), false);
+    Host {
+        env: Env::default(),
+        cwd: cwd.to_owned(),
+        stdin_is_terminal: false,
+        stdout: nowhere(),
+        stderr: nowhere(),
+        interrupt: Interrupt::default(),
+        aws: None,
+    }
 }
 
 /// A new, empty folder below `target/`, removed with its owner.
