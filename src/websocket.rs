@@ -1,5 +1,6 @@
 //! The WebSocket client behind `verify`, `chat` and `open`: where to connect, how to prove who one is, what comes back.
 
+mod proxy;
 mod sign;
 mod tls;
 
@@ -18,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config, connect_async_tls_with_config};
 
 use crate::error::{Error, Exit};
 
@@ -82,18 +83,22 @@ impl Endpoint {
     /// When nobody answers, the service refuses, or who answers cannot be trusted.
     pub async fn connect(&self) -> Result<Socket, ConnectError> {
         let request = self.request().await?;
-        let connector = request.uri().scheme_str().is_some_and(|s| s == "wss").then(tls::connector).transpose()?;
+        let is_secure = request.uri().scheme_str() == Some("wss");
+        let connector = is_secure.then(tls::connector).transpose()?;
         // Small buffers: thousands of clients live in one process.
         let config = WebSocketConfig::default()
             .read_buffer_size(4 * 1024)
             .max_message_size(Some(MESSAGE_BYTES))
             .max_frame_size(Some(MESSAGE_BYTES));
-        let connecting = connect_async_tls_with_config(request, Some(config), true, connector);
-        match tokio::time::timeout(HANDSHAKE, connecting).await {
-            Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(ConnectError::Silent),
-        }
+        let connecting = async {
+            let tunnel = if is_secure { proxy::tunnel(request.uri()).await? } else { None };
+            let (socket, _) = match tunnel {
+                Some(stream) => client_async_tls_with_config(request, stream, Some(config), connector).await?,
+                None => connect_async_tls_with_config(request, Some(config), true, connector).await?,
+            };
+            Ok(socket)
+        };
+        tokio::time::timeout(HANDSHAKE, connecting).await.unwrap_or(Err(ConnectError::Silent))
     }
 
     async fn request(&self) -> Result<Request, ConnectError> {

@@ -7,6 +7,7 @@ pub mod log_events;
 pub mod pages;
 pub mod retry;
 mod throttle;
+mod transport;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 
 use self::throttle::ThrottlesAreOurs;
+use self::transport::Transport;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -83,12 +85,7 @@ pub fn region_of(sdk: &SdkConfig) -> Result<String> {
 }
 
 fn loader(config: &Config, local_endpoint: Option<&str>) -> ConfigLoader {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
-            aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
-        ))
-        .build_https();
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(Transport::new());
     if let Some(profile) = &config.profile {
         loader = loader.profile_name(profile);
     }

@@ -1,0 +1,152 @@
+//! Behind a company's proxy: calls to AWS and chats go through the one that `HTTPS_PROXY` names; what is plain, and
+//! what `NO_PROXY` names, does not.
+
+#[path = "common/chat_server.rs"]
+mod chat_server;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
+use chat_server::ChatServer;
+
+/// A proxy that opens tunnels to `localhost` and to nowhere else, for those who know the password.
+struct Tunnels {
+    url: String,
+    /// `host:port` and the password of each that was asked for.
+    asked: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Tunnels {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://ada:lovelace@{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(serve(client, seen.clone()));
+            }
+        });
+        Self { url, asked }
+    }
+
+    fn asked(&self) -> Vec<(String, String)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut client: TcpStream, asked: Arc<Mutex<Vec<(String, String)>>>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        // Who hangs up has asked for nothing.
+        let Ok(byte) = client.read_u8().await else { return };
+        head.push(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
+    let password = head
+        .lines()
+        .find_map(|line| line.to_lowercase().starts_with("proxy-authorization: ").then(|| line[21..].to_owned()));
+    asked.lock().unwrap().push((target.clone(), password.unwrap_or_default()));
+    if !target.starts_with("localhost:") {
+        client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        return;
+    }
+    let mut server = TcpStream::connect(&target).await.unwrap();
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+    // Either side may hang up at any time.
+    let _ = copy_bidirectional(&mut client, &mut server).await;
+}
+
+/// `Basic` with `ada:lovelace` in base64.
+const PASSWORD: &str = "Basic YWRhOmxvdmVsYWNl";
+
+fn chatctl(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    command.args(args).env_clear().envs(env.iter().copied());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn run(mut command: Command, input: &'static str) -> Output {
+    let wait = move || {
+        let mut child = command.spawn().unwrap();
+        // A program that refuses to go on reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    tokio::task::spawn_blocking(wait).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_to_aws_go_through_the_proxy() {
+    let proxy = Tunnels::start().await;
+    let env = [
+        ("HTTPS_PROXY", proxy.url.as_str()),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+    ];
+    let output = run(chatctl(&["status"], &env), "").await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let asked = proxy.asked();
+    for service in ["apigateway.eu-central-1", "dynamodb.eu-central-1", "iam", "lambda.eu-central-1"] {
+        let there = (format!("{service}.amazonaws.com:443"), PASSWORD.to_owned());
+        assert!(asked.contains(&there), "{there:?} is not in {asked:?}");
+    }
+    assert!(told.contains("tunnel"), "{told}");
+    assert!(!told.contains("lovelace"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chats_go_through_the_proxy() {
+    let proxy = Tunnels::start().await;
+    let (server, certificate) = ChatServer::start_with_tls().await;
+    let file = std::env::temp_dir().join(format!("chatctl-certificate-{:016x}.pem", fastrand::u64(..)));
+    std::fs::write(&file, certificate).unwrap();
+    let trusted = ("SSL_CERT_FILE", file.to_str().unwrap());
+    let host = server.url.strip_prefix("wss://").and_then(|url| url.strip_suffix("/prod")).unwrap();
+    let args = ["chat", "--url", &server.url, "--wait", "300ms"];
+
+    let tunnelled = run(chatctl(&args, &[trusted, ("HTTPS_PROXY", &proxy.url)]), "hello\n").await;
+    assert_eq!(tunnelled.status.code(), Some(0), "{}", String::from_utf8_lossy(&tunnelled.stderr));
+    assert_eq!(String::from_utf8_lossy(&tunnelled.stdout), "hello\n");
+    assert_eq!(proxy.asked(), [(host.to_owned(), PASSWORD.to_owned())]);
+
+    let straight = run(chatctl(&args, &[trusted, ("HTTPS_PROXY", &proxy.url), ("NO_PROXY", "localhost")]), "").await;
+    assert_eq!(straight.status.code(), Some(0), "{}", String::from_utf8_lossy(&straight.stderr));
+    assert_eq!(proxy.asked().len(), 1);
+
+    let nobody = run(chatctl(&args, &[trusted, ("HTTPS_PROXY", "http://127.0.0.1:9")]), "").await;
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("through the proxy"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_plain_goes_straight() {
+    let proxy = Tunnels::start().await;
+    let server = ChatServer::start().await;
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, proxy.url.as_str()));
+    let chat = run(chatctl(&["chat", "--url", &server.url, "--wait", "300ms"], &proxies), "hello\n").await;
+    assert_eq!(chat.status.code(), Some(0), "{}", String::from_utf8_lossy(&chat.stderr));
+
+    let ministack = support::ministack().await;
+    let account = ministack.account();
+    let mut env = proxies.to_vec();
+    env.extend([
+        ("AWS_ENDPOINT_URL", ministack.url()),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", account.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ]);
+    let status = run(chatctl(&["status"], &env), "").await;
+    assert_eq!(status.status.code(), Some(4), "{}", String::from_utf8_lossy(&status.stderr));
+    assert_eq!(proxy.asked(), []);
+}
