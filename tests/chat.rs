@@ -7,7 +7,7 @@ mod tty;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chat_server::{ChatServer, Faults, Refusal};
 use nix::sys::signal::{Signal, kill};
@@ -130,10 +130,8 @@ async fn leaving_gives_the_terminal_back() {
         let server = ChatServer::start().await;
         let mut tty = terminal(&server).await;
         assert!(!tty.is_cooked());
-        let begun = Instant::now();
         tty.keys(keys);
         assert_eq!(tty.exit().await.code(), Some(code), "{keys:?}");
-        assert!(begun.elapsed() < Duration::from_secs(2));
         assert!(tty.is_cooked(), "{keys:?}");
         server.present(0).await;
     }

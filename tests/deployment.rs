@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Account, Chatctl, Client, Finished, Ministack, Proxy, chatctl, eventually, ministack};
+use support::{Account, Chatctl, Client, Finished, Ministack, Proxy, chatctl, eventually, ministack, moto};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 
@@ -384,4 +384,17 @@ async fn faults_on_the_way_are_ridden_out() {
     }
     let refused = through.calls().iter().filter(|call| call.status.is_some_and(|status| status >= 400)).count();
     assert!(refused >= 5, "only {refused} faults");
+}
+
+/// moto knows no deployments of WebSocket APIs: `up` says so, and `down` removes what there is all the same.
+#[tokio::test]
+async fn an_emulator_that_lacks_a_call_is_named_and_left_clean() {
+    let moto = moto().await;
+    let run = |verb: &str| chatctl(PROGRAM).args([verb]).credentials(&moto.url, "AKIDEXAMPLE", "secret").run();
+    let up = run("up").await.expect(1);
+    for said in ["apigateway:CreateDeployment", "does not know this call", "exists now: api chat"] {
+        assert!(up.stderr.contains(said), "no `{said}` in {}", up.stderr);
+    }
+    run("down").await.expect(0);
+    run("status").await.expect(4);
 }

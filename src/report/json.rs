@@ -7,7 +7,7 @@ use crate::error::Error;
 
 pub const SCHEMA: &str = "chatctl/1";
 
-/// A result: `schema` and `command` first, then what `body` has.
+/// A result: `schema`, `command`, and what `body` has.
 pub fn document(command: &str, body: Value) -> String {
     let mut document = json!({ "schema": SCHEMA, "command": command });
     if let (Value::Object(document), Value::Object(body)) = (&mut document, body) {

@@ -73,7 +73,7 @@ async fn main() {
     }
 
     println!("\n| command | wall, median of 41 |\n|---|---:|");
-    for args in [&["--version"][..], &["--help"], &["up", "--help"]] {
+    for args in [&["--version"][..], &["--help"], &["up", "--help"], &["completions", "zsh"], &["man"]] {
         let took = run::start_up(&program, args);
         println!("| `chatctl {}` | {:.1} ms |", args.join(" "), took.as_secs_f64() * 1e3);
     }
