@@ -82,6 +82,11 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Whether it compares what exists with what is wanted.
+    pub fn compares(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Status | Self::Plan(_))
+    }
+
     /// The URL that a client was given: then nothing of AWS is needed.
     pub fn url(&self) -> Option<&str> {
         match self {

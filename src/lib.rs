@@ -70,7 +70,7 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Init(init) => return commands::init::init(host, &config, init.folder.as_deref()),
         _ => {}
     }
-    let session = Session::open(host, config, reporter, cli.verb.url().is_some()).await?;
+    let session = Session::open(host, config, reporter, &cli.verb).await?;
     let exit = carry_out(cli.verb, &session).await;
     if session.config().face.timings && !session.config().face.json {
         let colored = report::style::is_colored(session.config().face, host, &host.stderr);

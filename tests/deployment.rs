@@ -398,3 +398,12 @@ async fn an_emulator_that_lacks_a_call_is_named_and_left_clean() {
     run("down").await.expect(0);
     run("status").await.expect(4);
 }
+
+#[tokio::test]
+async fn handlers_that_are_gone_keep_nobody_from_down() {
+    let bench = Bench::new().await;
+    bench.up("").await;
+    bench.run("status --handlers nowhere").await.expect(2);
+    bench.run("down --handlers nowhere").await.expect(0);
+    assert_eq!(bench.account.contents().await, Vec::<String>::new());
+}

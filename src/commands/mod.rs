@@ -28,6 +28,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{self, Clients};
+use crate::cli::Verb;
 use crate::config::{Config, Name};
 use crate::engine::event::Reporter;
 use crate::engine::graph::Graph;
@@ -48,16 +49,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads handlers and SDK configuration, and sees to the local AWS where it is asked for. Makes no AWS call.
+    /// Reads handlers, where they matter, and SDK configuration, and sees to the local AWS where it is asked for. Makes no AWS call.
     ///
     /// # Errors
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
-    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>, given_url: bool) -> Result<Self> {
-        let bundles = Bundles::load(config.handlers.as_deref())?;
+    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>, verb: &Verb) -> Result<Self> {
+        // Handlers that are gone or broken keep nobody from `down`.
+        let bundles = Bundles::load(config.handlers.as_deref().filter(|_| verb.compares()))?;
         let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
         let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await;
         // A client that was given its URL needs no AWS at all.
-        let region = if given_url { String::new() } else { aws::region_of(&sdk)? };
+        let region = if verb.url().is_some() { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
