@@ -88,6 +88,22 @@ impl Output {
     }
 }
 
+/// `text` made harmless for a terminal: what would steer it, or turn the direction of writing, is escaped.
+pub fn visible(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            visible.extend(c.escape_default());
+        } else {
+            visible.push(c);
+        }
+    }
+    visible
+}
+
 /// The wish of a person or a runner to stop: how many signals have come.
 #[derive(Clone)]
 pub struct Interrupt(Arc<watch::Sender<u32>>);
@@ -111,5 +127,16 @@ impl Interrupt {
     pub async fn raised(&self, count: u32) {
         // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.0.subscribe().wait_for(|seen| *seen >= count).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_visible_steers_a_terminal() {
+        assert_eq!(visible("a\u{1b}[2Jb\r\nc\u{9b}d\u{202e}e"), "a\\u{1b}[2Jb\\r\\nc\\u{9b}d\\u{202e}e");
+        assert_eq!(visible("grüße 👋🏽 日本"), "grüße 👋🏽 日本");
     }
 }

@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::{self};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config, connect_async_tls_with_config};
 
 use crate::error::{Error, Exit};
+use crate::host::visible;
 
 /// The largest frame and message that API Gateway takes, and the longest URL of a handshake (H1).
 const FRAME_BYTES: usize = 32 * 1024;
@@ -306,22 +307,6 @@ impl Notice {
     }
 }
 
-/// `text` made harmless for a terminal: what would steer it, or turn the direction of writing, is escaped.
-pub fn visible(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut visible = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) {
-            visible.extend(c.escape_default());
-        } else {
-            visible.push(c);
-        }
-    }
-    visible
-}
-
 /// A close frame for people: `1001 going away`.
 pub fn why_closed(frame: Option<&CloseFrame>) -> String {
     match frame {
@@ -354,11 +339,5 @@ mod tests {
         assert_eq!(Notice::of(r#"{"error":"x","more":1}"#), None);
         assert_eq!(Notice::of("{not json"), None);
         assert_eq!(Notice::of("hello"), None);
-    }
-
-    #[test]
-    fn nothing_visible_steers_a_terminal() {
-        assert_eq!(visible("a\u{1b}[2Jb\r\nc\u{9b}d\u{202e}e"), "a\\u{1b}[2Jb\\r\\nc\\u{9b}d\\u{202e}e");
-        assert_eq!(visible("grüße 👋🏽 日本"), "grüße 👋🏽 日本");
     }
 }

@@ -19,7 +19,8 @@ use crate::aws::log_events;
 use crate::engine::event::{Ended, Reporter};
 use crate::error::{Error, Exit, Result};
 use crate::host::Host;
-use crate::websocket::{Endpoint, visible};
+use crate::host::visible;
+use crate::websocket::Endpoint;
 
 pub use report::{Bucket, Spread, Table, UnknownAction, VerifyReport};
 

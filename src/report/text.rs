@@ -5,17 +5,28 @@ use serde_json::Value;
 use super::style::{Tone, paint};
 use crate::engine::plan::{Action, Change, FieldChange, Plan};
 use crate::error::Error;
+use crate::host::visible;
 
 /// An error in the one form that all have: what, what stands, what to do.
 pub fn error(error: &Error, colored: bool) -> String {
-    let mut text = format!("{}: {}\n", paint(colored, Tone::Bad, "error"), error.message);
+    let mut text = format!("{}: {}\n", paint(colored, Tone::Bad, "error"), harmless(&error.message));
     if !error.leftovers.is_empty() {
         text.push_str(&format!("exists now: {}\n", error.leftovers.join(", ")));
     }
     if let Some(hint) = &error.hint {
-        text.push_str(&format!("{}: {hint}\n", paint(colored, Tone::Strong, "hint")));
+        text.push_str(&format!("{}: {}\n", paint(colored, Tone::Strong, "hint"), harmless(hint)));
     }
     text
+}
+
+/// `text`, which may repeat what somebody typed, without what would steer a terminal, and without lines that the
+/// runner of GitHub Actions would take for commands.
+fn harmless(text: &str) -> String {
+    let line = |line: &str| {
+        let is_command = line.trim_start().starts_with("::");
+        format!("{}{}", if is_command { "\\" } else { "" }, visible(line))
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A plan, a line a change and a line a property.

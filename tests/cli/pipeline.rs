@@ -78,8 +78,12 @@ async fn errors_are_annotations_in_github_and_nowhere_else() {
         ["::error title=chatctl::invalid value `100%25%0D%0A::warning::x` for `--memory <MB>`: it takes a whole \
           number%0Ahint: `chatctl up --help` shows what there is"]
     );
+    let commands = ended.stderr.lines().filter(|line| line.trim_start().starts_with("::")).count();
+    assert_eq!(commands, 1, "what somebody typed is no command: {}", ended.stderr);
     let ended = run().run().await;
     assert!(!ended.stderr.contains("::error"), "{}", ended.stderr);
+    let ended = chatctl("up --name").arg("a\u{1b}[31m").run().await;
+    assert!(!ended.stderr.contains('\u{1b}'), "{:?}", ended.stderr);
     let ended = chatctl("up --name _x -o json").env("GITHUB_ACTIONS", "true").run().await;
     assert_eq!(ended.stdout.lines().count(), 1);
     assert!(ended.stderr.contains("::error title=chatctl::`_x` is not a valid name"), "{}", ended.stderr);

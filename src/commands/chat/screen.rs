@@ -4,8 +4,8 @@ use std::sync::mpsc;
 
 use rustyline::ExternalPrinter;
 
+use crate::host::visible;
 use crate::host::{Host, Output};
-use crate::websocket::visible;
 
 pub(super) enum Screen {
     /// Above the prompt.

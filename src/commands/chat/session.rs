@@ -15,9 +15,8 @@ use super::ChatOptions;
 use super::screen::Screen;
 use super::typing::Typed;
 use crate::error::{Error, Exit, Result};
-use crate::websocket::{
-    ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, close, send, send_message, visible, why_closed,
-};
+use crate::host::visible;
+use crate::websocket::{ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, close, send, send_message, why_closed};
 
 /// API Gateway ends a connection that is idle for 10 minutes, and any after 2 hours (H1). Whether a ping counts as a
 /// sign of life is nowhere written; where it does not, the drop is met by connecting again.

@@ -12,7 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::tungstenite::{self};
 
 use super::probe::{At, Broken, Scale};
-use crate::websocket::{ConnectError, Notice, Socket, close, send, send_message, visible, why_closed};
+use crate::host::visible;
+use crate::websocket::{ConnectError, Notice, Socket, close, send, send_message, why_closed};
 
 /// How long a client waits for the answer to its farewell.
 const FAREWELL: Duration = Duration::from_secs(2);
