@@ -20,7 +20,8 @@ where
     loop {
         let Some((items, next)) = page(token).await? else { return Ok(None) };
         all.extend(items);
-        token = next;
+        // Some emulators end a list with an empty token.
+        token = next.filter(|token| !token.is_empty());
         if token.is_none() {
             return Ok(Some(all));
         }

@@ -12,8 +12,7 @@ use time::macros::format_description;
 
 use crate::aws::log_events::{self, LogEvent};
 use crate::error::{Error, Exit, Result};
-use crate::host::Host;
-use crate::host::visible;
+use crate::host::{Host, visible};
 
 /// CloudWatch allows about five reads a second in an account; three groups every two seconds leave room for others.
 const POLL: Duration = Duration::from_secs(2);

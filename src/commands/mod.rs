@@ -49,7 +49,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads handlers, where they matter, and SDK configuration, and sees to the local AWS where it is asked for. Makes no AWS call.
+    /// Reads handlers, where they matter, and SDK configuration, and sees to the local AWS where it is asked for. Makes
+    /// no AWS call.
     ///
     /// # Errors
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.

@@ -18,8 +18,7 @@ use tokio::time::Instant;
 use crate::aws::log_events;
 use crate::engine::event::{Ended, Reporter};
 use crate::error::{Error, Exit, Result};
-use crate::host::Host;
-use crate::host::visible;
+use crate::host::{Host, visible};
 use crate::websocket::Endpoint;
 
 pub use report::{Bucket, Spread, Table, UnknownAction, VerifyReport};

@@ -4,8 +4,7 @@ use std::sync::mpsc;
 
 use rustyline::ExternalPrinter;
 
-use crate::host::visible;
-use crate::host::{Host, Output};
+use crate::host::{Host, Output, visible};
 
 pub(super) enum Screen {
     /// Above the prompt.
