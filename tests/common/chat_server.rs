@@ -100,9 +100,9 @@ impl ChatServer {
         Self::start_behind(None, faults).await
     }
 
-    /// Speaks TLS as `localhost`; also gives the certificate, which nobody trusts yet, in PEM.
+    /// Speaks TLS as `localhost` and as `chat.test`; also gives the certificate, which nobody trusts yet, in PEM.
     pub async fn start_with_tls() -> (Self, String) {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost", "chat.test"].map(str::to_owned)).unwrap();
         let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
