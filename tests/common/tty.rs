@@ -59,9 +59,12 @@ impl Tty {
         }
         let mut screen = self.screen.clone();
         let waiting = tokio::time::timeout(PATIENCE, screen.wait_for(|screen| enough(&lines(screen)))).await;
-        let waiting = matches!(waiting, Ok(Ok(_)));
-        assert!(waiting, "waited in vain; the screen shows:\n{}", self.screen.borrow().as_str());
-        lines(&self.screen.borrow()).into_iter().map(str::to_owned).collect()
+        // What it gives keeps the screen locked: to look at it a second time meanwhile may never end.
+        match waiting {
+            Ok(Ok(screen)) => return lines(&screen).into_iter().map(str::to_owned).collect(),
+            failed => drop(failed),
+        }
+        panic!("waited in vain; the screen shows:\n{}", self.screen.borrow().as_str());
     }
 
     pub async fn shows(&self, text: &str) -> Vec<String> {
