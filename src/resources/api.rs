@@ -49,8 +49,7 @@ pub fn tagging_arn(scope: &Scope, path: &str) -> String {
 
 /// Every API of the account and region, page by page (G5).
 pub async fn list(ctx: &Ctx) -> Result<Vec<Api>, Failure> {
-    let key = Key::new(API, "list");
-    let key = &key;
+    let key = &Key::new(API, "list");
     let apis = pages::all(|token| async move {
         let page = ctx
             .call("apigateway:GetApis", key, || {

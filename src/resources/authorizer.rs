@@ -62,8 +62,7 @@ impl Kind for AuthorizerKind {
     /// Only where one is wanted; one that is wanted no more is known from the route that still refers to it.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent.filter(|_| wanted_key(&ctx.scope).is_some()) else { return Ok(vec![]) };
-        let key = key_of(&ctx.scope);
-        let key = &key;
+        let key = &key_of(&ctx.scope);
         let authorizers = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetAuthorizers", key, || {

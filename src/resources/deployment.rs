@@ -63,8 +63,7 @@ impl Kind for DeploymentKind {
     /// Under their ids: which one is wanted is seen only beside routes and stage.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = Key::new(DEPLOYMENT, "list");
-        let key = &key;
+        let key = &Key::new(DEPLOYMENT, "list");
         let deployments = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetDeployments", key, || {

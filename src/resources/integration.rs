@@ -67,8 +67,7 @@ impl Kind for IntegrationKind {
     /// Under their ids: which route each belongs to is seen only beside the routes.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = Key::new(INTEGRATION, "list");
-        let key = &key;
+        let key = &Key::new(INTEGRATION, "list");
         let integrations = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetIntegrations", key, || {

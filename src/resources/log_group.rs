@@ -168,8 +168,7 @@ impl Kind for LogGroupKind {
 
 /// All log groups whose names begin with `prefix`, page by page.
 async fn groups(ctx: &Ctx, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
-    let key = Key::new(LOG_GROUP, prefix);
-    let key = &key;
+    let key = &Key::new(LOG_GROUP, prefix);
     let groups = pages::all(|token| async move {
         let page = ctx
             .call("logs:DescribeLogGroups", key, || {

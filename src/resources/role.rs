@@ -240,9 +240,8 @@ impl Kind for RoleKind {
 
     /// The roles of this region; listing them omits their tags (I5).
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
-        let key = Key::new(ROLE, "list");
+        let key = &Key::new(ROLE, "list");
         let endings = FUNCTIONS.map(|function| format!("-{}-{}", ctx.scope.region, function.name));
-        let key = &key;
         let listed = pages::all(|marker| async move {
             let page = ctx
                 .call("iam:ListRoles", key, || {

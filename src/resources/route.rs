@@ -85,8 +85,7 @@ impl Kind for RouteKind {
     /// Of two with the same key, which only an emulator allows, the second is a stray.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = Key::new(ROUTE, "list");
-        let key = &key;
+        let key = &Key::new(ROUTE, "list");
         let routes = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetRoutes", key, || {

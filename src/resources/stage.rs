@@ -82,8 +82,7 @@ impl Kind for StageKind {
 
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = Key::new(STAGE, "list");
-        let key = &key;
+        let key = &Key::new(STAGE, "list");
         let stages = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetStages", key, || {

@@ -207,8 +207,7 @@ impl Kind for TableKind {
     }
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
-        let key = Key::new(TABLE, "list");
-        let key = &key;
+        let key = &Key::new(TABLE, "list");
         let names = pages::all(|last| async move {
             let page = ctx
                 .call("dynamodb:ListTables", key, || {
