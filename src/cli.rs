@@ -81,23 +81,6 @@ pub enum Verb {
     Man,
 }
 
-impl Verb {
-    /// Whether it compares what exists with what is wanted.
-    pub fn compares(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Status | Self::Plan(_))
-    }
-
-    /// The URL that a client was given: then nothing of AWS is needed.
-    pub fn url(&self) -> Option<&str> {
-        match self {
-            Self::Verify(Verify { target, .. }) | Self::Chat(Chat { target, .. }) | Self::Open(Open { target, .. }) => {
-                target.url.as_deref()
-            }
-            _ => None,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct Export {
     /// Write the template and the functions' zips there, to be put into a bucket, instead of code within the template

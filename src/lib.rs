@@ -9,6 +9,7 @@
 
 pub mod arguments;
 pub mod aws;
+pub mod chat;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -19,16 +20,16 @@ pub mod handlers;
 pub mod host;
 pub mod local;
 pub mod policy;
+pub mod progress;
 pub mod report;
 pub mod resources;
 pub mod template;
 pub mod websocket;
 
 use crate::arguments::Asked;
-use crate::cli::{Cli, Local, LocalVerb, Verb};
-use crate::commands::Session;
-use crate::config::{Config, Face};
-use crate::engine::Wish;
+use crate::cli::{Cli, Target, Verb};
+use crate::commands::{Needs, Session};
+use crate::config::{Config, Face, Settings};
 use crate::error::{Exit, Result};
 use crate::host::Host;
 
@@ -48,54 +49,60 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
     })
 }
 
+/// A line a verb: what it starts from, and where it is done.
 async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
-    // What is generated depends on nothing around it, not even on a settings file that is broken.
-    match &cli.verb {
-        Verb::Completions(flags) => return Ok(commands::completions::completions(host, flags)),
-        Verb::Man => return commands::man::man(host),
-        _ => {}
+    let start = Start { host, settings: cli.settings };
+    match cli.verb {
+        Verb::Up(flags) => start.on_aws(Needs::Handlers, async |s| commands::up::up(s, &flags).await).await,
+        Verb::Down => start.on_aws(Needs::Region, commands::down::down).await,
+        Verb::Status => start.on_aws(Needs::Handlers, commands::status::status).await,
+        Verb::Plan(flags) => start.on_aws(Needs::Handlers, async |s| commands::plan::plan(s, &flags).await).await,
+        Verb::List => start.on_aws(Needs::Region, commands::list::list).await,
+        Verb::Reap(flags) => start.on_aws(Needs::Region, async |s| commands::reap::reap(s, flags.dry_run).await).await,
+        Verb::Verify(flags) => {
+            start.on_aws(reach(&flags.target), async |s| commands::verify::verify(s, &flags).await).await
+        }
+        Verb::Chat(flags) => start.on_aws(reach(&flags.target), async |s| commands::chat::chat(s, &flags).await).await,
+        Verb::Open(flags) => start.on_aws(reach(&flags.target), async |s| commands::open::open(s, &flags).await).await,
+        Verb::Logs(flags) => start.on_aws(Needs::Region, async |s| commands::logs::logs(s, &flags).await).await,
+        Verb::Policy(flags) => commands::policy::policy(host, start.config()?, &flags).await,
+        Verb::Export(flags) => commands::export::export(host, start.config()?, flags.dir.as_deref()),
+        Verb::Init(flags) => commands::init::init(host, &start.config()?, flags.folder.as_deref()),
+        Verb::Local(flags) => commands::local::local(host, &start.config()?, flags.verb).await,
+        // What is generated depends on nothing around it, not even on a settings file that is broken.
+        Verb::Completions(flags) => Ok(commands::completions::completions(host, &flags)),
+        Verb::Man => commands::man::man(host),
     }
-    let config = Config::resolve(cli.settings, host)?;
-    let reporter = report::reporter(config.face, host);
-    if let Verb::Local(Local { verb }) = cli.verb {
-        return match verb {
-            LocalVerb::Start => commands::local::start(host, &*reporter).await,
-            LocalVerb::Stop => commands::local::stop(host, &*reporter).await,
-            LocalVerb::Status => commands::local::status(host, &*reporter).await,
-        };
-    }
-    match &cli.verb {
-        Verb::Policy(policy) => return commands::policy::policy(host, config, policy).await,
-        Verb::Export(export) => return commands::export::export(host, config, &*reporter, export.dir.as_deref()),
-        Verb::Init(init) => return commands::init::init(host, &config, init.folder.as_deref()),
-        _ => {}
-    }
-    let session = Session::open(host, config, reporter, &cli.verb).await?;
-    let exit = carry_out(cli.verb, &session).await;
-    if session.config().face.timings && !session.config().face.json {
-        let colored = report::style::is_colored(session.config().face, host, &host.stderr);
-        host.stderr.write(&report::timings::text(&session.ctx, colored));
-    }
-    exit
 }
 
-async fn carry_out(verb: Verb, session: &Session) -> Result<Exit> {
-    match verb {
-        Verb::Up(up) => commands::up::up(session, &up).await,
-        Verb::Down => commands::down::down(session).await,
-        Verb::Status => commands::status::status(session).await,
-        Verb::Plan(plan) => {
-            let wish = if plan.destroy { Wish::Absent } else { Wish::Present };
-            commands::plan::plan(session, wish, plan.exit_code).await
+/// A client that was given its URL needs no AWS at all.
+fn reach(target: &Target) -> Needs {
+    if target.url.is_some() { Needs::Nothing } else { Needs::Region }
+}
+
+/// What a verb starts from: the world outside, and the settings as they were given.
+struct Start<'a> {
+    host: &'a Host,
+    settings: Settings,
+}
+
+impl Start<'_> {
+    fn config(self) -> Result<Config> {
+        Config::resolve(self.settings, self.host)
+    }
+
+    /// Does a verb that talks to AWS, and tells what the time went to, where that was asked for.
+    async fn on_aws(self, needs: Needs, verb: impl AsyncFnOnce(&Session) -> Result<Exit>) -> Result<Exit> {
+        let host = self.host;
+        let config = self.config()?;
+        let reporter = report::reporter(config.face, host);
+        let session = Session::open(host, config, reporter, needs).await?;
+        let exit = verb(&session).await;
+        let face = session.config().face;
+        if face.timings && !face.json {
+            let colored = report::style::is_colored(face, host, &host.stderr);
+            host.stderr.write(&report::timings::text(&session.ctx, colored));
         }
-        Verb::List => commands::list::list(session).await,
-        Verb::Reap(reap) => commands::reap::reap(session, reap.dry_run).await,
-        Verb::Verify(flags) => commands::client::run_verify(session, &flags).await,
-        Verb::Chat(flags) => commands::client::run_chat(session, &flags).await,
-        Verb::Open(flags) => commands::client::run_open(session, &flags).await,
-        Verb::Logs(flags) => commands::client::run_logs(session, &flags).await,
-        Verb::Local(_) | Verb::Policy(_) | Verb::Export(_) | Verb::Init(_) | Verb::Completions(_) | Verb::Man => {
-            unreachable!("handled above")
-        }
+        exit
     }
 }

@@ -9,7 +9,7 @@ mod stage;
 
 use browser::{Browser, Page};
 use chat_server::{ChatServer, Faults, PATIENCE};
-use chatctl::commands::open::{OpenOptions, open};
+use chatctl::chat::page::{OpenOptions, open};
 use chatctl::error::{Exit, Result};
 use chatctl::host::Interrupt;
 use chatctl::websocket::{Auth, Endpoint};
@@ -113,8 +113,7 @@ async fn it_runs_until_interrupted() {
     assert_eq!(tokio::time::timeout(PATIENCE, open.ended).await.unwrap().unwrap().unwrap(), Exit::Interrupted);
     let stage = Stage::new();
     let endpoint = Endpoint { url: server.url, auth: Auth::Headers(Vec::new()) };
-    let error =
-        chatctl::commands::open::open(&stage.host, &endpoint, OpenOptions { browser: false }).await.unwrap_err();
+    let error = chatctl::chat::page::open(&stage.host, &endpoint, OpenOptions { browser: false }).await.unwrap_err();
     assert_eq!(error.exit, Exit::Usage);
 }
 

@@ -9,9 +9,9 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
-use chatctl::commands::verify::{Backstage, Table, UnknownAction, VerifyOptions, VerifyReport, verify};
-use chatctl::engine::event::{Ended, Reporter};
+use chatctl::chat::verify::{Backstage, TableCheck, UnknownAction, VerifyOptions, VerifyReport, verify};
 use chatctl::error::{Error, Exit, Result};
+use chatctl::progress::{Ended, Reporter};
 use chatctl::websocket::{Auth, Endpoint};
 use serde_json::json;
 use stage::Stage;
@@ -79,7 +79,7 @@ async fn a_healthy_chat_passes() {
     let report = run(&server, options).await.unwrap();
     assert_eq!((report.clients, report.senders, report.messages), (5, 3, 4));
     assert_eq!((report.deliveries, report.rounds), (60, 1));
-    assert_eq!((report.unknown_action, report.table), (UnknownAction::Forbidden, Table::Clean));
+    assert_eq!((report.unknown_action, report.table), (UnknownAction::Forbidden, TableCheck::Clean));
     assert_eq!(report.histogram.iter().map(|bucket| bucket.count).sum::<usize>(), 60);
     assert!(report.latency_ms.p50 <= report.latency_ms.p99 && report.latency_ms.p99 <= report.latency_ms.max);
     assert!(report.latency_ms.max > 0.0);
@@ -213,7 +213,7 @@ async fn a_table_that_nobody_may_read_is_a_note_and_no_failure() {
         verify(&Stage::new().host, &ear, &endpoint(&server), &VerifyOptions::default(), Some(&backstage(&server)))
             .await
             .unwrap();
-    assert_eq!(report.table, Table::Unchecked);
+    assert_eq!(report.table, TableCheck::Unchecked);
     let heard = ear.0.into_inner().unwrap();
     assert!(heard[1].contains("goes unchecked") && heard[1].contains("not authorized"), "{heard:?}");
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::engine::event::Reporter;
 use crate::error::{Error, Exit, Result};
 use crate::functions::FUNCTIONS;
 use crate::handlers::Bundles;
@@ -21,7 +20,8 @@ const LARGEST_IN_REQUEST: usize = 51_200;
 ///
 /// # Errors
 /// A usage error: handlers that cannot be read, or that do not go into a template; a folder that takes no files.
-pub fn export(host: &Host, config: Config, reporter: &dyn Reporter, folder: Option<&Path>) -> Result<Exit> {
+pub fn export(host: &Host, config: Config, folder: Option<&Path>) -> Result<Exit> {
+    let reporter = report::reporter(config.face, host);
     let json = config.face.json;
     if folder.is_none() && config.handlers.is_some() {
         return Err(Error::usage("only the handlers that are built in go into a template, yours are files")

@@ -1,15 +1,29 @@
 //! `chatctl local`: the local AWS behind `--local`, by hand.
 
-use crate::engine::event::Reporter;
+use crate::cli::LocalVerb;
+use crate::config::Config;
 use crate::error::{Exit, Result};
 use crate::host::Host;
 use crate::local;
+use crate::progress::Reporter;
+use crate::report;
+
+/// # Errors
+/// As the function of the verb.
+pub async fn local(host: &Host, config: &Config, verb: LocalVerb) -> Result<Exit> {
+    let reporter = report::reporter(config.face, host);
+    match verb {
+        LocalVerb::Start => start(host, &*reporter).await,
+        LocalVerb::Stop => stop(host, &*reporter).await,
+        LocalVerb::Status => status(host, &*reporter).await,
+    }
+}
 
 /// Prints the endpoint, alone.
 ///
 /// # Errors
 /// As [`local::start`].
-pub async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
+async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
     let endpoint = local::start(host, reporter).await?;
     host.stdout.line(&endpoint.url);
     let (access_key, secret) = local::credentials();
@@ -24,7 +38,7 @@ pub async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
 ///
 /// # Errors
 /// As [`local::stop`].
-pub async fn stop(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
+async fn stop(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
     let stopped = local::stop(host).await?;
     reporter.note(if stopped { "local AWS stopped, its account is gone" } else { "no local AWS was running" });
     Ok(Exit::Done)
@@ -34,7 +48,7 @@ pub async fn stop(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
 ///
 /// # Errors
 /// As [`local::find`].
-pub async fn status(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
+async fn status(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
     match local::find(host).await? {
         Some(endpoint) => {
             host.stdout.line(&endpoint.url);

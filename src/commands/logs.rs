@@ -1,4 +1,4 @@
-//! `chatctl logs`: the functions' logs, merged by time, and followed on request.
+//! `logs`: the functions' logs, merged by time, and followed on request.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,8 +10,12 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use super::Session;
 use crate::aws::log_events::{self, LogEvent};
+use crate::cli;
+use crate::config::duration;
 use crate::error::{Error, Exit, Result};
+use crate::functions::FUNCTIONS;
 use crate::host::{Host, visible};
 
 /// CloudWatch allows about five reads a second in an account; three groups every two seconds leave room for others.
@@ -42,11 +46,25 @@ pub enum LogFormat {
     JsonLines,
 }
 
+/// # Errors
+/// When a log group cannot be read.
+pub async fn logs(session: &Session, flags: &cli::Logs) -> Result<Exit> {
+    let functions = FUNCTIONS.map(|function| session.config().function_name(function.name));
+    let options = LogsOptions {
+        follow: flags.follow,
+        since: duration("since", &flags.since)?,
+        function: flags.function.clone(),
+        format: if session.config().face.json { LogFormat::JsonLines } else { LogFormat::Text },
+        color: session.colored(),
+    };
+    tail(&session.host, &session.sdk, &functions, &options).await
+}
+
 /// Shows the logs of `functions` on stdout.
 ///
 /// # Errors
 /// When `options.function` is none of them, or a log group cannot be read.
-pub async fn logs(host: &Host, aws: &SdkConfig, functions: &[String], options: &LogsOptions) -> Result<Exit> {
+pub async fn tail(host: &Host, aws: &SdkConfig, functions: &[String], options: &LogsOptions) -> Result<Exit> {
     let chosen = choose(functions, options.function.as_deref())?;
     tokio::select! {
         done = show(host, aws, &chosen, options) => done.map(|()| Exit::Done),

@@ -1,7 +1,6 @@
 //! The verbs, one file each.
 
 pub mod chat;
-pub mod client;
 pub mod completions;
 pub mod down;
 pub mod export;
@@ -15,6 +14,7 @@ pub mod plan;
 pub mod policy;
 pub mod reap;
 pub mod status;
+pub mod target;
 pub mod up;
 pub mod verify;
 
@@ -28,17 +28,25 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{self, Clients};
-use crate::cli::Verb;
 use crate::config::{Config, Name};
-use crate::engine::event::Reporter;
 use crate::engine::graph::Graph;
 use crate::engine::observe::{Found, Observed};
 use crate::engine::scope::{Ctx, Scope};
 use crate::error::{Error, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
+use crate::progress::Reporter;
 use crate::report::{self, style};
 use crate::resources::{api, table};
+
+/// What has to be there before a verb can begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    Region,
+    /// A region, and the handlers, with which what exists is compared.
+    Handlers,
+}
 
 /// What every verb that reaches AWS starts from.
 pub struct Session {
@@ -54,13 +62,12 @@ impl Session {
     ///
     /// # Errors
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
-    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>, verb: &Verb) -> Result<Self> {
+    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>, needs: Needs) -> Result<Self> {
         // Handlers that are gone or broken keep nobody from `down`.
-        let bundles = Bundles::load(config.handlers.as_deref().filter(|_| verb.compares()))?;
+        let bundles = Bundles::load(config.handlers.as_deref().filter(|_| needs == Needs::Handlers))?;
         let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
         let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await;
-        // A client that was given its URL needs no AWS at all.
-        let region = if verb.url().is_some() { String::new() } else { aws::region_of(&sdk)? };
+        let region = if needs == Needs::Nothing { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);

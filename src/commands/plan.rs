@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Session;
+use crate::cli;
 use crate::engine::observe::{Patience, observe};
 use crate::engine::{Wish, plan as plan_for};
 use crate::error::{Exit, Result};
@@ -10,7 +11,8 @@ use crate::report;
 
 /// # Errors
 /// What cannot be read, or stands in the way.
-pub async fn plan(session: &Session, wish: Wish, exit_code: bool) -> Result<Exit> {
+pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
+    let wish = if flags.destroy { Wish::Absent } else { Wish::Present };
     let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
     let plan = plan_for(&session.ctx, &session.graph, &observed, wish);
     if session.config().face.json {
@@ -22,5 +24,5 @@ pub async fn plan(session: &Session, wish: Wish, exit_code: bool) -> Result<Exit
     session.tell_pipeline(&[], || {
         format!("## Plan for `{name}` in {region}\n\n```diff\n{}```\n\n", report::text::plan(&plan, false))
     });
-    Ok(if exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done })
+    Ok(if flags.exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done })
 }

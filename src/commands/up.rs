@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Session, client};
+use super::{Session, target, verify};
 use crate::cli;
 use crate::engine::graph::Key;
 use crate::engine::{Converged, Wish, converge};
@@ -15,7 +15,7 @@ use crate::websocket::Endpoint;
 /// # Errors
 /// What failed, with what stands now.
 pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
-    let auth = client::auth(session, &flags.connect)?;
+    let auth = target::auth(session, &flags.connect)?;
     let converged = converge(&session.ctx, &session.graph, Wish::Present).await?;
     let url = session
         .url(&converged.observed)
@@ -24,7 +24,7 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     let verified = if flags.verify {
         let endpoint = Endpoint { url: url.clone(), auth };
         // The resources stand, so they are the leftovers of a chat that does not work.
-        let verified = client::verified(session, &endpoint, &flags.load).await;
+        let verified = verify::verified(session, &endpoint, &flags.load).await;
         Some(verified.map_err(|error| Error { leftovers: session.ctx.standing(), ..error })?)
     } else {
         None

@@ -1,165 +1,47 @@
-//! `chatctl verify`: real clients through the deployed URL, and proof that everybody hears everybody exactly once.
-//!
-//! A round is: all clients connect; the first asks for an action that does not exist and sends a message without data;
-//! senders send, each its next message once it has heard the last; all hear all; all leave, and leave the table.
-//! A round that breaks is tried again, because permissions take a while to spread after `up` (H13).
+//! `verify`: proves that the deployed chat works, by real clients.
 
-mod client;
-mod probe;
-mod report;
+use serde_json::json;
 
-use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use aws_config::SdkConfig;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::time::Instant;
-
-use crate::aws::log_events;
-use crate::engine::event::{Ended, Reporter};
-use crate::error::{Error, Exit, Result};
-use crate::host::{Host, visible};
+use super::{Session, target};
+use crate::chat::verify::{Backstage, VerifyOptions, VerifyReport, verify as verify_chat};
+use crate::cli;
+use crate::error::{Exit, Result};
 use crate::websocket::Endpoint;
 
-pub use report::{Bucket, Spread, Table, UnknownAction, VerifyReport};
-
-use probe::{At, Broken, Scale};
-
-const TASK: &str = "chat round trip";
-/// What the process needs open besides the clients' sockets.
-const OTHER_FILES: u64 = 64;
-/// How much of the failing function's log goes into the error.
-const LOG_LINES: usize = 12;
-const LOG_AGE: Duration = Duration::from_secs(120);
-
-#[derive(Clone, Copy, Debug)]
-pub struct VerifyOptions {
-    /// At least 1.
-    pub clients: usize,
-    /// How many of the clients send; `None`: each does.
-    pub senders: Option<usize>,
-    /// How many messages each sender sends; at least 1.
-    pub messages: usize,
-    /// For how long a broken round is tried again; thousands of clients get more, for the time that they take.
-    pub patience: Duration,
-}
-
-impl Default for VerifyOptions {
-    fn default() -> Self {
-        Self { clients: 2, senders: None, messages: 1, patience: Duration::from_secs(60) }
+/// # Errors
+/// `ChatFailed` with what broke where.
+pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
+    let endpoint = target::endpoint(session, &flags.target).await?;
+    let report = if flags.target.url.is_some() {
+        verify_chat(&session.host, &*session.ctx.reporter, &endpoint, &options(&flags.load), None).await?
+    } else {
+        verified(session, &endpoint, &flags.load).await?
+    };
+    if session.config().face.json {
+        session.print_json("verify", [("url", json!(endpoint.url)), ("result", json!(report))].into());
+    } else {
+        session.host.stdout.write(&report.to_string());
     }
+    Ok(Exit::Done)
 }
 
-/// What stands behind the URL, as far as it can be looked at.
-#[derive(Clone)]
-pub struct Backstage {
-    pub aws: SdkConfig,
-    pub table: String,
-    pub on_connect: String,
-    pub on_disconnect: String,
-    pub send_message: String,
-}
-
-/// Proves that the chat at `endpoint` works. Without a `backstage` the table and the logs are left out.
+/// Verifies the chat at `endpoint`, looking at the table and the logs behind it as well.
 ///
 /// # Errors
-/// `ChatFailed` (exit 5) when the last round broke, with what broke where; 2 or 1 when it could not begin.
-pub async fn verify(
-    host: &Host,
-    reporter: &dyn Reporter,
-    endpoint: &Endpoint,
-    options: &VerifyOptions,
-    backstage: Option<&Backstage>,
-) -> Result<VerifyReport> {
-    let scale = Scale::of(options)?;
-    allow_open_files(scale.clients as u64)?;
-    reporter.begin(TASK, "verifying");
-    let verified = tokio::select! {
-        verified = rounds(reporter, endpoint, scale, options.patience, backstage) => verified,
-        () = host.interrupt.raised(1) => {
-            Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted before the chat was verified"))
-        }
+/// `ChatFailed` with what broke where.
+pub async fn verified(session: &Session, endpoint: &Endpoint, load: &cli::Load) -> Result<VerifyReport> {
+    let config = session.config();
+    let backstage = Backstage {
+        aws: session.sdk.clone(),
+        table: config.table_name(),
+        on_connect: config.function_name("onConnect"),
+        on_disconnect: config.function_name("onDisconnect"),
+        send_message: config.function_name("sendMessage"),
     };
-    reporter.end(
-        TASK,
-        match &verified {
-            Ok(_) => Ended::Done("verified"),
-            Err(error) => Ended::Failed(error.message.lines().next().unwrap_or_default().to_owned()),
-        },
-    );
-    verified
+    verify_chat(&session.host, &*session.ctx.reporter, endpoint, &options(load), Some(&backstage)).await
 }
 
-async fn rounds(
-    reporter: &dyn Reporter,
-    endpoint: &Endpoint,
-    scale: Scale,
-    patience: Duration,
-    backstage: Option<&Backstage>,
-) -> Result<VerifyReport> {
-    let begun = Instant::now();
-    let deadline = begun + patience + scale.allowance();
-    let mut rounds = 0;
-    loop {
-        rounds += 1;
-        let broken = match probe::round(reporter, endpoint, scale, backstage, deadline).await {
-            Ok(report) => {
-                return Ok(VerifyReport { rounds, elapsed_ms: report::milliseconds(begun.elapsed()), ..report });
-            }
-            Err(broken) => broken,
-        };
-        let pause = Duration::from_secs(rounds.min(4).into()).mul_f64(0.75 + fastrand::f64() / 2.0);
-        if !broken.may_pass || Instant::now() + pause >= deadline {
-            return Err(failure(broken, rounds, begun.elapsed(), backstage).await);
-        }
-        reporter.waiting(TASK, &format!("another try: {}", broken.what));
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// The error for a broken round, with the last lines of the function that it points to.
-async fn failure(broken: Broken, rounds: u32, took: Duration, backstage: Option<&Backstage>) -> Error {
-    let tries = if rounds == 1 { String::new() } else { format!(" ({rounds} tries in {} s)", took.as_secs()) };
-    let mut message = format!("the chat round trip failed at {}: {}{tries}", broken.at, broken.what);
-    let function = backstage.and_then(|backstage| match broken.at {
-        At::Connect => Some(&backstage.on_connect),
-        At::SendMessage => Some(&backstage.send_message),
-        At::Disconnect => Some(&backstage.on_disconnect),
-        At::Network => None,
-    });
-    if let (Some(function), Some(backstage)) = (function, backstage) {
-        message.push_str(&last_lines(&backstage.aws, function).await);
-    }
-    Error { hint: broken.hint, ..Error::new(Exit::ChatFailed, "ChatFailed", message) }
-}
-
-/// What `function` logged of late, but for the lines that Lambda itself writes about every call.
-async fn last_lines(aws: &SdkConfig, function: &str) -> String {
-    let from = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(LOG_AGE);
-    let from = i64::try_from(from.as_millis()).unwrap_or_default();
-    let events = match log_events::since(aws, function, from).await {
-        Ok(events) => events.unwrap_or_default(),
-        Err(error) => return format!("\n  the log of `{function}` could not be read: {}", error.message),
-    };
-    let routine = ["INIT_START", "START RequestId", "END RequestId", "REPORT RequestId"];
-    let told: Vec<_> = events.iter().filter(|e| !routine.iter().any(|prefix| e.message.starts_with(prefix))).collect();
-    let mut lines = format!("\n  the log of `{function}`{}", if told.is_empty() { " says nothing" } else { ":" });
-    for event in &told[told.len().saturating_sub(LOG_LINES)..] {
-        for line in event.message.lines() {
-            // Writing to a string cannot fail.
-            let _ = write!(lines, "\n    {}", visible(line));
-        }
-    }
-    lines
-}
-
-/// Lets this process open a socket for each of `clients`.
-fn allow_open_files(clients: u64) -> Result<()> {
-    let need = clients + OTHER_FILES;
-    let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
-    if now >= need || (most >= need && setrlimit(Resource::RLIMIT_NOFILE, need, most).is_ok()) {
-        return Ok(());
-    }
-    Err(Error::failed("OpenFiles", format!("{clients} clients need {need} open files, this process may have {most}"))
-        .hint(format!("`ulimit -Hn {need}` as root, or fewer `--clients`")))
+fn options(load: &cli::Load) -> VerifyOptions {
+    let cli::Load { clients, senders, messages } = *load;
+    VerifyOptions { clients, senders, messages, ..VerifyOptions::default() }
 }

@@ -7,11 +7,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::aws::failure::{Class, Failure};
-use crate::engine::event::Ended;
 use crate::engine::graph::{Graph, Key};
 use crate::engine::observe::{Fields, Found, Owner};
 use crate::engine::plan::{Action, Change, Plan};
 use crate::engine::scope::Ctx;
+use crate::progress::Ended;
 use crate::resources::kind_of;
 
 /// How one step ended.

@@ -1,7 +1,6 @@
 //! The one pipeline: declare, observe, plan, apply, and again until nothing differs.
 
 pub mod apply;
-pub mod event;
 pub mod graph;
 pub mod observe;
 pub mod plan;

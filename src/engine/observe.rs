@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::aws::failure::{Failure, Operation};
 use crate::aws::identity::Identity;
-use crate::engine::event::Ended;
 use crate::engine::graph::{Graph, Key};
 use crate::engine::scope::{Ctx, MANAGED, NAME, Scope};
 use crate::error::{Error, Exit};
+use crate::progress::Ended;
 use crate::resources::{KINDS, Kind};
 
 /// The properties of a resource, by name, as they are compared and shown.

@@ -15,11 +15,11 @@ use crate::aws::failure::{Failure, Operation};
 use crate::aws::identity::{Identity, partition_of};
 use crate::aws::retry::{QUOTA, Rule};
 use crate::config::Config;
-use crate::engine::event::Reporter;
 use crate::engine::graph::Key;
 use crate::engine::trace::{Call, Trace};
 use crate::handlers::Bundles;
 use crate::host::Interrupt;
+use crate::progress::Reporter;
 
 /// Stands in a planned value for an id that AWS has yet to choose.
 pub const UNKNOWN: &str = "(known after apply)";

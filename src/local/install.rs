@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use super::{ended, failed_io};
-use crate::engine::event::Reporter;
 use crate::error::{Error, Result};
 use crate::host::Env;
+use crate::progress::Reporter;
 
 /// What is installed, by name. The names are the ones that `pip`, `npm` and `Server::launch` look for.
 const FILES: [(&str, &str); 5] = [

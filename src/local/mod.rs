@@ -10,9 +10,9 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::event::{Ended, Reporter};
 use crate::error::{Error, Exit, Result};
 use crate::host::{Env, Host};
+use crate::progress::{Ended, Reporter};
 
 pub use install::{Installation, Python, install};
 pub use server::{Endpoint, Lifetime, Server};

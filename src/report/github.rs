@@ -4,11 +4,11 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 
 use crate::config::Authorizer;
-use crate::engine::event::Reporter;
 use crate::engine::scope::Scope;
 use crate::error::Error;
 use crate::functions::FUNCTIONS;
 use crate::host::Host;
+use crate::progress::Reporter;
 
 /// Shows `error` beside the job, when this runs in one. The runner looks for such lines on both streams, and stdout is
 /// for results.

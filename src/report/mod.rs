@@ -11,9 +11,9 @@ pub mod timings;
 use std::sync::Arc;
 
 use crate::config::Face;
-use crate::engine::event::{Ended, Reporter};
 use crate::error::Error;
 use crate::host::Host;
+use crate::progress::{Ended, Reporter};
 
 /// The face for progress: live on a terminal, plain lines elsewhere, nothing when quiet.
 pub fn reporter(face: Face, host: &Host) -> Arc<dyn Reporter> {

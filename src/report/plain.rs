@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::event::{Ended, Reporter};
 use crate::host::Output;
+use crate::progress::{Ended, Reporter};
 
 /// The log of a CI job is never silent for longer than this; the contract says 15 s.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);

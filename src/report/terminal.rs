@@ -8,8 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::style::{self, Tone, paint};
 use crate::config::Face;
-use crate::engine::event::{Ended, Reporter};
 use crate::host::{Host, Output};
+use crate::progress::{Ended, Reporter};
 
 pub struct Terminal {
     bars: MultiProgress,

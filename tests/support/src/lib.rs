@@ -13,8 +13,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use chatctl::engine::event::{self, Reporter};
 use chatctl::host::{Env, Host, Interrupt, Output};
+use chatctl::progress::{self, Reporter};
 
 pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
@@ -97,7 +97,7 @@ impl Reporter for Told {
         eprintln!("{task}: waiting for {what}");
     }
 
-    fn end(&self, task: &str, ended: event::Ended) {
+    fn end(&self, task: &str, ended: progress::Ended) {
         eprintln!("{task}: {ended:?}");
     }
 

@@ -1,4 +1,4 @@
-//! What the engine tells of its work while it goes on; the faces in `report/` listen.
+//! What the work tells of itself while it goes on; the faces in `report/` listen.
 
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_millis(300);
 const HELP: &str = "a line is sent to everybody; /quit or Ctrl-D leaves; arrow keys edit and recall; \
                     a message that begins with `/` is sent as `//…`";
 
-pub(super) struct Session<'a> {
+pub(super) struct Conversation<'a> {
     endpoint: &'a Endpoint,
     options: &'a ChatOptions,
     screen: Screen,
@@ -60,7 +60,7 @@ enum Event {
     Enough,
 }
 
-impl<'a> Session<'a> {
+impl<'a> Conversation<'a> {
     pub fn new(endpoint: &'a Endpoint, options: &'a ChatOptions, screen: Screen, interactive: bool) -> Self {
         Self { endpoint, options, screen, interactive, unsent: VecDeque::new(), echoes: VecDeque::new(), tries: 0 }
     }

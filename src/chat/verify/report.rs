@@ -24,7 +24,7 @@ pub struct VerifyReport {
     pub latency_ms: Spread,
     pub histogram: Vec<Bucket>,
     pub unknown_action: UnknownAction,
-    pub table: Table,
+    pub table: TableCheck,
 }
 
 /// The distribution of a time, in milliseconds.
@@ -55,7 +55,7 @@ pub enum UnknownAction {
 /// Whether clients that left are gone from the connection table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Table {
+pub enum TableCheck {
     Clean,
     /// Nobody could or may look.
     Unchecked,

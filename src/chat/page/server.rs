@@ -71,8 +71,8 @@ impl Site {
             }
         }
         let answer = match self.check(&String::from_utf8_lossy(&request)) {
-            Ok(Wish::Page) => self.page()?,
-            Ok(Wish::Endpoint) => self.where_to_connect().await,
+            Ok(Asked::Page) => self.page()?,
+            Ok(Asked::Endpoint) => self.where_to_connect().await,
             Err(status) => {
                 Answer { status, kind: "text/plain", policy: "default-src 'none'".into(), body: status.into() }
             }
@@ -82,7 +82,7 @@ impl Site {
     }
 
     /// What `request` asks for, or the status with which it is refused.
-    fn check(&self, request: &str) -> Result<Wish, &'static str> {
+    fn check(&self, request: &str) -> Result<Asked, &'static str> {
         let mut lines = request.split("\r\n");
         let mut first = lines.next().unwrap_or_default().split(' ');
         let (method, path) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
@@ -96,12 +96,12 @@ impl Site {
         if !matches!(header("sec-fetch-site"), None | Some("none" | "same-origin")) {
             return Err("403 Forbidden");
         }
-        let wish = match path.strip_prefix('/').and_then(|path| path.strip_prefix(self.token.as_str())) {
-            Some("/") => Wish::Page,
-            Some("/endpoint") => Wish::Endpoint,
+        let asked = match path.strip_prefix('/').and_then(|path| path.strip_prefix(self.token.as_str())) {
+            Some("/") => Asked::Page,
+            Some("/endpoint") => Asked::Endpoint,
             _ => return Err("404 Not Found"),
         };
-        if method == "GET" { Ok(wish) } else { Err("405 Method Not Allowed") }
+        if method == "GET" { Ok(asked) } else { Err("405 Method Not Allowed") }
     }
 
     fn page(&self) -> io::Result<Answer> {
@@ -127,7 +127,7 @@ impl Site {
     }
 }
 
-enum Wish {
+enum Asked {
     Page,
     Endpoint,
 }

@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::client::{Seen, Shared, take_part};
-use super::report::{Spread, Table, UnknownAction, VerifyReport, histogram};
+use super::report::{Spread, TableCheck, UnknownAction, VerifyReport, histogram};
 use super::{Backstage, TASK, VerifyOptions};
 use crate::aws::connections;
-use crate::engine::event::Reporter;
 use crate::error::{Error, Result};
+use crate::progress::Reporter;
 use crate::websocket::{ConnectError, Endpoint, Socket};
 
 /// API Gateway takes 500 new connections a second in an account (H1); others may want some of them.
@@ -152,9 +152,9 @@ pub(super) async fn round(
         (Some(backstage), Some(before), Some(after)) => {
             let joined = after.difference(&before).cloned().collect();
             gone(backstage, scale, joined, deadline).await?;
-            Table::Clean
+            TableCheck::Clean
         }
-        _ => Table::Unchecked,
+        _ => TableCheck::Unchecked,
     };
 
     handshakes.sort_unstable();

@@ -1,0 +1,189 @@
+//! The rules that single settings obey, each with the error that names the broken one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Authorizer, Throttle};
+use crate::error::{Error, Result};
+use crate::functions::FUNCTIONS;
+
+/// What CloudWatch Logs accepts for a retention, in days.
+const RETENTION_DAYS: [i32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// The longest handshake integration that API Gateway waits for (G7), which bounds a function's timeout.
+pub(super) const LONGEST_FUNCTION_TIMEOUT: i32 = 29;
+
+pub(super) fn stage(text: Option<String>) -> Result<String> {
+    let Some(text) = text else { return Ok("prod".to_owned()) };
+    let fits =
+        (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if fits {
+        return Ok(text);
+    }
+    Err(Error::usage(format!("`{text}` is not a valid stage: it takes 1 to 128 letters, digits, `-` and `_`")))
+}
+
+/// Ours may not be overwritten, and all must fit IAM, the narrowest of the services (I6, T3).
+pub(super) fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut tags = file;
+    for pair in flags {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Error::usage(format!("`{pair}` is not a valid tag: it is not of the form `key=value`")))?;
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    let mut folded = BTreeSet::new();
+    for (key, value) in &tags {
+        let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
+        let lower = key.to_lowercase();
+        let rule = if key.is_empty() || key.chars().count() > 128 {
+            "a key has 1 to 128 characters"
+        } else if value.chars().count() > 256 {
+            "a value has at most 256 characters"
+        } else if !allowed(key) || !allowed(value) {
+            "keys and values take letters, digits, spaces and `_ . : / = + - @`"
+        } else if lower.starts_with("aws:") {
+            "keys that start with `aws:` are reserved by AWS"
+        } else if lower.starts_with("chatctl:") {
+            "keys that start with `chatctl:` are ours"
+        } else if !folded.insert(lower) {
+            "IAM takes keys that differ only in case for the same"
+        } else {
+            continue;
+        };
+        return Err(Error::usage(format!("`{key}={value}` is not a valid tag: {rule}")));
+    }
+    // 50 a resource, of which three are ours.
+    if tags.len() > 47 {
+        return Err(Error::usage(format!("{} tags are too many: AWS allows 50, and 3 are ours", tags.len())));
+    }
+    Ok(tags)
+}
+
+/// # Errors
+/// A usage error that names `what` and shows the form.
+pub fn duration(what: &str, text: &str) -> Result<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > Duration::ZERO && duration <= Duration::from_secs(3650 * 86_400) => Ok(duration),
+        _ => Err(Error::usage(format!(
+            "`{text}` is not a valid {what}: it takes a duration such as `90s`, `10m` or `72h`"
+        ))),
+    }
+}
+
+pub(super) fn retention(days: Option<i32>) -> Result<i32> {
+    let days = days.unwrap_or(14);
+    if RETENTION_DAYS.contains(&days) {
+        return Ok(days);
+    }
+    let allowed: Vec<String> = RETENTION_DAYS.iter().map(ToString::to_string).collect();
+    Err(Error::usage(format!("{days} is not a valid log retention: CloudWatch Logs takes {} days", allowed.join(", "))))
+}
+
+pub(super) fn role_path(text: Option<String>) -> Result<String> {
+    let Some(path) = text else { return Ok("/chatctl/".to_owned()) };
+    let fits = path.len() <= 512
+        && path.starts_with('/')
+        && path.ends_with('/')
+        && path.chars().all(|c| ('!'..='~').contains(&c));
+    if fits {
+        return Ok(path);
+    }
+    Err(Error::usage(format!("`{path}` is not a valid role path: it begins and ends with `/`, such as `/chatctl/`")))
+}
+
+pub(super) fn role_arns(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut arns = file;
+    for pair in flags {
+        let (function, arn) = pair.split_once('=').ok_or_else(|| {
+            Error::usage(format!("`{pair}` is not a valid role: it is not of the form `function=ARN`"))
+        })?;
+        arns.insert(function.to_owned(), arn.to_owned());
+    }
+    let names = FUNCTIONS.map(|function| function.name);
+    for (function, arn) in &arns {
+        one_of("function", function, &names)?;
+        checked_arn("role", arn.clone(), "iam", "role/")?;
+    }
+    Ok(arns)
+}
+
+pub(super) fn throttle(rate: Option<i32>, burst: Option<i32>) -> Result<Option<Throttle>> {
+    match (rate, burst) {
+        (None, None) => Ok(None),
+        (Some(rate), Some(burst)) => Ok(Some(Throttle {
+            rate: in_range("throttle rate", rate, 1, 1_000_000, "requests a second")?,
+            burst: in_range("throttle burst", burst, 1, 1_000_000, "requests")?,
+        })),
+        // A block with one number stores zero for the other, and zero refuses every connection (G12).
+        _ => Err(Error::usage("throttling needs both `throttle-rate` and `throttle-burst`, or neither")),
+    }
+}
+
+pub(super) fn authorizer(text: Option<String>) -> Result<Authorizer> {
+    match text.as_deref() {
+        None | Some("none") => Ok(Authorizer::None),
+        Some("iam") => Ok(Authorizer::Iam),
+        Some(arn) => checked_arn("authorizer", arn.to_owned(), "lambda", "function:")
+            .map(Authorizer::Lambda)
+            .map_err(|error| error.hint("use `none`, `iam` or the ARN of a Lambda function")),
+    }
+}
+
+pub(super) fn runtime(text: Option<String>) -> Result<String> {
+    let runtime = text.unwrap_or_else(|| "nodejs24.x".to_owned());
+    let fits = runtime
+        .strip_prefix("nodejs")
+        .and_then(|rest| rest.strip_suffix(".x"))
+        .is_some_and(|version| !version.is_empty() && version.chars().all(|c| c.is_ascii_digit()));
+    if fits {
+        return Ok(runtime);
+    }
+    Err(Error::usage(format!("`{runtime}` is not a valid runtime: the handlers need Node.js, such as `nodejs24.x`")))
+}
+
+pub(super) fn region(text: String) -> Result<String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let fits = parts.len() >= 3
+        && text.len() <= 16
+        && parts[..parts.len() - 1].iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_lowercase()))
+        && parts[parts.len() - 1].parse::<u8>().is_ok();
+    if fits {
+        return Ok(text);
+    }
+    Err(Error::usage(format!("`{text}` is not a valid region: it takes one such as `eu-central-1`")))
+}
+
+pub(super) fn checked_arn(what: &str, arn: String, service: &str, resource: &str) -> Result<String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let account = |text: &str| text.len() == 12 && text.chars().all(|c| c.is_ascii_digit());
+    let fits = parts.len() == 6
+        && parts[0] == "arn"
+        && parts[1].starts_with("aws")
+        && parts[2] == service
+        && (account(parts[4]) || (service == "iam" && parts[4] == "aws"))
+        && parts[5].strip_prefix(resource).is_some_and(|rest| !rest.is_empty())
+        && !arn.contains(char::is_whitespace);
+    if fits {
+        return Ok(arn);
+    }
+    Err(Error::usage(format!(
+        "`{arn}` is not a valid {what}: it takes an ARN such as `arn:aws:{service}:{}:123456789012:{resource}…`",
+        if service == "iam" { "" } else { "eu-central-1" }
+    )))
+}
+
+pub(super) fn one_of(what: &str, text: &str, allowed: &[&str]) -> Result<String> {
+    if allowed.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(Error::usage(format!("`{text}` is not a valid {what}: it takes {}", allowed.join(" or "))))
+}
+
+pub(super) fn in_range(what: &str, value: i32, from: i32, to: i32, unit: &str) -> Result<i32> {
+    if (from..=to).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::usage(format!("{value} is not a valid {what}: it takes {from} to {to} {unit}")))
+}

@@ -1,0 +1,47 @@
+//! `chatctl.toml`: where it is, and what is wrong with it.
+
+use std::path::{Path, PathBuf};
+
+use super::Settings;
+use crate::error::{Error, Result};
+use crate::host::Host;
+
+/// The settings file: the one that was named, which must exist, or `chatctl.toml` where there is one.
+pub(super) fn read(flags: &Settings, host: &Host) -> Result<Option<Settings>> {
+    let path = host.cwd.join(flags.config.as_deref().unwrap_or(Path::new("chatctl.toml")));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && flags.config.is_none() => return Ok(None),
+        Err(error) => return Err(Error::usage(format!("cannot read `{}`: {error}", path.display()))),
+    };
+    toml::from_str(&text).map(Some).map_err(|error| file_error(&path, &text, &error))
+}
+
+/// The folder that relative paths in the file start from.
+pub(super) fn folder(named: Option<&Path>, host: &Host) -> PathBuf {
+    named.and_then(Path::parent).map_or_else(|| host.cwd.clone(), |folder| host.cwd.join(folder))
+}
+
+/// Where in the file the error is, and what was probably meant.
+fn file_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let message = error.message();
+    let failure = Error::usage(format!("{}:{line}:{column}: {message}", path.display()));
+    match suggestion(message) {
+        Some(key) => failure.hint(format!("did you mean `{key}`?")),
+        None => failure,
+    }
+}
+
+/// The nearest of the keys that serde lists behind an unknown one.
+fn suggestion(message: &str) -> Option<&str> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    quoted
+        .map(|key| (strsim::jaro_winkler(unknown, key), key))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, key)| key)
+}

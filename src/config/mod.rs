@@ -1,0 +1,192 @@
+//! Flags, environment, `chatctl.toml` and defaults become one validated, frozen `Config`.
+
+mod checks;
+mod file;
+mod name;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::host::Host;
+use checks::{
+    LONGEST_FUNCTION_TIMEOUT, authorizer, checked_arn, in_range, one_of, region, retention, role_arns, role_path,
+    runtime, stage, tags, throttle,
+};
+
+pub use checks::duration;
+pub use name::Name;
+pub use settings::Settings;
+
+/// What one deployment is to be, and where. Nothing in it changes after it was made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub name: Name,
+    pub stage: String,
+    /// The user's own tags, without ours.
+    pub tags: BTreeMap<String, String>,
+    pub ttl: Option<Duration>,
+    pub permissions_boundary: Option<String>,
+    pub log_retention_days: i32,
+    pub role_path: String,
+    /// Roles brought along instead of ours, by function name.
+    pub role_arns: BTreeMap<String, String>,
+    pub kms_key: Option<String>,
+    /// MB, of every function.
+    pub memory: Option<i32>,
+    /// Seconds.
+    pub function_timeout: i32,
+    pub architecture: String,
+    pub runtime: String,
+    pub throttle: Option<Throttle>,
+    pub authorizer: Authorizer,
+    /// A folder with the handlers instead of the embedded ones.
+    pub handlers: Option<PathBuf>,
+    pub region: Option<String>,
+    pub profile: Option<String>,
+    pub local: bool,
+    /// How long a whole run may take.
+    pub timeout: Duration,
+    pub face: Face,
+}
+
+/// How results and progress are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Face {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    /// What the time went to, after the result.
+    pub timings: bool,
+    pub color: Color,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Stage throttling: both numbers, because a lone one is stored as zero and refuses everybody (G12).
+#[derive(Clone, Copy, Debug)]
+pub struct Throttle {
+    /// Requests a second.
+    pub rate: i32,
+    pub burst: i32,
+}
+
+/// Who may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorizer {
+    None,
+    /// Callers sign with SigV4 and need `execute-api:Invoke`.
+    Iam,
+    /// The ARN of a Lambda function that decides (REQUEST).
+    Lambda(String),
+}
+
+/// What the name of every connection table ends in.
+pub const TABLE_SUFFIX: &str = "-connections";
+
+impl Config {
+    /// Merges `flags` (with the environment already in them) over the file over the defaults, and checks all of it.
+    ///
+    /// # Errors
+    /// A usage error for the first rule that is broken, before anything is touched.
+    pub fn resolve(flags: Settings, host: &Host) -> Result<Self> {
+        let file = file::read(&flags, host)?.unwrap_or_default();
+        let face = Face::of(&flags, &file)?;
+        let name = match (&flags.name, &flags.name_from, &file.name) {
+            (Some(name), _, _) => Name::parse(name)?,
+            (None, Some(text), _) => Name::from_text(text),
+            (None, None, Some(name)) => Name::parse(name)?,
+            (None, None, None) => Name::default(),
+        };
+        let config = Self {
+            name,
+            stage: stage(flags.stage.or(file.stage))?,
+            tags: tags(&flags.tag, file.tags)?,
+            ttl: flags.ttl.or(file.ttl).map(|text| duration("ttl", &text)).transpose()?,
+            permissions_boundary: flags
+                .permissions_boundary
+                .or(file.permissions_boundary)
+                .map(|arn| checked_arn("permissions boundary", arn, "iam", "policy/"))
+                .transpose()?,
+            log_retention_days: retention(flags.log_retention_days.or(file.log_retention_days))?,
+            role_path: role_path(flags.role_path.or(file.role_path))?,
+            role_arns: role_arns(&flags.role_arn, file.role_arns)?,
+            kms_key: flags
+                .kms_key
+                .or(file.kms_key)
+                .map(|arn| checked_arn("KMS key", arn, "kms", "key/"))
+                .transpose()?,
+            memory: flags.memory.or(file.memory).map(|mb| in_range("memory", mb, 128, 10_240, "MB")).transpose()?,
+            function_timeout: in_range(
+                "function timeout",
+                flags.function_timeout.or(file.function_timeout).unwrap_or(15),
+                1,
+                LONGEST_FUNCTION_TIMEOUT,
+                "seconds",
+            )?,
+            architecture: one_of(
+                "architecture",
+                flags.architecture.or(file.architecture).as_deref().unwrap_or("arm64"),
+                &["arm64", "x86_64"],
+            )?,
+            runtime: runtime(flags.runtime.or(file.runtime))?,
+            throttle: throttle(
+                flags.throttle_rate.or(file.throttle_rate),
+                flags.throttle_burst.or(file.throttle_burst),
+            )?,
+            authorizer: authorizer(flags.authorizer.or(file.authorizer))?,
+            handlers: match (flags.handlers, file.handlers) {
+                (Some(dir), _) => Some(host.cwd.join(dir)),
+                (None, Some(dir)) => Some(file::folder(flags.config.as_deref(), host).join(dir)),
+                (None, None) => None,
+            },
+            region: flags.region.or(file.region).map(region).transpose()?,
+            profile: flags.profile.or(file.profile),
+            local: flags.local,
+            timeout: duration("timeout", flags.timeout.or(file.timeout).as_deref().unwrap_or("10m"))?,
+            face,
+        };
+        Ok(config)
+    }
+
+    pub fn function_name(&self, function: &str) -> String {
+        format!("{}-{function}", self.name)
+    }
+
+    pub fn table_name(&self) -> String {
+        format!("{}{TABLE_SUFFIX}", self.name)
+    }
+}
+
+impl Face {
+    /// How to show an error, even one about the settings themselves: as far as they can be understood.
+    pub fn guess(flags: &Settings, host: &Host) -> Self {
+        let file = file::read(flags, host).ok().flatten().unwrap_or_default();
+        let json = flags.output.as_deref().or(file.output.as_deref()) == Some("json");
+        Self::of(flags, &file).unwrap_or(Self { json, ..Self::default() })
+    }
+
+    fn of(flags: &Settings, file: &Settings) -> Result<Self> {
+        let output = flags.output.as_deref().or(file.output.as_deref()).unwrap_or("text");
+        let color = flags.color.as_deref().or(file.color.as_deref()).unwrap_or("auto");
+        Ok(Self {
+            json: one_of("output", output, &["text", "json"])? == "json",
+            quiet: flags.quiet,
+            verbose: flags.verbose,
+            timings: flags.timings,
+            color: match one_of("color", color, &["auto", "always", "never"])?.as_str() {
+                "always" => Color::Always,
+                "never" => Color::Never,
+                _ => Color::Auto,
+            },
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! The settings as they are written, before they are checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// What may be set by flags and in `chatctl.toml`.
+///
+/// One definition serves both, so that neither can know an option that the other does not.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Settings {
+    /// Name of the deployment; everything in AWS is named and tagged after it [default: chat]
+    #[arg(long, global = true, help_heading = "Deployment", conflicts_with = "name_from")]
+    pub name: Option<String>,
+    /// Make the name from any text, such as a branch: valid, stable, without collisions
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "TEXT")]
+    #[serde(skip)]
+    pub name_from: Option<String>,
+    /// Stage of the API [default: prod]
+    #[arg(long, global = true, help_heading = "Deployment")]
+    pub stage: Option<String>,
+    /// A tag for everything that can carry one (repeatable)
+    #[arg(long = "tag", global = true, help_heading = "Deployment", value_name = "KEY=VALUE")]
+    #[serde(skip)]
+    pub tag: Vec<String>,
+    #[arg(skip)]
+    pub tags: BTreeMap<String, String>,
+    /// How long the deployment may live before `reap` removes it, such as 72h; every `up` renews it
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "DURATION")]
+    pub ttl: Option<String>,
+    /// Who may connect: none, iam, or the ARN of a Lambda function (REQUEST) [default: none]
+    #[arg(long, global = true, help_heading = "Deployment")]
+    pub authorizer: Option<String>,
+    /// Stage throttling, requests a second; needs --throttle-burst
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
+    pub throttle_rate: Option<i32>,
+    /// Stage throttling, burst; needs --throttle-rate
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
+    pub throttle_burst: Option<i32>,
+
+    /// Folder with the handlers, instead of those built in
+    #[arg(long, global = true, help_heading = "Functions", value_name = "DIR")]
+    pub handlers: Option<PathBuf>,
+    /// Memory of each function in MB [default: 512 for sendMessage, 256 for the others]
+    #[arg(long, global = true, help_heading = "Functions", value_name = "MB")]
+    pub memory: Option<i32>,
+    /// Timeout of the functions in seconds [default: 15]
+    #[arg(long, global = true, help_heading = "Functions", value_name = "SECONDS")]
+    pub function_timeout: Option<i32>,
+    /// Processor of the functions: arm64 or x86_64 [default: arm64]
+    #[arg(long, global = true, help_heading = "Functions")]
+    pub architecture: Option<String>,
+    /// Node.js runtime of the functions [default: nodejs24.x]
+    #[arg(long, global = true, help_heading = "Functions")]
+    pub runtime: Option<String>,
+    /// How long the functions' logs are kept [default: 14]
+    #[arg(long, global = true, help_heading = "Functions", value_name = "N")]
+    pub log_retention_days: Option<i32>,
+
+    /// Permissions boundary of the roles
+    #[arg(long, global = true, help_heading = "Security", value_name = "ARN")]
+    pub permissions_boundary: Option<String>,
+    /// Path of the roles [default: /chatctl/]
+    #[arg(long, global = true, help_heading = "Security", value_name = "PATH")]
+    pub role_path: Option<String>,
+    /// A role of yours for a function, instead of one made here (repeatable)
+    #[arg(long = "role-arn", global = true, help_heading = "Security", value_name = "FUNCTION=ARN")]
+    #[serde(skip)]
+    pub role_arn: Vec<String>,
+    #[arg(skip)]
+    pub role_arns: BTreeMap<String, String>,
+    /// KMS key that encrypts the table, instead of the one AWS owns
+    #[arg(long, global = true, help_heading = "Security", value_name = "ARN")]
+    pub kms_key: Option<String>,
+
+    /// AWS region
+    #[arg(long, global = true, help_heading = "Where")]
+    pub region: Option<String>,
+    /// Profile of the AWS configuration files
+    #[arg(long, global = true, help_heading = "Where")]
+    pub profile: Option<String>,
+    /// Use a local AWS on this machine: no account, no credentials
+    #[arg(long, global = true, help_heading = "Where")]
+    #[serde(skip)]
+    pub local: bool,
+    /// Settings file [default: chatctl.toml, where there is one]
+    #[arg(long, global = true, help_heading = "Where", value_name = "PATH")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// How long the whole run may take [default: 10m]
+    #[arg(long, global = true, help_heading = "How", value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Result on stdout as text or as one JSON document [default: text]
+    #[arg(long, short, global = true, help_heading = "How", value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// No progress and no notes; errors only
+    #[arg(long, short, global = true, help_heading = "How")]
+    #[serde(skip)]
+    pub quiet: bool,
+    /// Every AWS call and how long it took
+    #[arg(long, short, global = true, help_heading = "How")]
+    #[serde(skip)]
+    pub verbose: bool,
+    /// What the time went to: the steps as a waterfall, those that decided how long it took marked
+    #[arg(long, global = true, help_heading = "How")]
+    #[serde(skip)]
+    pub timings: bool,
+    /// Colours: auto, always or never [default: auto]
+    #[arg(long, global = true, help_heading = "How", value_name = "WHEN")]
+    pub color: Option<String>,
+}
