@@ -109,7 +109,9 @@ fn from_environment(given: &ArgMatches, env: &Env) -> Result<Vec<String>> {
         let (Some(long), Some(variable)) = (arg.get_long(), variable(arg)) else { continue };
         // A name that was given is not made from anything else.
         let rival = matches!(long, "name" | "name-from") && (is_given("name") || is_given("name_from"));
-        let Some(value) = env.get(&variable) else { continue };
+        // Set to nothing counts as not set, but for this one: a branch that is not known must not become the default.
+        let set_to = if long == "name-from" { env.0.get(&variable).map(String::as_str) } else { env.get(&variable) };
+        let Some(value) = set_to else { continue };
         if rival || is_given(arg.get_id().as_str()) {
             continue;
         }

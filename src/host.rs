@@ -1,5 +1,7 @@
 //! The world outside the program, handed in whole so that tests can run it in-process.
 
+mod escape;
+
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -7,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::SdkConfig;
 use tokio::sync::watch;
+
+pub use escape::{json, lines, visible};
 
 /// Everything the program takes from its surroundings.
 #[derive(Clone)]
@@ -68,7 +72,7 @@ impl Output {
         Self { to: Arc::new(Mutex::new(to)), gone: Arc::new(watch::Sender::new(false)), is_terminal }
     }
 
-    /// Writes `text` whole. A reader that has gone away (a closed pipe or terminal) is no error of ours:
+    /// Writes `text` as it is: what was made here from nothing of others. A reader that has gone away (a closed pipe or terminal) is no error of ours:
     /// the work goes on, and the exit code tells how it ended.
     pub fn write(&self, text: &str) {
         let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,25 +87,10 @@ impl Output {
         let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
     }
 
+    /// Writes `text` and ends the line. Whoever wrote it, it steers no terminal and commands no runner.
     pub fn line(&self, text: &str) {
-        self.write(&format!("{text}\n"));
+        self.write(&format!("{}\n", lines(text)));
     }
-}
-
-/// `text` made harmless for a terminal: what would steer it, or turn the direction of writing, is escaped.
-pub fn visible(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut visible = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) {
-            visible.extend(c.escape_default());
-        } else {
-            visible.push(c);
-        }
-    }
-    visible
 }
 
 /// The wish of a person or a runner to stop: how many signals have come.
@@ -127,16 +116,5 @@ impl Interrupt {
     pub async fn raised(&self, count: u32) {
         // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.0.subscribe().wait_for(|seen| *seen >= count).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_visible_steers_a_terminal() {
-        assert_eq!(visible("a\u{1b}[2Jb\r\nc\u{9b}d\u{202e}e"), "a\\u{1b}[2Jb\\r\\nc\\u{9b}d\\u{202e}e");
-        assert_eq!(visible("grüße 👋🏽 日本"), "grüße 👋🏽 日本");
     }
 }

@@ -101,7 +101,7 @@ impl Start<'_> {
         let face = session.config().face;
         if face.timings && !face.json {
             let colored = report::style::is_colored(face, host, &host.stderr);
-            host.stderr.write(&report::timings::text(&session.ctx, colored));
+            host.stderr.line(report::timings::text(&session.ctx, colored).trim_end());
         }
         exit
     }

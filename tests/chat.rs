@@ -45,6 +45,16 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pasted_lines_are_all_sent() {
+    let server = ChatServer::start().await;
+    let tty = terminal(&server).await;
+    tty.keys("one\rtwo\rthree\r");
+    for line in ["one", "two", "three"] {
+        server.received(&chatctl::websocket::send_message(&format!("ada: {line}"))).await;
+    }
+}
+
 const MOMENT: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,23 @@ fn what_cannot_be_is_refused_by_name() {
 }
 
 #[test]
+fn a_settings_file_is_a_regular_file_of_at_most_1_mb() {
+    let folder = Folder::new();
+    let path = folder.0.join("chatctl.toml");
+    let refused = || Config::resolve(Settings::default(), &silent_host(&folder.0)).unwrap_err().message;
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert!(refused().ends_with("it is no regular file"), "{}", refused());
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(refused().ends_with("it is no regular file"), "{}", refused());
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "#".repeat((1 << 20) + 1)).unwrap();
+    assert!(refused().ends_with("it has more than 1 MB"), "{}", refused());
+    fs::write(&path, "#".repeat(1 << 20)).unwrap();
+    assert!(Config::resolve(Settings::default(), &silent_host(&folder.0)).is_ok());
+}
+
+#[test]
 fn a_flag_wins_over_the_file() {
     let folder = Folder::new();
     let flags = Settings { stage: Some("dev".to_owned()), ..Settings::default() };

@@ -108,6 +108,17 @@ async fn handlers_of_ones_own_go_as_zips() {
     assert_eq!(before.len(), 4);
     let handler = folder.0.join("lambda/onConnect.mjs");
     fs::write(&handler, fs::read_to_string(&handler).unwrap() + "// edited\n").unwrap();
+    // What is there is never written over, and a link is not followed.
+    let template = folder.0.join("out/template.yaml");
+    fs::write(&template, "mine").unwrap();
+    let refused = run(&["export", "--dir", "out"]).await.expect(2);
+    assert!(refused.stderr.contains("`out/template.yaml` exists already"), "{}", refused.stderr);
+    assert_eq!(fs::read_to_string(&template).unwrap(), "mine");
+    fs::remove_file(&template).unwrap();
+    std::os::unix::fs::symlink(folder.0.join("elsewhere"), &template).unwrap();
+    run(&["export", "--dir", "out"]).await.expect(2);
+    assert!(!folder.0.join("elsewhere").exists());
+    fs::remove_file(&template).unwrap();
     // Another name, so that CloudFormation sees the change.
     assert_eq!(files().await.intersection(&before).count(), 3);
 }

@@ -141,6 +141,16 @@ async fn an_edited_handler_changes_its_function_alone() {
 }
 
 #[tokio::test]
+async fn a_linked_folder_is_not_written_through() {
+    let (folder, elsewhere) = (Folder::new(), Folder::new());
+    symlink(&elsewhere.0, folder.0.join("lambda")).unwrap();
+    let refused = run(&folder, &["init"]).run().await.expect(2);
+    assert!(refused.stderr.contains("`lambda` exists already, nothing was written"), "{}", refused.stderr);
+    assert_eq!(fs::read_dir(&elsewhere.0).unwrap().count(), 0);
+    assert!(!folder.0.join("chatctl.toml").exists());
+}
+
+#[tokio::test]
 async fn what_lambda_does_not_take_is_refused_before_any_call() {
     let folder = Folder::new();
     run(&folder, &["init"]).run().await.expect(0);

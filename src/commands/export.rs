@@ -1,6 +1,7 @@
 //! `export`: the deployment as a CloudFormation template. Calls nothing.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::json;
@@ -48,9 +49,22 @@ pub fn export(host: &Host, config: Config, folder: Option<&Path>) -> Result<Exit
         (bundle.file_name(function.name), bundle.zip.clone())
     }));
     let paths: Vec<String> = files.iter().map(|(name, _)| folder.join(name).display().to_string()).collect();
+    // A zip is named after its content, so one that is there already is the same; a link is never followed.
+    let is_same = |path: &Path, content: &[u8]| {
+        path.symlink_metadata().is_ok_and(|meta| meta.is_file()) && fs::read(path).is_ok_and(|there| there == *content)
+    };
+    files.retain(|(name, content)| !is_same(&host.cwd.join(folder).join(name), content));
+    if let Some((name, _)) = files.iter().find(|(name, _)| host.cwd.join(folder).join(name).symlink_metadata().is_ok())
+    {
+        return Err(Error::usage(format!("`{}` exists already, nothing was written", folder.join(name).display()))
+            .hint("name another folder, or move it away first"));
+    }
     let write = || {
         fs::create_dir_all(host.cwd.join(folder))?;
-        files.iter().try_for_each(|(name, content)| fs::write(host.cwd.join(folder).join(name), content))
+        files.iter().try_for_each(|(name, content)| {
+            // Neither over a file that is there nor through a link.
+            fs::File::create_new(host.cwd.join(folder).join(name))?.write_all(content)
+        })
     };
     write().map_err(|error| Error::usage(format!("cannot write into `{}`: {error}", folder.display())))?;
     if json {

@@ -27,9 +27,13 @@ pub fn init(host: &Host, config: &Config, folder: Option<&Path>) -> Result<Exit>
     let handlers = embedded().into_iter().map(|(name, content)| (folder.join(HANDLERS).join(name), content));
     let files: Vec<_> =
         std::iter::once((folder.join("chatctl.toml"), SETTINGS.as_bytes().to_vec())).chain(handlers).collect();
+    // A folder that is a link leads elsewhere, so it counts as something that is there already.
+    let linked = (folder.join(HANDLERS), vec![]);
+    let is_link = host.cwd.join(&linked.0).is_symlink();
     let existing: Vec<String> = files
         .iter()
         .filter(|(path, _)| host.cwd.join(path).symlink_metadata().is_ok())
+        .chain(Some(&linked).filter(|_| is_link))
         .map(|(path, _)| format!("`{}`", path.display()))
         .collect();
     if !existing.is_empty() {

@@ -35,7 +35,7 @@ pub async fn list(session: &Session) -> Result<Exit> {
         let heading = ["NAME", "STAGE", "URL", "AGE", "EXPIRES"].map(str::to_owned).to_vec();
         let rows: Vec<Vec<String>> =
             std::iter::once(heading).chain(deployments.iter().map(|deployment| text_row(deployment, now))).collect();
-        session.host.stdout.write(&columns(&rows));
+        session.host.stdout.line(columns(&rows).trim_end());
     }
     Ok(Exit::Done)
 }

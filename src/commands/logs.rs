@@ -151,7 +151,9 @@ impl<'a> Printer<'a> {
             LogFormat::Text => self.text(event),
             LogFormat::JsonLines => {
                 let (time, function, message) = (written(event.at, DATE_TIME), &event.function, &event.message);
-                json!({ "timestamp": time, "function": function, "message": message, "id": event.id }).to_string()
+                crate::host::json(
+                    &json!({ "timestamp": time, "function": function, "message": message, "id": event.id }).to_string(),
+                )
             }
         }
     }

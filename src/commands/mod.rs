@@ -37,7 +37,7 @@ use crate::handlers::Bundles;
 use crate::host::Host;
 use crate::progress::Reporter;
 use crate::report::{self, style};
-use crate::resources::{api, table};
+use crate::resources::{api, stage, table};
 
 /// What has to be there before a verb can begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,8 +110,9 @@ impl Session {
         observed.get(&api::key_of(&self.ctx.scope))
     }
 
-    /// Where clients connect (G15); through the override where there is one.
+    /// Where clients connect (G15); through the override where there is one. None without the stage, the last part of it.
     pub fn url(&self, observed: &Observed) -> Option<String> {
+        observed.get(&stage::key_of(&self.ctx.scope))?;
         Some(url_of(&self.ctx.scope, self.api(observed)?, &self.config().stage))
     }
 

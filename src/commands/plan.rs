@@ -18,11 +18,12 @@ pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
     if session.config().face.json {
         session.print_json("plan", BTreeMap::from([("changes", report::json::changes(&plan))]));
     } else {
-        session.host.stdout.write(&report::text::plan(&plan, session.colored()));
+        session.host.stdout.line(report::text::plan(&plan, session.colored()).trim_end());
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
     session.tell_pipeline(&[], || {
-        format!("## Plan for `{name}` in {region}\n\n```diff\n{}```\n\n", report::text::plan(&plan, false))
+        let shown = report::github::block("diff", &report::text::plan(&plan, false));
+        format!("## Plan for `{name}` in {region}\n\n{shown}\n")
     });
     Ok(if flags.exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done })
 }

@@ -28,7 +28,7 @@ pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> 
         None if args.boundary => boundary(&scope),
         None => deployer(&scope, if args.read_only { Extent::ReadOnly } else { Extent::Full }),
     };
-    host.stdout.line(&format!("{document:#}"));
+    host.stdout.line(&crate::host::json(&format!("{document:#}")));
     Ok(Exit::Done)
 }
 

@@ -55,8 +55,7 @@ pub async fn status(session: &Session) -> Result<Exit> {
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
     session.tell_pipeline(&[], || {
-        let cells =
-            rows.iter().map(|row| [row.key.kind.to_owned(), format!("`{}`", row.key.name), row.state.to_owned()]);
+        let cells = rows.iter().map(|row| [row.key.kind.to_owned(), github::code(&row.key.name), row.state.to_owned()]);
         format!("## `{name}` in {region}: {state}\n\n{}\n", github::table(["kind", "name", "state"], cells))
     });
     Ok(exit)
@@ -130,7 +129,7 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
             text.push_str(&format!("    {}\n", difference(field)));
         }
     }
-    session.host.stdout.write(&text);
+    session.host.stdout.line(text.trim_end());
     if let Some(url) = session.url(observed) {
         session.host.stdout.line(&url);
     }

@@ -66,12 +66,13 @@ fn tell_pipeline(session: &Session, converged: &Converged, url: &str) {
         let done = |key: &Key| converged.steps.iter().rev().find(|step| step.key == *key && step.is_done());
         let rows = session.graph.keys().map(|key| {
             let change = done(key).map_or("unchanged", |step| step.action.done());
-            [key.kind.to_owned(), format!("`{}`", key.name), change.to_owned()]
+            [key.kind.to_owned(), github::code(&key.name), change.to_owned()]
         });
         format!(
-            "## `{}` in {}\n\n`{url}`\n\n{}\n\n{}\n{}\n",
+            "## `{}` in {}\n\n{}\n\n{}\n\n{}\n{}\n",
             config.name,
             session.ctx.scope.region,
+            github::code(url),
             summary(session, converged),
             github::picture(&session.ctx.scope),
             github::table(["kind", "name", "change"], rows)

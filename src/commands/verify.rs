@@ -20,7 +20,7 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
     if session.config().face.json {
         session.print_json("verify", [("url", json!(endpoint.url)), ("result", json!(report))].into());
     } else {
-        session.host.stdout.write(&report.to_string());
+        session.host.stdout.line(report.to_string().trim_end());
     }
     Ok(Exit::Done)
 }

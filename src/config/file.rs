@@ -1,20 +1,40 @@
 //! `chatctl.toml`: where it is, and what is wrong with it.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Settings;
 use crate::error::{Error, Result};
 use crate::host::Host;
 
+/// Bytes of a settings file.
+const LARGEST: u64 = 1024 * 1024;
+
 /// The settings file: the one that was named, which must exist, or `chatctl.toml` where there is one.
 pub(super) fn read(flags: &Settings, host: &Host) -> Result<Option<Settings>> {
     let path = host.cwd.join(flags.config.as_deref().unwrap_or(Path::new("chatctl.toml")));
-    let text = match std::fs::read_to_string(&path) {
+    let text = match regular(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && flags.config.is_none() => return Ok(None),
         Err(error) => return Err(Error::usage(format!("cannot read `{}`: {error}", path.display()))),
     };
     toml::from_str(&text).map(Some).map_err(|error| file_error(&path, &text, &error))
+}
+
+/// The text of a regular file of a size that settings may have: what never ends, or waits for somebody to write, is
+/// refused at once.
+fn regular(path: &Path) -> io::Result<String> {
+    // Asked before it is opened, because opening a FIFO waits.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::other("it has more than 1 MB"));
+    }
+    Ok(text)
 }
 
 /// The folder that relative paths in the file start from.

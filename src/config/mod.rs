@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
     LONGEST_FUNCTION_TIMEOUT, authorizer, checked_arn, in_range, one_of, region, retention, role_arns, role_path,
@@ -102,6 +102,11 @@ impl Config {
         let face = Face::of(&flags, &file)?;
         let name = match (&flags.name, &flags.name_from, &file.name) {
             (Some(name), _, _) => Name::parse(name)?,
+            // A pipeline whose branch is not set would share one deployment with all others of that kind.
+            (None, Some(text), _) if text.trim().is_empty() => {
+                return Err(Error::usage("`--name-from` got an empty text, which would give everybody the same name")
+                    .hint("is the variable set that it comes from? `--name` gives a name by hand"));
+            }
             (None, Some(text), _) => Name::from_text(text),
             (None, None, Some(name)) => Name::parse(name)?,
             (None, None, None) => Name::default(),

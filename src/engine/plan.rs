@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::engine::graph::{Graph, Key};
 use crate::engine::observe::{Fields, Found, Observed};
@@ -174,28 +174,35 @@ fn change_of(ctx: &Ctx, key: &Key, found: Option<&Found>, before: &[Change]) -> 
     Some(Change { fields, ..Change::new(action, key.clone(), Some(found.clone())) })
 }
 
+/// Whether the value of a map's entry is none of ours to show: somebody set it by hand, and it may be a secret.
+fn is_private(field: &str, entry: &str, to: &Value) -> bool {
+    match field {
+        "environment" => entry != "TABLE_NAME",
+        "tags" => to.is_null(),
+        _ => false,
+    }
+}
+
+/// Stands for a value that is there and is not shown.
+pub const SET: &str = "(set)";
+
 /// The properties that differ; maps are compared entry by entry. Only what is wanted counts: AWS may say more.
 pub fn difference(wanted: &Fields, found: &Fields) -> Changes {
     let mut changes = Vec::new();
-    let mut compare = |field: String, from: &Value, to: &Value| {
-        if from != to {
-            changes.push(FieldChange { field, from: from.clone(), to: to.clone() });
-        }
-    };
+    let changed = |field: String, from: &Value, to: &Value| FieldChange { field, from: from.clone(), to: to.clone() };
     for (field, to) in wanted {
         let from = found.get(field).unwrap_or(&Value::Null);
         match (from, to) {
             (Value::Object(from), Value::Object(to)) => {
                 let entries: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
                 for entry in entries {
-                    compare(
-                        format!("{field}.{entry}"),
-                        from.get(entry).unwrap_or(&Value::Null),
-                        to.get(entry).unwrap_or(&Value::Null),
-                    );
+                    let (from, to) = (from.get(entry).unwrap_or(&Value::Null), to.get(entry).unwrap_or(&Value::Null));
+                    let mask = json!(SET);
+                    let shown = if !from.is_null() && is_private(field, entry, to) { &mask } else { from };
+                    changes.extend((from != to).then(|| changed(format!("{field}.{entry}"), shown, to)));
                 }
             }
-            _ => compare(field.clone(), from, to),
+            _ => changes.extend((from != to).then(|| changed(field.clone(), from, to))),
         }
     }
     Changes(changes)

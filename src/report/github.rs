@@ -7,7 +7,7 @@ use crate::config::Authorizer;
 use crate::engine::scope::Scope;
 use crate::error::Error;
 use crate::functions::FUNCTIONS;
-use crate::host::Host;
+use crate::host::{Host, lines, visible};
 use crate::progress::Reporter;
 
 /// Shows `error` beside the job, when this runs in one. The runner looks for such lines on both streams, and stdout is
@@ -15,15 +15,16 @@ use crate::progress::Reporter;
 pub fn annotate(host: &Host, error: &Error) {
     if host.env.get("GITHUB_ACTIONS") == Some("true") {
         let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        let text = format!("{}{hint}", error.message).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-        host.stderr.line(&format!("::error title=chatctl::{text}"));
+        let text = lines(&format!("{}{hint}", error.message)).replace('%', "%25").replace('\n', "%0A");
+        // As it is: this one is a command, and has one line.
+        host.stderr.write(&format!("::error title=chatctl::{}\n", visible(&text)));
     }
 }
 
 /// Adds to the outputs of the step and to the summary of the job, where there are such. That it cannot be done is
 /// told, and changes nothing about how the run ends.
 pub fn tell(host: &Host, reporter: &dyn Reporter, outputs: &[(&str, &str)], summary: impl FnOnce() -> String) {
-    let outputs = || outputs.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
+    let outputs = || outputs.iter().map(|(name, value)| format!("{name}={}\n", visible(value))).collect::<String>();
     let warn = |variable: &str, result: io::Result<()>| {
         if let Err(error) = result {
             reporter.note(&format!("warning: cannot write to the file in `{variable}`: {error}"));
@@ -40,6 +41,34 @@ fn append(host: &Host, variable: &str, text: impl FnOnce() -> String) -> io::Res
         }
         None => Ok(()),
     }
+}
+
+/// `text` in Markdown as it is: whatever is in it, it neither ends nor marks anything up.
+pub fn code(text: &str) -> String {
+    let text = visible(text);
+    let fence = "`".repeat(longest_run(&text) + 1);
+    // A blank on both sides belongs to the fence, and so lets the text begin or end with a backtick.
+    let pad =
+        if text.is_empty() || text.starts_with('`') || text.ends_with('`') || text.trim() != text { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// `text` of several lines in Markdown as it is, coloured as `language`.
+pub fn block(language: &str, text: &str) -> String {
+    let text = text.split('\n').map(visible).collect::<Vec<_>>().join("\n");
+    let fence = "`".repeat((longest_run(&text) + 1).max(3));
+    format!("{fence}{language}\n{text}{fence}\n")
+}
+
+/// How many backticks follow one another at most.
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
+}
+
+/// `text` in a label of a Mermaid picture, where all but plain characters are written by their numbers.
+fn label(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.$ ,:/".contains(c);
+    text.chars().map(|c| if plain(c) { c.to_string() } else { format!("#{};", u32::from(c)) }).collect()
 }
 
 /// A Markdown table.
@@ -63,7 +92,7 @@ pub fn picture(scope: &Scope) -> String {
         Authorizer::Iam => lines.push("  api -. \"who connects\" .-> iam[\"IAM\"]".to_owned()),
         Authorizer::Lambda(arn) => {
             let name = arn.rsplit(':').next().unwrap_or_default();
-            lines.push(format!("  api -. \"who connects\" .-> authorizer[\"{name}\"]"));
+            lines.push(format!("  api -. \"who connects\" .-> authorizer[\"{}\"]", label(name)));
         }
     }
     for function in &FUNCTIONS {

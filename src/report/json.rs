@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::engine::plan::Plan;
 use crate::error::Error;
+use crate::host;
 
 pub const SCHEMA: &str = "chatctl/1";
 
@@ -13,11 +14,11 @@ pub fn document(command: &str, body: Value) -> String {
     if let (Value::Object(document), Value::Object(body)) = (&mut document, body) {
         document.extend(body);
     }
-    document.to_string()
+    host::json(&document.to_string())
 }
 
 pub fn error(error: &Error) -> String {
-    json!({ "schema": SCHEMA, "error": error }).to_string()
+    host::json(&json!({ "schema": SCHEMA, "error": error }).to_string())
 }
 
 /// The changes of a plan, with the properties of each.

@@ -41,6 +41,6 @@ pub fn error(host: &Host, face: Face, error: &Error) {
     if face.json {
         host.stdout.line(&json::error(error));
     }
-    host.stderr.write(&text::error(error, style::is_colored(face, host, &host.stderr)));
+    host.stderr.line(text::error(error, style::is_colored(face, host, &host.stderr)).trim_end());
     github::annotate(host, error);
 }

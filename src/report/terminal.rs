@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::style::{self, Tone, paint};
 use crate::config::Face;
-use crate::host::{Host, Output};
+use crate::host::{Host, Output, visible};
 use crate::progress::{Ended, Reporter};
 
 pub struct Terminal {
@@ -42,7 +42,7 @@ impl Terminal {
             .or_insert_with(|| {
                 let bar = self.bars.add(ProgressBar::new_spinner());
                 bar.set_style(line("{spinner} {prefix:<44!} {wide_msg} {elapsed:>5}"));
-                bar.set_prefix(task.to_owned());
+                bar.set_prefix(visible(task));
                 bar.set_message(doing.to_owned());
                 bar.enable_steady_tick(Duration::from_millis(100));
                 bar
@@ -58,7 +58,7 @@ impl Reporter for Terminal {
     }
 
     fn waiting(&self, task: &str, what: &str) {
-        self.bar(task, "").set_message(format!("waiting for {what}"));
+        self.bar(task, "").set_message(visible(&format!("waiting for {what}")));
     }
 
     fn end(&self, task: &str, ended: Ended) {
@@ -66,7 +66,7 @@ impl Reporter for Terminal {
         let (mark, tone, text) = match ended {
             Ended::Done(what) => ("✓", Tone::Good, what.to_owned()),
             Ended::Failed(_) => ("✗", Tone::Bad, "failed".to_owned()),
-            Ended::Skipped(why) => ("-", Tone::Quiet, format!("skipped: {why}")),
+            Ended::Skipped(why) => ("-", Tone::Quiet, visible(&format!("skipped: {why}"))),
         };
         let mark = paint(self.colored, tone, mark);
         bar.set_style(line(&format!("{mark} {{prefix:<44!}} {{wide_msg}} {{elapsed:>5}}")));

@@ -9,24 +9,19 @@ use crate::host::visible;
 
 /// An error in the one form that all have: what, what stands, what to do.
 pub fn error(error: &Error, colored: bool) -> String {
-    let mut text = format!("{}: {}\n", paint(colored, Tone::Bad, "error"), harmless(&error.message));
+    let mut text = format!("{}: {}\n", paint(colored, Tone::Bad, "error"), inert(&error.message));
     if !error.leftovers.is_empty() {
-        text.push_str(&format!("exists now: {}\n", error.leftovers.join(", ")));
+        text.push_str(&format!("exists now: {}\n", visible(&error.leftovers.join(", "))));
     }
     if let Some(hint) = &error.hint {
-        text.push_str(&format!("{}: {}\n", paint(colored, Tone::Strong, "hint"), harmless(hint)));
+        text.push_str(&format!("{}: {}\n", paint(colored, Tone::Strong, "hint"), inert(hint)));
     }
     text
 }
 
-/// `text`, which may repeat what somebody typed, without what would steer a terminal, and without lines that the
-/// runner of GitHub Actions would take for commands.
-fn harmless(text: &str) -> String {
-    let line = |line: &str| {
-        let is_command = line.trim_start().starts_with("::");
-        format!("{}{}", if is_command { "\\" } else { "" }, visible(line))
-    };
-    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+/// `text`, which may repeat what somebody wrote, with nothing in its lines but what is seen.
+fn inert(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
 /// A plan, a line a change and a line a property.
@@ -48,7 +43,7 @@ pub fn plan(plan: &Plan, colored: bool) -> String {
             Action::Replace => "replace",
             Action::Delete => "delete",
         };
-        text.push_str(&format!("{} {verb} {}\n", paint(colored, tone, sign), change.key));
+        text.push_str(&format!("{} {verb} {}\n", paint(colored, tone, sign), visible(&change.key.to_string())));
         if matches!(change.action, Action::Update | Action::Replace) {
             for field in &change.fields.0 {
                 text.push_str(&format!("    {}\n", difference(field)));
@@ -68,7 +63,7 @@ pub fn plan(plan: &Plan, colored: bool) -> String {
 
 /// `memory: 128 → 256`
 pub fn difference(field: &FieldChange) -> String {
-    format!("{}: {} → {}", field.field, value(&field.from), value(&field.to))
+    visible(&format!("{}: {} → {}", field.field, value(&field.from), value(&field.to)))
 }
 
 fn value(value: &Value) -> String {
@@ -91,9 +86,10 @@ pub fn state_of(change: Option<&Change>) -> &'static str {
 
 /// Rows in columns, two spaces apart; the last column is not padded.
 pub fn columns(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells: Vec<String> = row
             .iter()
             .enumerate()

@@ -142,6 +142,17 @@ async fn the_main_job_as_json() {
 }
 
 #[tokio::test]
+async fn there_is_no_url_without_its_stage() {
+    let account = Account::new().await;
+    assert_eq!(account.chatctl("up").run().await.exit, Exit::Done);
+    let ended = account.chatctl("status --stage other").run().await;
+    assert_eq!((ended.exit, ended.stdout.contains("ws://")), (Exit::Differs, false), "{}", ended.stdout);
+    let ended = account.chatctl("status --stage other -o json").run().await;
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(document["url"], Value::Null);
+}
+
+#[tokio::test]
 async fn quiet_leaves_only_the_result_and_errors() {
     let account = Account::new().await;
     let ended = account.chatctl("up -q").run().await;

@@ -2,6 +2,7 @@
 
 mod faces;
 mod help;
+mod hostile;
 mod pipeline;
 mod precedence;
 mod run;

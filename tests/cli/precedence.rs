@@ -163,6 +163,15 @@ fn a_name_that_was_given_is_not_made_from_anything_else() {
     assert_eq!(resolve(&run).name.as_str(), "branch");
 }
 
+/// A branch that is not set would give every pipeline the same deployment.
+#[tokio::test]
+async fn a_name_is_made_from_no_empty_text() {
+    let ended = chatctl("up").env("CHATCTL_NAME_FROM", "").run().await;
+    assert_eq!(ended.exit, chatctl::error::Exit::Usage, "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("error: `--name-from` got an empty text"), "{}", ended.stderr);
+    assert_eq!(resolve(&chatctl("up --name given").env("CHATCTL_NAME_FROM", "")).name.as_str(), "given");
+}
+
 #[test]
 fn false_in_the_environment_is_no_flag() {
     for no in ["0", "false", "No", "off", ""] {

@@ -117,6 +117,7 @@ const CASES: &[Case] = &[
     line("up --name=-x"),
     line("up --name _x"),
     line("up --name a.b"),
+    args("up --name-from", &[""]),
     args("up --name", &["a b"]),
     args("up --name", &["grüße"]),
     line("up --name abcdefghijklmnopqrstuvwxyz0123456"),

@@ -41,6 +41,7 @@ impl Screen {
 
     /// A remark of ours.
     pub fn note(&self, text: &str) {
+        let text = &visible(text);
         match self {
             Self::Terminal { color: true, .. } => self.print(&format!("\x1b[2m· {text}\x1b[0m")),
             Self::Terminal { color: false, .. } => self.print(&format!("· {text}")),
