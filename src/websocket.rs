@@ -239,7 +239,7 @@ impl From<tungstenite::Error> for ConnectError {
     }
 }
 
-/// The chat protocol's message that sends `data` to everybody.
+/// The chat protocol's message that sends `data` to everybody (H11).
 pub fn send_message(data: &str) -> String {
     serde_json::json!({ "action": "sendmessage", "data": data }).to_string()
 }

@@ -1,5 +1,6 @@
 //! What the pages say is so: every link leads somewhere, and every command line in them is one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -90,5 +91,90 @@ fn the_action_documents_all_that_it_takes_and_gives() {
     for name in ["verb", "args", "working-directory", "url", "api-id", "name", "stage"] {
         assert!(page.contains(&format!("`{name}`")), "{name}");
         assert!(fs::read_to_string(root.join("action.yml")).unwrap().contains(&format!("\n  {name}:\n")), "{name}");
+    }
+}
+
+/// The files below `folder` that people write, with their text.
+fn written(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !matches!(name.as_str(), "target" | "node_modules" | "snapshots" | ".git") {
+                written(&path, found);
+            }
+        } else if ["rs", "mjs", "js", "md", "py", "toml", "yml"].iter().any(|end| name.ends_with(&format!(".{end}"))) {
+            found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+/// The ids that a text cites: between brackets and nothing else beside them, as in `(G4)`, `(R5, P)` or `// G4`.
+fn cited(text: &str) -> BTreeSet<String> {
+    let is_id = |word: &str| {
+        let digits = word.trim_start_matches(|c| "GLIDTSRHU".contains(c));
+        word == "P"
+            || (word.len() == digits.len() + 1 && (1..=2).contains(&digits.len()) && digits.parse::<u8>().is_ok())
+    };
+    let mut ids = BTreeSet::new();
+    for line in text.lines() {
+        let comment = line.split_once("// ").map_or("", |(_, comment)| comment);
+        let head = comment.split([':', ',', ' ']).next().unwrap_or_default();
+        let spans = line.split(['(', ')', '[', ']', ';']).chain([head]);
+        for span in spans {
+            let words: Vec<&str> = span.trim().trim_end_matches('\'').split([',', ':']).map(str::trim).collect();
+            let several = words.len() > 1;
+            if words.first().is_some_and(|first| is_id(first)) {
+                ids.extend(
+                    words.into_iter().filter(|word| is_id(word) && (*word != "P" || several)).map(str::to_owned),
+                );
+            }
+        }
+    }
+    ids
+}
+
+/// `docs/aws.md` by id: what it says of each fact.
+fn facts() -> BTreeMap<String, String> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/aws.md")).unwrap();
+    let blocks = page.split("<a id=\"").skip(1).map(|block| {
+        let (anchor, rest) = block.split_once("\"></a>**").expect("an anchor stands before its fact");
+        let (id, text) = rest.split_once(" · ").expect("a fact begins with its id");
+        assert_eq!(anchor, id.to_lowercase(), "the anchor is the id");
+        (id.to_owned(), text.split("\n## ").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" "))
+    });
+    let facts: BTreeMap<String, String> = blocks.collect();
+    assert!(facts.len() > 90, "only {} facts were found", facts.len());
+    facts
+}
+
+#[test]
+fn every_fact_of_aws_that_is_cited_is_on_its_page_and_proven_or_open() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "lambda", "benches", "docs", "templates", "examples"] {
+        written(&root.join(folder), &mut files);
+    }
+    files.retain(|(path, _)| !path.ends_with("docs/aws.md"));
+    let facts = facts();
+    let mut all = BTreeSet::new();
+    for (path, text) in &files {
+        for id in cited(text) {
+            assert!(facts.contains_key(&id), "{} cites {id}, which is not in docs/aws.md", path.display());
+            all.insert(id);
+        }
+    }
+    let sources = files.iter().map(|(_, text)| text.as_str()).collect::<String>();
+    for (id, text) in &facts {
+        let is_open = text.contains("Open: first real run");
+        let Some((_, proof)) = text.split_once("Proven by ") else {
+            assert!(is_open, "{id} is neither proven nor open");
+            continue;
+        };
+        assert!(is_open || all.contains(id), "{id} is neither cited nor open");
+        for test in proof.split('`').skip(1).step_by(2) {
+            let is_there = sources.contains(&format!("fn {test}()")) || sources.contains(&format!("test('{test}'"));
+            assert!(is_there, "{id} is proven by `{test}`, which is no test");
+        }
     }
 }

@@ -63,6 +63,7 @@ fn lateness(world: &World, calls: &[Call], made: &str, ready: Duration, asked: &
         .collect()
 }
 
+/// Not with the waiters of the SDK (D5, R4).
 #[tokio::test(start_paused = true)]
 async fn nothing_is_noticed_more_than_half_a_second_late() {
     for seed in 0..10 {

@@ -7,7 +7,7 @@
 import fs from 'node:fs';
 import tls from 'node:tls';
 
-const PAGE_BYTES = 1024 * 1024; // DynamoDB ends a page here (aws-facts H10)
+const PAGE_BYTES = 1024 * 1024; // DynamoDB ends a page here (H10)
 
 let ids = [];
 let index = new Map();

@@ -1,4 +1,4 @@
-//! `list`: the deployments of this account and region.
+//! `list`: the deployments of this account and region, as each service knows them: the tagging API is late (T1).
 
 use std::collections::BTreeMap;
 

@@ -131,6 +131,7 @@ pub(super) fn authorizer(text: Option<String>) -> Result<Authorizer> {
     }
 }
 
+/// Whatever Node.js Lambda has; the handlers need nothing that only some versions bring (L10).
 pub(super) fn runtime(text: Option<String>) -> Result<String> {
     let runtime = text.unwrap_or_else(|| "nodejs24.x".to_owned());
     let fits = runtime

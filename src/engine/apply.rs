@@ -35,7 +35,7 @@ impl Step {
     }
 }
 
-/// Applies `plan`. A step that fails takes along only what comes after it (design rule 5); after an interrupt no
+/// Applies `plan`. A step that fails takes along only what comes after it (rule 5 of CONTRIBUTING.md); after an interrupt no
 /// further step begins.
 pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
     let changes = &plan.0;

@@ -44,7 +44,7 @@ pub fn plan(ctx: &Ctx, graph: &Graph, observed: &Observed, wish: Wish) -> Plan {
     }
 }
 
-/// Observes, plans and applies until an observation shows that nothing differs from the wish (design rule 4).
+/// Observes, plans and applies until an observation shows that nothing differs from the wish (rule 4 of CONTRIBUTING.md).
 ///
 /// # Errors
 /// What failed for good, with what stands now as its leftovers; the deadline; the interrupt.

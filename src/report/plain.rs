@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::host::Output;
 use crate::progress::{Ended, Reporter};
 
-/// The log of a CI job is never silent for longer than this; the contract says 15 s.
+/// The log of a CI job is never silent for longer than this (docs/guarantees.md).
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 pub struct Plain {

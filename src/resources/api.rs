@@ -98,7 +98,7 @@ fn all_tags(api: &Api) -> Tags {
     api.tags().cloned().unwrap_or_default().into_iter().collect()
 }
 
-/// Which of several wins when runs raced: the oldest, and among those of one second the least id (design rule 1).
+/// Which of several wins when runs raced: the oldest, and among those of one second the least id (rule 1 of CONTRIBUTING.md).
 fn seniority(api: &Api) -> (Option<i64>, String) {
     (api.created_date().map(|date| date.secs()), api.api_id().unwrap_or_default().to_owned())
 }

@@ -313,7 +313,7 @@ async fn tags_of(ctx: &Ctx, key: &Key, arn: &str) -> Result<Option<Tags>, Failur
     Ok(tags.await?.map(|tags| tags.into_iter().map(|tag| (tag.key, tag.value)).collect()))
 }
 
-/// The attribute that rows expire by; being switched on counts as on (D8).
+/// The attribute that rows expire by (D7); being switched on counts as on (D8).
 async fn ttl_of(ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
     let answer = ctx
         .call("dynamodb:DescribeTimeToLive", key, || {

@@ -1,4 +1,4 @@
-//! Tags, as all services have them and no two spell them.
+//! Tags, as all services have them and no two spell them: what makes a resource ours (T2), from its creation on (T4).
 
 use std::collections::BTreeMap;
 

@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use super::{ConnectError, with_query};
 
 /// The name under which API Gateway checks signatures.
+/// Whoever connects or posts signs for this service, not for API Gateway itself (R7).
 const SERVICE: &str = "execute-api";
 /// A signed URL is used at once; a minute allows for a slow connection.
 const LIFETIME: Duration = Duration::from_secs(60);
