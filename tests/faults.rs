@@ -11,11 +11,17 @@ fn world() -> World {
     World::new(support::brisk())
 }
 
-/// Runs `line` with `verdict` at its call `k`, once; the call it hit, if there was one.
+/// Runs `line` with `verdict` at its call `k`, once, and what is permanent from there on; the call it hit, if there
+/// was one.
 async fn run_with(world: &World, line: &str, k: usize, verdict: &Verdict) -> (Option<&'static str>, Ended) {
     world.clear_calls();
     let verdict = verdict.clone();
-    world.set_interceptor(move |call: &CallInfo| if call.seq == k { verdict.clone() } else { Verdict::Pass });
+    let stays = matches!(verdict, Verdict::FailBefore(Fault::AccessDenied | Fault::ExpiredToken));
+    world.set_interceptor(
+        move |call: &CallInfo| {
+            if call.seq == k || (stays && call.seq > k) { verdict.clone() } else { Verdict::Pass }
+        },
+    );
     let ended = Process::new(world, line).label(PATIENT).run().await;
     world.clear_interceptor();
     (world.calls().get(k).map(|call| call.operation), ended)

@@ -122,6 +122,17 @@ const RULES: &[Rule] = &[
         budget: Duration::from_secs(60),
     },
     Rule {
+        // I11: a role that IAM does not see yet has no path, and by that ARN the write is denied.
+        service: "iam",
+        operations: &["PutRolePolicy"],
+        matches: |f| f.class == Class::AccessDenied,
+        only_fresh: true,
+        waits_for: "the new role to be seen",
+        pause: (300, 490),
+        usual: UNKNOWN,
+        budget: Duration::from_secs(15),
+    },
+    Rule {
         // I1, D1: a read or write right after the create may not see it yet.
         service: "",
         operations: ANY,

@@ -271,7 +271,7 @@ impl Kind for ApiKind {
             Permission::write(&["apigateway:PATCH"], vec![within.clone()]),
             Permission::write(&["apigateway:DELETE"], vec![within.clone(), tags.clone()]),
             Permission::write(&["apigateway:PUT"], vec![tags]),
-            Permission::write(&["apigateway:TagResource"], vec![apis, within]),
+            Permission::write(&["apigateway:TagResource", "apigateway:UntagResource"], vec![apis, within]),
         ]
     }
 }

@@ -55,9 +55,18 @@ fn own_arn(scope: &Scope, name: &str) -> String {
     scope.arn("iam", &format!("role{}{name}", scope.config.role_path))
 }
 
-/// The roles of this deployment and of those whose names begin with `<its name>-`.
+/// The roles of this deployment, and of those whose names begin with `<its name>-`, in this region.
 pub fn pattern(scope: &Scope) -> String {
-    own_arn(scope, &format!("{}-*", scope.config.name))
+    own_arn(scope, &names(scope))
+}
+
+/// The same, and as IAM writes a role that is not there, or that it does not see yet: without its path (I11).
+pub fn pattern_of_any(scope: &Scope) -> Vec<String> {
+    vec![pattern(scope), scope.arn("iam", &format!("role/{}", names(scope)))]
+}
+
+fn names(scope: &Scope) -> String {
+    format!("{}-*{}-*", scope.config.name, scope.region)
 }
 
 /// The roles that functions are given: ours, and those brought along.
@@ -281,10 +290,11 @@ impl Kind for RoleKind {
 
     /// A configured boundary is a condition of whatever could make a role that may do more (I7).
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let all = own_arn(scope, &format!("*-{}-*", scope.region));
+        let of_region = format!("*-{}-*", scope.region);
+        let all = vec![own_arn(scope, &of_region), scope.arn("iam", &format!("role/{of_region}"))];
         let mut permissions = vec![
             Permission::other(&["iam:ListRoles"], vec!["*".to_owned()]),
-            Permission::other(&["iam:GetRole"], vec![all]),
+            Permission::other(&["iam:GetRole"], all),
             Permission::write(&["iam:PassRole"], passed(scope))
                 .when(Some(json!({ "StringEquals": { "iam:PassedToService": "lambda.amazonaws.com" } }))),
         ];
@@ -297,11 +307,9 @@ impl Kind for RoleKind {
             None => &["iam:DeleteRolePermissionsBoundary"],
         };
         permissions.extend([
-            Permission::read(&["iam:GetRole"], roles.clone()),
-            Permission::write(
-                &["iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"],
-                roles.clone(),
-            ),
+            Permission::read(&["iam:GetRole"], pattern_of_any(scope)),
+            Permission::write(&["iam:DeleteRole"], pattern_of_any(scope)),
+            Permission::write(&["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"], roles.clone()),
             Permission::write(&["iam:CreateRole"], roles.clone()).when(bounded(scope)),
             Permission::write(of_boundary, roles).when(bounded(scope)),
         ]);

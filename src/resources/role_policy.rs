@@ -153,14 +153,13 @@ impl Kind for RolePolicyKind {
         if role::ours(scope).next().is_none() {
             return vec![];
         }
-        let roles = vec![role::pattern(scope)];
         vec![
             Permission::read(
                 &["iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
-                roles.clone(),
+                role::pattern_of_any(scope),
             ),
-            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy"], roles.clone()),
-            Permission::write(&["iam:PutRolePolicy"], roles).when(role::bounded(scope)),
+            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy"], role::pattern_of_any(scope)),
+            Permission::write(&["iam:PutRolePolicy"], vec![role::pattern(scope)]).when(role::bounded(scope)),
         ]
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chatctl::error::Exit;
 use chatctl::host::{Env, Host, Interrupt, Output};
 use serde_json::Value;
-use world::{Switches, World};
+use world::{Caller, Switches, World};
 
 pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "eu-central-1";
@@ -21,6 +21,7 @@ pub struct Process {
     region: String,
     args: Vec<String>,
     env: BTreeMap<String, String>,
+    by: Option<Caller>,
     pub interrupt: Interrupt,
 }
 
@@ -42,6 +43,7 @@ impl Process {
             region: REGION.to_owned(),
             args: line.split_whitespace().map(str::to_owned).collect(),
             env: BTreeMap::new(),
+            by: None,
             interrupt: Interrupt::default(),
         }
     }
@@ -62,9 +64,19 @@ impl Process {
         self
     }
 
+    /// Runs it as somebody else than who has the policy that the program prints for its settings.
+    pub fn by(mut self, caller: Caller) -> Self {
+        self.by = Some(caller);
+        self
+    }
+
     /// Runs it until it ends or the model kills it.
     pub async fn run(self) -> Ended {
         let (stdout, stderr) = (Pipe::default(), Pipe::default());
+        let by = match self.by {
+            Some(caller) => caller,
+            None => deployer(&self.args, &self.env, &self.region).await,
+        };
         let host = Host {
             env: Env(self.env),
             cwd: PathBuf::from("/nowhere"),
@@ -72,7 +84,7 @@ impl Process {
             stdout: Output::new(stdout.clone(), false),
             stderr: Output::new(stderr.clone(), false),
             interrupt: self.interrupt,
-            aws: Some(self.world.sdk_config_for(ACCOUNT, &self.region, &self.label)),
+            aws: Some(self.world.sdk_config_of(ACCOUNT, &self.region, &self.label, by)),
         };
         let killed = self.world.killed_of(&self.label);
         let exit = tokio::select! {
@@ -81,6 +93,53 @@ impl Process {
         };
         Ended { exit, stdout: stdout.text(), stderr: stderr.text() }
     }
+}
+
+/// Options of one verb, which `policy` does not have, and whether a value follows.
+const OF_VERBS: [(&str, bool); 7] = [
+    ("--verify", false),
+    ("--destroy", false),
+    ("--exit-code", false),
+    ("--dry-run", false),
+    ("--clients", true),
+    ("--senders", true),
+    ("--messages", true),
+];
+
+/// Who may do exactly what `policy` prints for these settings; everybody where it prints nothing, because the
+/// settings are wrong.
+async fn deployer(args: &[String], env: &BTreeMap<String, String>, region: &str) -> Caller {
+    let mut line = ["policy", "--account", ACCOUNT, "--region", region].map(str::to_owned).to_vec();
+    let mut rest = args.iter().skip(1);
+    while let Some(arg) = rest.next() {
+        match OF_VERBS.iter().find(|(option, _)| option == arg) {
+            Some((_, true)) => drop(rest.next()),
+            Some((_, false)) => {}
+            None => line.push(arg.clone()),
+        }
+    }
+    policy(&line, env, region).await.unwrap_or_default()
+}
+
+/// What the program prints for `line`, as a caller; kept, because it is the same for the same settings.
+async fn policy(line: &[String], env: &BTreeMap<String, String>, region: &str) -> Option<Caller> {
+    type Known = BTreeMap<String, Option<Caller>>;
+    static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
+    let key = format!("{line:?} {env:?}");
+    let known = |known: &Mutex<Known>| known.lock().expect("nobody panics here").get(&key).cloned();
+    if let Some(caller) = known(&KNOWN) {
+        return caller;
+    }
+    let stdout = Pipe::default();
+    let host = Host {
+        env: Env(env.clone()),
+        stdout: Output::new(stdout.clone(), false),
+        ..crate::silent_host(Path::new("/nowhere"))
+    };
+    let printed = chatctl::run(line, &host).await == Exit::Done;
+    let caller = printed.then(|| Caller::with([stdout.text().as_str()], world::partition(region)));
+    KNOWN.lock().expect("nobody panics here").insert(key, caller.clone());
+    caller
 }
 
 /// AWS with all its behaviours, but short waits and long pages: for tests that go through every call of a run, where

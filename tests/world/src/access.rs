@@ -3,30 +3,36 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::caller::Caller;
 use crate::operation::{Request, Service};
+use crate::policy::Facts;
 use crate::reply::Refusal;
-use crate::state::Account;
+use crate::state::{Account, Role};
 
 /// An action that a call needs, and on what.
 pub(crate) struct Need {
     pub action: Cow<'static, str>,
     pub resource: String,
+    /// What conditions may look at.
+    pub facts: Facts,
 }
 
-/// Everything the call needs; the operation's own action first.
-pub(crate) fn actions(request: &Request) -> Vec<Need> {
+/// Everything the call needs; the operation's own action first. `role` is the one that it is about, if there is one
+/// and IAM sees it.
+pub(crate) fn actions(request: &Request, role: Option<&Role>) -> Vec<Need> {
     let service = request.operation.service;
-    let on = resource_arn(request);
+    let on = resource_arn(request, role);
     let own = match service {
         // Authorisation is by HTTP verb (P).
         Service::ApiGateway => Cow::Owned(format!("apigateway:{}", request.method)),
         _ => Cow::Owned(format!("{}:{}", service.name(), request.operation.name)),
     };
-    let mut needs = vec![Need { action: own, resource: on }];
+    let mut needs = vec![Need { action: own, resource: on, facts: facts(request, role) }];
+    let mut also = |action: &'static str, resource: String, facts: Facts| {
+        needs.push(Need { action: action.into(), resource, facts });
+    };
     // A create with tags also needs the service's tag action (P).
     let tagging = match (service, request.operation.name) {
-        (Service::ApiGateway, "CreateApi" | "CreateStage") if request.fields.has("tags") => "apigateway:TagResource",
-        (Service::ApiGateway, "TagResource") => "apigateway:TagResource",
         (Service::Lambda, "CreateFunction") if request.fields.has("Tags") => "lambda:TagResource",
         (Service::Iam, "CreateRole") if request.fields.has("Tags") => "iam:TagRole",
         (Service::DynamoDb, "CreateTable") if request.fields.has("Tags") => "dynamodb:TagResource",
@@ -34,19 +40,52 @@ pub(crate) fn actions(request: &Request) -> Vec<Need> {
         _ => "",
     };
     if !tagging.is_empty() {
-        let resource = needs[0].resource.clone();
-        needs.push(Need { action: tagging.into(), resource });
+        also(tagging, resource_arn(request, role), Facts::new());
+    }
+    if service == Service::ApiGateway {
+        tag_needs(request, &mut also);
     }
     // Whoever gives a function its role passes that role (I7).
     if service == Service::Lambda
         && let Some(role) = request.fields.peek("Role")
     {
-        needs.push(Need { action: "iam:PassRole".into(), resource: role.to_owned() });
+        let to = Facts::from([("iam:passedtoservice".to_owned(), "lambda.amazonaws.com".to_owned())]);
+        also("iam:PassRole", role.to_owned(), to);
     }
     needs
 }
 
-fn resource_arn(request: &Request) -> String {
+/// Reports differ on what API Gateway asks for when tags are given or taken (G16); here it is all of it at once.
+fn tag_needs(request: &Request, also: &mut impl FnMut(&'static str, String, Facts)) {
+    let place = &request.place;
+    let path = request.path.strip_prefix("/v2").unwrap_or(&request.path);
+    match request.operation.name {
+        "CreateApi" | "CreateStage" if request.fields.has("tags") => {
+            let tags = place.apigateway_arn("/tags/new");
+            also("apigateway:TagResource", place.apigateway_arn(path), Facts::new());
+            also("apigateway:PUT", tags.clone(), Facts::new());
+            also("apigateway:POST", tags.clone(), Facts::new());
+            also("apigateway:POST", place.apigateway_arn(&tags), Facts::new());
+        }
+        "TagResource" => {
+            also("apigateway:TagResource", request.resource.clone(), Facts::new());
+            also("apigateway:PUT", place.apigateway_arn(path), Facts::new());
+        }
+        "UntagResource" => also("apigateway:UntagResource", request.resource.clone(), Facts::new()),
+        _ => {}
+    }
+}
+
+/// The boundary that a role has, or is to have.
+fn facts(request: &Request, role: Option<&Role>) -> Facts {
+    let boundary = match request.operation.name {
+        "CreateRole" | "PutRolePermissionsBoundary" => request.fields.peek("PermissionsBoundary").map(str::to_owned),
+        _ => role.and_then(|role| role.boundary.clone()),
+    };
+    boundary.map(|arn| ("iam:permissionsboundary".to_owned(), arn)).into_iter().collect()
+}
+
+fn resource_arn(request: &Request, role: Option<&Role>) -> String {
     let place = &request.place;
     let name = request.resource.as_str();
     if name.starts_with("arn:") && request.operation.service != Service::ApiGateway {
@@ -56,27 +95,26 @@ fn resource_arn(request: &Request) -> String {
         Service::ApiGateway => place.apigateway_arn(request.path.strip_prefix("/v2").unwrap_or(&request.path)),
         Service::Lambda if name.is_empty() => "*".to_owned(),
         Service::Lambda => place.arn("lambda", &format!("function:{name}")),
-        Service::Iam => {
+        Service::Iam if request.operation.name == "CreateRole" => {
             let path = request.fields.peek("Path").unwrap_or("/");
             place.global_arn("iam", &format!("role{path}{name}"))
         }
+        // One that is not there has no path yet (I11).
+        Service::Iam => role.map_or_else(|| place.global_arn("iam", &format!("role/{name}")), |role| role.arn.clone()),
+        Service::DynamoDb if name.is_empty() => "*".to_owned(),
         Service::DynamoDb => place.arn("dynamodb", &format!("table/{name}")),
         Service::Logs => place.arn("logs", &format!("log-group:{name}:log-stream:")),
         Service::Sts => "*".to_owned(),
     }
 }
 
-/// The first refusal that the account has for the call.
-pub(crate) fn check(account: &Account, request: &Request) -> Result<(), Refusal> {
+/// The first refusal that the account has for the caller's call.
+pub(crate) fn check(account: &Account, role: Option<&Role>, request: &Request, by: &Caller) -> Result<(), Refusal> {
     // No policy can take GetCallerIdentity away (S1).
-    let unrestricted = account.denied.is_empty()
-        && account.denied_by_scp.is_empty()
-        && account.allowed.is_none()
-        && account.required_boundary.is_none();
-    if unrestricted || request.operation.service == Service::Sts {
+    if request.operation.service == Service::Sts {
         return Ok(());
     }
-    for need in actions(request) {
+    for need in actions(request, role) {
         if matches(&account.denied_by_scp, &need) {
             return Err(denied(request, &need, Some("with an explicit deny in a service control policy")));
         }
@@ -84,6 +122,7 @@ pub(crate) fn check(account: &Account, request: &Request) -> Result<(), Refusal>
         if !allowed || matches(&account.denied, &need) {
             return Err(denied(request, &need, None));
         }
+        by.may(&need.action, &need.resource, &need.facts).map_err(|why| denied(request, &need, Some(&why)))?;
         if need.action == "iam:CreateRole"
             && account.required_boundary.is_some()
             && account.required_boundary.as_deref() != request.fields.peek("PermissionsBoundary")
@@ -107,7 +146,7 @@ fn matches(patterns: &BTreeSet<String>, need: &Need) -> bool {
 
 /// Access denied, in the service's words: the message names who, the action and on what.
 pub(crate) fn denied(request: &Request, need: &Need, reason: Option<&str>) -> Refusal {
-    let Need { action, resource } = need;
+    let Need { action, resource, .. } = need;
     let because = match reason {
         Some(reason) => reason.to_owned(),
         None => format!("because no identity-based policy allows the {action} action"),

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio::time::sleep;
 
+use crate::caller::Caller;
 use crate::calls::Entry;
 use crate::fault::{Fault, Verdict};
 use crate::operation::{self, Operation, Request, Service, Wire};
@@ -36,16 +37,17 @@ pub(crate) struct Process(Arc<Shared>);
 struct Shared {
     world: World,
     label: Arc<str>,
+    by: Caller,
     dead: AtomicBool,
 }
 
 impl Process {
-    pub fn start(world: World, label: &str) -> Self {
-        Self(Arc::new(Shared { world, label: label.into(), dead: AtomicBool::new(false) }))
+    pub fn start(world: World, label: &str, by: Caller) -> Self {
+        Self(Arc::new(Shared { world, label: label.into(), by, dead: AtomicBool::new(false) }))
     }
 
     async fn serve(self, http: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let Shared { world, label, dead } = &*self.0;
+        let Shared { world, label, by, dead } = &*self.0;
         let request = read(http).await;
         if dead.load(Ordering::Relaxed) {
             return std::future::pending().await;
@@ -67,10 +69,10 @@ impl Process {
             }
         };
         let operation = request.operation;
-        let admitted = world.admit(&request, latency);
+        let admitted = world.admit(&request, latency, by);
         sleep(latency / 2).await;
         let answer = match admitted {
-            Ok(()) => world.execute(request, entry),
+            Ok(()) => world.execute(request, entry, by),
             Err(refusal) => Err(refusal),
         };
         if let After::Death = after {

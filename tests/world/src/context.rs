@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::caller::Caller;
 use crate::clock::Moment;
 use crate::place::Place;
 use crate::state::Account;
@@ -10,6 +11,7 @@ use crate::switches::Switches;
 pub(crate) struct Context<'a> {
     pub account: &'a mut Account,
     pub place: &'a Place,
+    pub by: &'a Caller,
     pub switches: &'a Switches,
     pub now: Moment,
     pub ids: &'a mut fastrand::Rng,

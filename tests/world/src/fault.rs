@@ -81,7 +81,7 @@ impl Fault {
             Self::ServerError(status) => server_error(service, *status),
             Self::ExpiredToken => expired_token(service),
             Self::AccessDenied => {
-                let action = access::actions(request).swap_remove(0);
+                let action = access::actions(request, None).swap_remove(0);
                 access::denied(request, &action, None)
             }
             Self::ClockSkew => clock_skew(service),

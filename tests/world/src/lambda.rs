@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::{self, Moment};
 use crate::context::{Context, limit, page};
 use crate::fields::Fields;
-use crate::policy;
+use crate::policy::{self, Facts};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, role_by_arn, spelled};
 use crate::state::{Function, Statement};
@@ -324,6 +324,7 @@ fn get(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.label("functionName");
     fields.done();
     let (now, region) = (cx.now, cx.place.region.clone());
+    let by = cx.by;
     let function = function(cx, &name)?;
     let mut body = json!({
         "Code": {
@@ -332,8 +333,8 @@ fn get(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         },
         "Configuration": configuration(function, now),
     });
-    // Without tags there is no such member.
-    if !function.tags.is_empty() {
+    // Without tags there is no such member, nor for who may not list them (L14).
+    if !function.tags.is_empty() && by.may("lambda:ListTags", &function.arn, &Facts::new()).is_ok() {
         body["Tags"] = json!(function.tags);
     }
     Ok(Reply::json(200, body))

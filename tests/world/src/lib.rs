@@ -15,6 +15,7 @@
 
 mod access;
 mod apigateway;
+mod caller;
 mod calls;
 mod clock;
 mod connector;
@@ -39,6 +40,7 @@ mod switches;
 mod throttle;
 mod world;
 
+pub use caller::Caller;
 pub use calls::Call;
 pub use clock::Moment;
 pub use crowd::Crowd;

@@ -1,15 +1,54 @@
 //! Policy documents: what IAM refuses to store, and what a stored one allows.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::rules::covers;
 
 /// One statement of a policy document.
+#[derive(Clone, Debug)]
 pub(crate) struct Grant {
     allows: bool,
     actions: Vec<String>,
     resources: Vec<String>,
     services: Vec<String>,
+    conditions: Vec<Condition>,
+}
+
+/// `{"StringEquals": {"key": [values]}}`
+#[derive(Clone, Debug)]
+struct Condition {
+    operator: String,
+    key: String,
+    values: Vec<String>,
+}
+
+/// What conditions look at, by key in lower case: who passes what to whom, whose tags.
+pub(crate) type Facts = BTreeMap<String, String>;
+
+impl Condition {
+    /// A key that is not there fits nothing, unless the operator says so.
+    fn holds(&self, facts: &Facts) -> bool {
+        let (operator, if_exists) = match self.operator.strip_suffix("IfExists") {
+            Some(operator) => (operator, true),
+            None => (self.operator.as_str(), false),
+        };
+        let Some(fact) = facts.get(&self.key.to_lowercase()) else { return if_exists };
+        self.values.iter().any(|value| match operator {
+            "StringEquals" => value == fact,
+            "StringLike" | "ArnEquals" | "ArnLike" => covers(value, fact),
+            other => panic!("world: no condition operator `{other}` in this model"),
+        })
+    }
+}
+
+impl Grant {
+    fn fits(&self, action: &str, resource: &str, facts: &Facts) -> bool {
+        self.actions.iter().any(|pattern| covers(&pattern.to_lowercase(), &action.to_lowercase()))
+            && self.resources.iter().any(|pattern| covers(pattern, resource))
+            && self.conditions.iter().all(|condition| condition.holds(facts))
+    }
 }
 
 /// Which kind of document.
@@ -80,7 +119,20 @@ fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String
             }
         }
     }
-    Ok(Grant { allows, actions, resources, services })
+    let conditions = conditions(members.get("Condition"))?;
+    Ok(Grant { allows, actions, resources, services, conditions })
+}
+
+fn conditions(block: Option<&Value>) -> Result<Vec<Condition>, String> {
+    let Some(block) = block else { return Ok(Vec::new()) };
+    let operators = block.as_object().ok_or("Syntax errors in policy. A condition is a map")?;
+    let mut all = Vec::new();
+    for (operator, keys) in operators {
+        for (key, values) in keys.as_object().ok_or("Syntax errors in policy. A condition is a map")? {
+            all.push(Condition { operator: operator.clone(), key: key.clone(), values: texts(Some(values)) });
+        }
+    }
+    Ok(all)
 }
 
 fn check_resource(resource: &str, partition: &str) -> Result<(), String> {
@@ -122,9 +174,11 @@ pub(crate) fn allow<'a>(
 ) -> bool {
     let grants: Vec<Grant> =
         documents.into_iter().filter_map(|text| read(text, Kind::Identity, partition).ok()).flatten().collect();
-    let fits = |grant: &&Grant| {
-        grant.actions.iter().any(|pattern| covers(&pattern.to_lowercase(), &action.to_lowercase()))
-            && grant.resources.iter().any(|pattern| covers(pattern, resource))
-    };
-    grants.iter().filter(fits).any(|grant| grant.allows) && !grants.iter().filter(fits).any(|grant| !grant.allows)
+    granted(&grants, action, resource, &Facts::new())
+}
+
+/// Whether something allows it, and nothing denies it.
+pub(crate) fn granted(grants: &[Grant], action: &str, resource: &str, facts: &Facts) -> bool {
+    let fitting = || grants.iter().filter(|grant| grant.fits(action, resource, facts));
+    fitting().any(|grant| grant.allows) && fitting().all(|grant| grant.allows)
 }

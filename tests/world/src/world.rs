@@ -15,6 +15,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region as AwsRegion;
 use tokio::sync::watch;
 
+use crate::caller::Caller;
 use crate::calls::{Call, Entry, Log};
 use crate::clock::{Clock, Moment};
 use crate::connector::Process;
@@ -76,7 +77,11 @@ impl World {
 
     /// A client that stands for one process: its calls carry `label`, and a `Hang` verdict kills it alone.
     pub fn http_client_for(&self, label: &str) -> SharedHttpClient {
-        SharedHttpClient::new(Process::start(self.clone(), label))
+        self.http_client_of(label, Caller::default())
+    }
+
+    fn http_client_of(&self, label: &str, by: Caller) -> SharedHttpClient {
+        SharedHttpClient::new(Process::start(self.clone(), label, by))
     }
 
     /// What a program running in this world gets instead of the configuration from its environment.
@@ -86,6 +91,11 @@ impl World {
 
     /// The same for one process among several; each call of this function is a new process, also with an old label.
     pub fn sdk_config_for(&self, account: &str, region: &str, label: &str) -> SdkConfig {
+        self.sdk_config_of(account, region, label, Caller::default())
+    }
+
+    /// The same for a process that may do what `by` may do.
+    pub fn sdk_config_of(&self, account: &str, region: &str, label: &str, by: Caller) -> SdkConfig {
         assert!(account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()), "an account has 12 digits");
         // The access key is the account, so that one client can serve all.
         let credentials = Credentials::new(account, "secret", None, None, "world");
@@ -93,7 +103,7 @@ impl World {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(AwsRegion::new(region.to_owned()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(self.http_client_for(label))
+            .http_client(self.http_client_of(label, by))
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .time_source(self.time_source())
             .retry_config(RetryConfig::standard())
@@ -232,7 +242,7 @@ impl World {
     }
 
     /// Whether the service takes the call at all: quota, permission, and no other write in its way.
-    pub(crate) fn admit(&self, request: &Request, latency: Duration) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, request: &Request, latency: Duration, by: &Caller) -> Result<(), Refusal> {
         let now = self.now();
         let mut core = self.core();
         let switches = core.switches.clone();
@@ -241,7 +251,9 @@ impl World {
         if !account.region(region).buckets.admit(&request.operation, &switches, now) {
             return Err(fault::throttled(request.operation.service));
         }
-        access::check(account, request)?;
+        let window = switches.iam_role_window;
+        let role = request.fields.peek("RoleName").and_then(|name| account.roles.get(&name.to_lowercase()));
+        access::check(account, role.filter(|role| role.created + window <= now), request, by)?;
         let Some(lane) = lane(request, &switches) else {
             return Ok(());
         };
@@ -253,7 +265,7 @@ impl World {
     }
 
     /// Does what the call asks for.
-    pub(crate) fn execute(&self, request: Request, entry: Entry) -> Answer {
+    pub(crate) fn execute(&self, request: Request, entry: Entry, by: &Caller) -> Answer {
         let now = self.now();
         let mut core = self.core();
         let core = &mut *core;
@@ -263,6 +275,7 @@ impl World {
         let mut context = Context {
             account: core.state.account(&place.account),
             place: &place,
+            by,
             switches: &switches,
             now,
             ids: &mut core.ids,
