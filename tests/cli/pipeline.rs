@@ -204,6 +204,7 @@ impl Project {
             "vars": {
                 "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/deployer",
                 "CHATCTL_REPOSITORY": "https://git.example/chatctl",
+                "CHATCTL_COMMIT": "8577898",
                 "AWS_ID_TOKEN": "token",
                 "CI_MERGE_REQUEST_IID": "7",
             },
@@ -340,7 +341,9 @@ async fn a_gitlab_job_builds_what_it_does_not_find() {
     let project = Project::without_chatctl().await;
     went_well(&project.gitlab("chat-reap").await);
     let called = fs::read_to_string(project.folder.0.join("cargo.log")).unwrap();
-    assert_eq!(called, "install --locked --git https://git.example/chatctl --root .chatctl chatctl\n");
+    assert_eq!(called, "install --locked --git https://git.example/chatctl --rev 8577898 --root .chatctl chatctl\n");
+    let environment = fs::read_to_string(project.folder.0.join("cargo.env")).unwrap();
+    assert!(environment.contains("PATH=") && !environment.contains("AWS_"), "{environment}");
 }
 
 /// No rights that are not used, nothing that two runs do at once, and nothing of an event's own in a script.
