@@ -7,37 +7,72 @@ import { createHash, createHmac, createSecretKey } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.mjs';
 
-// First try included. The waits between are random, up to 0.1, 0.2, 0.4, 0.8 and 1.6 s: brief, because
-// others are waiting for their copy of the message. After `PATIENCE` there is no further try, so that
-// one who never answers is tried twice. Milliseconds.
-const ATTEMPTS = 6;
+// A call of DynamoDB that is not answered by then is sent again, and so is one that failed in passing,
+// after a random wait of up to 0.1, 0.2, 0.4 … 1.6 s. Where the caller sets no end, the tries end after
+// `PATIENCE`. Milliseconds.
+const ANSWER = 3_000;
 const FIRST_WAIT = 100;
-const PATIENCE = 5_000;
+const LONGEST_WAIT = 1_600;
+const PATIENCE = 8_000;
+
+// A clock that is off by more than this makes AWS refuse signatures (the limit is 5 minutes). Milliseconds.
+const CLOCK_OFF = 4 * 60_000;
+
+// Failures of a request that was right. A young role's keys are not known everywhere at once (I1).
+const TRANSIENT = /^(Throttling|ProvisionedThroughput|RequestLimit|UnrecognizedClient|InvalidClientTokenId)/;
 
 /** An answer of AWS that is no success; `code` is AWS's name for it, where the answer has one. */
 export class AwsError extends Error {
-  constructor(status, body) {
+  constructor({ status, head = '', body }) {
     const { __type, message, Message } = parseJson(body);
-    const code = typeof __type === 'string' ? __type.replace(/^.*#/, '') : undefined;
-    super([`HTTP ${status}`, code, message ?? Message].filter(Boolean).join(' '));
+    const code = (typeof __type === 'string' ? __type : header(head, 'x-amzn-errortype'))?.replace(/^.*#|:.*$/g, '');
+    const requestId = header(head, 'x-amzn-requestid');
+    const told = [`HTTP ${status}`, code, message ?? Message].filter(Boolean).join(' ');
+    super(requestId ? `${told} (request ${requestId})` : told);
     this.name = 'AwsError';
     this.status = status;
     this.code = code;
   }
 }
 
-/** One DynamoDB call, e.g. `dynamodb('PutItem', {…})`; resolves to the parsed answer. */
-export async function dynamodb(operation, input) {
+/** Why something failed, in words: an `AggregateError`, as of a host with several addresses, has none of its own. */
+export function reasonOf(error) {
+  return error.message || error.errors?.map(reasonOf).join(', ') || error.code || String(error);
+}
+
+/**
+ * One DynamoDB call, e.g. `dynamodb('PutItem', {…})`; resolves to the parsed answer. Every call used here may
+ * be repeated, so it is, until it is answered or `performance.now()` has reached `until`; then nothing of it
+ * is under way any more.
+ */
+export async function dynamodb(operation, input, until = performance.now() + PATIENCE) {
   const { env } = process;
   const url = new URL(
     env.AWS_ENDPOINT_URL_DYNAMODB || env.AWS_ENDPOINT_URL || `https://dynamodb.${env.AWS_REGION}.${dnsSuffix(env.AWS_REGION)}`,
   );
-  const body = await call('dynamodb', url, {
+  const request = {
     path: url.pathname,
     headers: { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': `DynamoDB_20120810.${operation}` },
     ...payload(JSON.stringify(input)),
-  });
-  return JSON.parse(body);
+  };
+  for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
+    const answer = await within(signed('dynamodb', url, request), Math.min(ANSWER, until - performance.now()));
+    if (answer.status < 300) return JSON.parse(answer.body);
+    const failure = answer.error ?? new AwsError(answer);
+    const { status, code } = failure;
+    const transient = status === undefined || status === 429 || status >= 500 || TRANSIENT.test(code) || clockCorrected(answer);
+    const pause = Math.random() * wait;
+    if (!transient || performance.now() + pause >= until) throw failure;
+    await sleep(pause);
+  }
+}
+
+/** The answer to `exchange`, if it comes within `milliseconds`. */
+async function within(exchange, milliseconds) {
+  const timer = setTimeout(() => exchange.abandon(`no answer within ${Math.round(milliseconds)} ms`), milliseconds);
+  const answer = await exchange.answer;
+  clearTimeout(timer);
+  return answer;
 }
 
 /**
@@ -53,9 +88,12 @@ export function connectionsEndpoint({ apiId, domainName = '', stage }) {
   return new URL(`https://${host}/${stage}`);
 }
 
-/** Sends a `payload` to one connection; rejects with an `AwsError` (H5) or a network error. */
-export async function postToConnection(endpoint, connectionId, message) {
-  await call('execute-api', endpoint, {
+/**
+ * Sends a `payload` to one connection, once; returns the exchange (http.mjs), because only who knows what
+ * else is to be done can tell how long to wait. What the answers mean: H5, and `AwsError` puts it in words.
+ */
+export function postToConnection(endpoint, connectionId, message) {
+  return signed('execute-api', endpoint, {
     path: `${endpoint.pathname}/@connections/${encode(connectionId)}`,
     headers: { 'content-type': 'application/octet-stream' }, // as the SDKs send it
     ...message,
@@ -68,27 +106,27 @@ export function payload(text) {
   return { body: bytes.toString('latin1'), bodyHash: sha256(bytes) };
 }
 
-async function call(service, url, { path, headers, body, bodyHash }) {
-  const started = Date.now();
-  for (let attempt = 1; ; attempt++) {
-    let failure;
-    try {
-      // Signed anew for each attempt: time goes on, and temporary credentials rotate.
-      const request = { method: 'POST', path, headers: { ...headers, host: url.host }, bodyHash };
-      const signed = sign(request, service, process.env.AWS_REGION, environmentCredentials(), new Date());
-      const response = await send(url, { method: 'POST', path, headers: signed, body });
-      if (response.status < 300) return response.body;
-      failure = new AwsError(response.status, response.body);
-    } catch (error) {
-      failure = error;
-    }
-    if (attempt === ATTEMPTS || Date.now() - started > PATIENCE || !isTransient(failure)) throw failure;
-    await sleep(Math.random() * FIRST_WAIT * 2 ** (attempt - 1));
-  }
+// Signed anew for each try: time goes on, and temporary credentials rotate.
+function signed(service, url, { path, headers, body, bodyHash }) {
+  const request = { method: 'POST', path, headers: { ...headers, host: url.host }, bodyHash };
+  const now = new Date(Date.now() + clockOffset);
+  return send(url, { method: 'POST', path, headers: sign(request, service, process.env.AWS_REGION, environmentCredentials(), now), body });
 }
 
-function isTransient({ status, code }) {
-  return status === undefined || status === 429 || status >= 500 || /^(Throttling|ProvisionedThroughput|RequestLimit)/.test(code);
+// What AWS's clock is ahead of ours, where ours is wrong. Milliseconds.
+let clockOffset = 0;
+
+/** Whether `answer` refused a signature for its time, and the next one will have the right time. */
+export function clockCorrected({ status, head }) {
+  if (status !== 400 && status !== 401 && status !== 403) return false;
+  const ahead = Date.parse(header(head, 'date')) - Date.now();
+  if (!(Math.abs(ahead - clockOffset) > CLOCK_OFF)) return false;
+  clockOffset = ahead;
+  return true;
+}
+
+function header(head, name) {
+  return new RegExp(`^${name}:[ \\t]*(.*?)[ \\t]*$`, 'im').exec(head)?.[1];
 }
 
 function environmentCredentials() {

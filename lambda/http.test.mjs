@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { once } from 'node:events';
 import net from 'node:net';
 import test from 'node:test';
@@ -73,8 +74,9 @@ async function serve(t, onRequest) {
     server.close();
   });
   const url = new URL(`http://127.0.0.1:${server.address().port}`);
-  const get = () => send(url, { method: 'POST', path: '/', headers: { host: url.host }, body: 'x' });
-  return { connections, get, url };
+  const exchange = () => send(url, { method: 'POST', path: '/', headers: { host: url.host }, body: 'x' });
+  const get = () => exchange().answer;
+  return { connections, exchange, get, url };
 }
 
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
@@ -108,16 +110,62 @@ test('a connection closed by the server while idle is forgotten', async (t) => {
 
 test('a new connection that dies is an error, and so is half an answer', async (t) => {
   const dead = await serve(t, (socket) => socket.resetAndDestroy());
-  await assert.rejects(dead.get(), { code: 'ECONNRESET' });
+  assert.equal((await dead.get()).error.code, 'ECONNRESET');
   const half = await serve(t, (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal'));
-  await assert.rejects(half.get(), /closed before the answer/);
+  assert.match((await half.get()).error.message, /closed before the answer/);
   const wrong = await serve(t, (socket) => socket.write('220 smtp ready\r\n\r\n'));
-  await assert.rejects(wrong.get(), /not HTTP/);
+  assert.match((await wrong.get()).error.message, /not HTTP/);
 });
 
-test('an answer that never comes is an error', async (t) => {
+test('what is given up ends its connection, and says whether it was written', async (t) => {
   const server = await serve(t, () => {});
-  await assert.rejects(server.get(), /no answer within/);
+  const unwritten = server.exchange();
+  unwritten.abandon('enough');
+  assert.equal((await unwritten.answer).error.message, 'enough');
+  assert.equal(unwritten.written, false);
+  const { promise: heard, resolve } = Promise.withResolvers?.() ?? later();
+  const listening = await serve(t, resolve);
+  const written = listening.exchange();
+  await heard;
+  written.abandon('enough');
+  assert.equal((await written.answer).error.message, 'enough');
+  assert.equal(written.written, true);
+});
+
+function later() {
+  const parts = {};
+  parts.promise = new Promise((resolve) => (parts.resolve = resolve));
+  return parts;
+}
+
+test('a connection that was idle for long is not used again, whichever clock tells (L15)', async (t) => {
+  const server = await serve(t, (socket) => socket.write(OK));
+  await server.get();
+  const clock = Date.now();
+  t.mock.method(Date, 'now', () => clock + 25_000);
+  assert.equal((await server.get()).status, 200);
+  assert.equal(server.connections.length, 2);
+});
+
+test('a 408 on a used connection is no answer to what was just sent', async (t) => {
+  let used = false;
+  const server = await serve(t, (socket, connections) => {
+    socket.write(used && connections === 1 ? 'HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n' : OK);
+    used = true;
+  });
+  await server.get();
+  assert.equal((await server.get()).status, 200);
+  assert.equal(server.connections.length, 2);
+});
+
+test('a host is looked up once for many connections', async (t) => {
+  const server = await serve(t, (socket) => socket.write(OK));
+  const lookup = t.mock.method(dns.promises, 'lookup', async () => [{ address: '127.0.0.1', family: 4 }]);
+  const url = new URL(server.url);
+  url.hostname = 'localhost';
+  const gets = Array.from({ length: 20 }, () => send(url, { method: 'POST', path: '/', headers: {}, body: 'x' }).answer);
+  for (const { status } of await Promise.all(gets)) assert.equal(status, 200);
+  assert.equal(lookup.mock.callCount(), 1);
 });
 
 test('bytes nobody asked for end the connection', async (t) => {
@@ -132,7 +180,7 @@ test('idle connections keep no process alive', async (t) => {
   const server = await serve(t, (socket) => socket.write(OK));
   const script = `
     import { send } from ${JSON.stringify(new URL('http.mjs', import.meta.url).href)};
-    const { status } = await send(new URL('${server.url}'), { method: 'POST', path: '/', headers: {}, body: 'x' });
+    const { status } = await send(new URL('${server.url}'), { method: 'POST', path: '/', headers: {}, body: 'x' }).answer;
     console.log(status);`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
   assert.equal(stdout, '200\n');

@@ -7,7 +7,7 @@ import { dynamodb } from './aws.mjs';
 // should $disconnect never come (H4). Seconds.
 const ROW_LIFETIME = 2 * 3600 + 600;
 
-export async function handler({ requestContext }) {
+export async function handler({ requestContext, headers = {} }) {
   const now = Math.floor(Date.now() / 1000);
   await dynamodb('PutItem', {
     TableName: process.env.TABLE_NAME,
@@ -17,5 +17,7 @@ export async function handler({ requestContext }) {
       expiresAt: { N: String(now + ROW_LIFETIME) },
     },
   });
-  return { statusCode: 200 };
+  // A browser that asked for a subprotocol gives up unless one is named (H17).
+  const asked = Object.entries(headers).find(([name]) => name.toLowerCase() === 'sec-websocket-protocol')?.[1];
+  return asked ? { statusCode: 200, headers: { 'Sec-WebSocket-Protocol': asked.split(',')[0].trim() } } : { statusCode: 200 };
 }

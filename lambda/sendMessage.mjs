@@ -1,42 +1,67 @@
 // sendmessage: gives everyone who is connected a copy of `data`.
 //
-// The table is read page by page while the previous page is being sent, so memory stays flat and
-// the first receiver does not wait for the last row. Replies go through `@connections`, never
-// through the returned value, which reaches nobody on AWS (H9).
+// Replies go through `@connections`, never through the returned value, which reaches nobody on AWS (H9).
 
-import { connectionsEndpoint, dynamodb, payload, postToConnection } from './aws.mjs';
-
-// Chosen by measurement, docs/performance-broadcast.md: posts under way at once; and, because each is
-// a TLS handshake at first, which costs the CPU of a dozen posts, only one for every so many receivers.
-const CONCURRENCY = 100;
-const RECEIVERS_PER_CONNECTION = 5;
-const MIN_CONCURRENCY = 10;
-const PAGE_ROWS = 1_000;
+import { connectionsEndpoint, payload, reasonOf } from './aws.mjs';
+import { Delivery } from './delivery.mjs';
+import { Receivers } from './receivers.mjs';
 
 // The largest message that `@connections` takes (H1). Bytes.
 const MAX_MESSAGE = 128 * 1024;
 
-// A row is written before its connection is live, so for a while a 410 proves nothing (H3). Seconds.
-const YOUNG = 30;
-
-// Kept back of the invocation's time, to say cleanly that it was not enough. Milliseconds.
-const RESERVE = 500;
-
-// A failure that hits thousands of receivers is told this many times, then counted.
-const MAX_LOG_LINES = 20;
+// Kept back of the invocation's time: for the last posts to be answered, and for telling the sender and
+// the log what could not be done. Milliseconds, and at most this share of the time.
+const LAST_ANSWERS = 1_000;
+const LAST_WORDS = 1_000;
+const SHARE = 0.2;
 
 export async function handler(event, context) {
+  const begun = performance.now();
+  const time = context.getRemainingTimeInMillis();
+  const end = begun + time - Math.min(LAST_WORDS, time * SHARE) / 4;
+  const deadline = begun + time - Math.min(LAST_WORDS, time * SHARE);
+  const lastCall = deadline - Math.min(LAST_ANSWERS, time * SHARE);
   const endpoint = connectionsEndpoint(event.requestContext);
+  const tell = (text) => reply(endpoint, event.requestContext.connectionId, text, end);
+
   let message;
   try {
     message = messageOf(event.body);
   } catch (error) {
-    await reply(endpoint, event.requestContext.connectionId, error.message);
+    await tell(error.message);
     return { statusCode: 200 };
   }
-  const sending = new Broadcast(endpoint, message);
-  await sending.run(context.getRemainingTimeInMillis() - RESERVE);
+
+  const receivers = new Receivers(deadline);
+  const delivery = new Delivery(endpoint, message, { lastCall, deadline });
+  let broken;
+  try {
+    await delivery.run(() => (performance.now() < lastCall ? receivers.next() : restOf(receivers)));
+  } catch (error) {
+    broken = error;
+  }
+  const { sent, gone, failed, unanswered, left } = delivery;
+  count({ sent, gone, failed, left, ms: Math.round(performance.now() - begun) });
+  const missed = failed + left;
+  if (missed > 0 || broken) {
+    const reason = broken && reasonOf(broken);
+    console.error(JSON.stringify({ error: 'not everyone was reached', sent, gone, failed, unanswered, left, reason }));
+    const told = [];
+    if (missed > 0) told.push(`${missed} of ${sent + missed} receivers missed the message`);
+    if (broken) told.push('the list of receivers could not be read to its end');
+    await tell(`not everyone was reached: ${told.join(', and ')}`);
+  }
+  // The sum is what the function's error metric is for; one bad receiver is not.
+  if (broken) throw broken;
+  if (left > 0) throw new Error(`out of time: ${left} receivers were not reached`);
+  if (failed > 0 && sent === 0) throw new Error('no receiver could be reached');
   return { statusCode: 200 };
+}
+
+/** Those for whom there is no time left, as rows that nobody sends: they are counted. */
+async function restOf(receivers) {
+  const count = await receivers.countRest();
+  return count > 0 ? { length: count } : undefined;
 }
 
 /** The payload that everyone is to receive; throws what the sender is to be told instead. */
@@ -50,9 +75,24 @@ function messageOf(body) {
   if (frame === null || typeof frame !== 'object' || !Object.hasOwn(frame, 'data')) {
     throw new Error('the message has no `data`');
   }
-  const message = payload(typeof frame.data === 'string' ? frame.data : jsonText(frame.data));
+  const text = typeof frame.data === 'string' ? frame.data : jsonText(frame.data);
+  if (isOfService(text)) throw new Error('`data` looks like a frame of the service');
+  const message = payload(text);
   if (message.body.length > MAX_MESSAGE) throw new Error(`\`data\` is larger than ${MAX_MESSAGE} bytes`);
   return message;
+}
+
+/** Whether clients could take `text` for something that the chat itself, or API Gateway, tells them (H7, H8). */
+function isOfService(text) {
+  if (!/^\s*\{/.test(text)) return false;
+  let frame;
+  try {
+    frame = JSON.parse(text);
+  } catch {
+    return false;
+  }
+  const has = (...keys) => keys.every((key) => Object.hasOwn(frame, key));
+  return has('chatctl') || has('message', 'connectionId', 'requestId') || has('errorMessage', 'errorType');
 }
 
 function jsonText(value) {
@@ -63,137 +103,19 @@ function jsonText(value) {
   }
 }
 
-async function reply(endpoint, connectionId, text) {
-  try {
-    await postToConnection(endpoint, connectionId, payload(JSON.stringify({ error: text })));
-  } catch (error) {
-    log({ error: 'the sender could not be told', connectionId, reason: error.message });
-  }
+async function reply(endpoint, connectionId, text, end) {
+  const frame = payload(JSON.stringify({ chatctl: { error: text } }));
+  const rows = [[{ connectionId: { S: connectionId }, connectedAt: { N: String(Math.floor(Date.now() / 1000)) } }]];
+  const delivery = new Delivery(endpoint, frame, { lastCall: end, deadline: end });
+  await delivery.run(async () => rows.pop());
+  if (delivery.sent === 0) console.error(JSON.stringify({ error: 'the sender could not be told', connectionId }));
 }
 
-class Broadcast {
-  #endpoint;
-  #message;
-  #logged = 0;
-  #stopped = false;
-
-  // Rows of the present page still to be sent, and the next page as it is being fetched.
-  #rows = [];
-  #coming;
-
-  sent = 0;
-  gone = 0;
-  failed = 0;
-  busy = 0;
-
-  constructor(endpoint, message) {
-    this.#endpoint = endpoint;
-    this.#message = message;
-  }
-
-  /** Sends to everyone, or to as many as `budget` milliseconds allow; what was left is logged. */
-  async run(budget) {
-    let timer;
-    const timeUp = new Promise((resolve) => (timer = setTimeout(resolve, budget)));
-    const everyone = this.#sendToAll();
-    everyone.catch(() => {}); // should it fail after the time is up
-    try {
-      await Promise.race([everyone, timeUp]);
-    } finally {
-      clearTimeout(timer);
-      this.#stopped = true;
-    }
-    const { sent, gone, failed } = this;
-    const left = this.#rows.length + this.busy;
-    if (left > 0 || this.#coming) {
-      log({ error: 'out of time', sent, gone, failed, left, unread: Boolean(this.#coming) });
-    } else if (failed > 0) {
-      log({ error: 'not everyone was reached', sent, gone, failed });
-      if (sent === 0) throw new Error('no receiver could be reached');
-    }
-  }
-
-  async #sendToAll() {
-    this.#coming = scan();
-    await this.#turnPage();
-    const wanted = Math.ceil(this.#rows.length / RECEIVERS_PER_CONNECTION);
-    const length = Math.min(CONCURRENCY, Math.max(MIN_CONCURRENCY, wanted));
-    const ends = await Promise.allSettled(Array.from({ length }, () => this.#work()));
-    const broken = ends.find(({ status }) => status === 'rejected');
-    if (broken) throw broken.reason; // a page could not be read; what was read has been sent
-  }
-
-  async #work() {
-    for (let row; (row = await this.#next()); ) {
-      this.busy++;
-      await this.#deliver(row);
-      this.busy--;
-    }
-  }
-
-  async #next() {
-    while (this.#rows.length === 0 && this.#coming) await this.#turnPage();
-    return this.#stopped ? undefined : this.#rows.pop();
-  }
-
-  async #turnPage() {
-    const coming = this.#coming;
-    const page = await coming;
-    if (this.#coming !== coming) return; // another worker was faster
-    this.#rows = page.Items;
-    this.#coming = page.LastEvaluatedKey && scan(page.LastEvaluatedKey);
-  }
-
-  async #deliver({ connectionId: { S: connectionId }, connectedAt }) {
-    try {
-      await postToConnection(this.#endpoint, connectionId, this.#message);
-      this.sent++;
-    } catch (error) {
-      if (error.status === 410) {
-        this.gone++;
-        await this.#forget(connectionId, Number(connectedAt?.N));
-      } else {
-        this.failed++;
-        this.#complain({ error: 'a message was not delivered', connectionId, reason: error.message });
-      }
-    }
-  }
-
-  async #forget(connectionId, connectedAt) {
-    const oldEnough = Math.floor(Date.now() / 1000) - YOUNG;
-    if (connectedAt > oldEnough) return;
-    try {
-      await dynamodb('DeleteItem', {
-        TableName: process.env.TABLE_NAME,
-        Key: { connectionId: { S: connectionId } },
-        ConditionExpression: 'connectedAt <= :oldEnough',
-        ExpressionAttributeValues: { ':oldEnough': { N: String(oldEnough) } },
-      });
-    } catch (error) {
-      if (error.code === 'ConditionalCheckFailedException') return;
-      this.#complain({ error: 'a dead connection was not removed', connectionId, reason: error.message });
-    }
-  }
-
-  #complain(line) {
-    if (this.#logged++ < MAX_LOG_LINES) log(line);
-  }
-}
-
-// Consistent, because who connected just before the message must get it (H10). That doubles the
-// price of the read, which is small: some 15 read units for a thousand rows.
-function scan(ExclusiveStartKey) {
-  const page = dynamodb('Scan', {
-    TableName: process.env.TABLE_NAME,
-    ProjectionExpression: 'connectionId, connectedAt',
-    ConsistentRead: true,
-    Limit: PAGE_ROWS,
-    ExclusiveStartKey,
-  });
-  page.catch(() => {}); // it is looked at when its rows are needed, which may be later
-  return page;
-}
-
-function log(line) {
-  console.error(JSON.stringify(line));
+/** One line a message, of which CloudWatch makes metrics. Straight to stdout: `console` would put words before it. */
+function count(numbers) {
+  const Metrics = Object.keys(numbers).map((Name) => ({ Name, Unit: Name === 'ms' ? 'Milliseconds' : 'Count' }));
+  const FunctionName = process.env.AWS_LAMBDA_FUNCTION_NAME ?? 'sendMessage';
+  const CloudWatchMetrics = [{ Namespace: 'chatctl', Dimensions: [['FunctionName']], Metrics }];
+  const line = { _aws: { Timestamp: Date.now(), CloudWatchMetrics }, FunctionName, ...numbers };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }

@@ -34,11 +34,13 @@ impl Bundle {
 pub struct Bundles(Arc<BTreeMap<&'static str, Bundle>>);
 
 /// What is built in, by path within the zip.
-const EMBEDDED: [(&str, &str); 5] = [
+const EMBEDDED: [(&str, &str); 7] = [
     ("aws.mjs", include_str!("../lambda/aws.mjs")),
+    ("delivery.mjs", include_str!("../lambda/delivery.mjs")),
     ("http.mjs", include_str!("../lambda/http.mjs")),
     ("onConnect.mjs", include_str!("../lambda/onConnect.mjs")),
     ("onDisconnect.mjs", include_str!("../lambda/onDisconnect.mjs")),
+    ("receivers.mjs", include_str!("../lambda/receivers.mjs")),
     ("sendMessage.mjs", include_str!("../lambda/sendMessage.mjs")),
 ];
 
@@ -86,7 +88,9 @@ pub fn embedded() -> Files {
 pub fn inline(function: &str) -> String {
     let entry = format!("{function}.mjs");
     let mut text = format!("'use strict';\n// {entry} with what it imports, put into one file by chatctl.\n");
-    for path in ["http.mjs", "aws.mjs", &entry] {
+    let posts = FUNCTIONS.iter().any(|known| known.name == function && known.posts_to_connections);
+    let delivery: &[&str] = if posts { &["receivers.mjs", "delivery.mjs"] } else { &[] };
+    for path in ["http.mjs", "aws.mjs"].iter().chain(delivery).copied().chain([entry.as_str()]) {
         let module = EMBEDDED.iter().find(|(known, _)| *known == path).map_or("", |(_, module)| module);
         text.push('\n');
         for line in module.lines().filter(|line| !(line.starts_with("import ") && line.contains(" from './"))) {

@@ -280,7 +280,7 @@ pub async fn close(mut socket: Socket, patience: Duration) {
 /// What a received text means besides being a message of somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The chat's own answer to the sender of a message without data: `{"error":"…"}`.
+    /// The chat's own answer to the sender of a message without data: `{"chatctl":{"error":"…"}}`.
     Error(String),
     /// The service's answer to an action that has no route (H8).
     Forbidden,
@@ -295,7 +295,8 @@ impl Notice {
             return None;
         };
         let text = |key| object.get(key).and_then(Value::as_str);
-        if let (1, Some(error)) = (object.len(), text("error")) {
+        // The handlers let nobody send a message that looks so.
+        if let Some(error) = object.get("chatctl").and_then(|ours| ours.get("error")).and_then(Value::as_str) {
             Some(Self::Error(error.to_owned()))
         } else if let (Some(message), Some(_), Some(_)) = (text("message"), text("connectionId"), text("requestId")) {
             Some(if message == "Forbidden" { Self::Forbidden } else { Self::Failed(message.to_owned()) })
@@ -328,7 +329,7 @@ mod tests {
 
     #[test]
     fn notices_are_told_from_messages() {
-        assert_eq!(Notice::of(r#"{"error":"no data"}"#), Some(Notice::Error("no data".into())));
+        assert_eq!(Notice::of(r#"{"chatctl":{"error":"no data"}}"#), Some(Notice::Error("no data".into())));
         assert_eq!(
             Notice::of(r#"{"message":"Forbidden","connectionId":"c","requestId":"r"}"#),
             Some(Notice::Forbidden)
@@ -336,7 +337,7 @@ mod tests {
         let failed = Some(Notice::Failed("Internal server error".into()));
         assert_eq!(Notice::of(r#"{"message":"Internal server error","connectionId":"c","requestId":"r"}"#), failed);
         assert_eq!(Notice::of(r#"{"message":"Forbidden"}"#), None);
-        assert_eq!(Notice::of(r#"{"error":"x","more":1}"#), None);
+        assert_eq!(Notice::of(r#"{"error":"x"}"#), None);
         assert_eq!(Notice::of("{not json"), None);
         assert_eq!(Notice::of("hello"), None);
     }

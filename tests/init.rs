@@ -9,12 +9,14 @@ use chatctl::config::{Config, Settings};
 use serde_json::Value;
 use support::{Chatctl, Folder, chatctl, ministack, silent_host};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "chatctl.toml",
     "lambda/aws.mjs",
+    "lambda/delivery.mjs",
     "lambda/http.mjs",
     "lambda/onConnect.mjs",
     "lambda/onDisconnect.mjs",
+    "lambda/receivers.mjs",
     "lambda/sendMessage.mjs",
 ];
 
@@ -126,8 +128,8 @@ async fn an_edited_handler_changes_its_function_alone() {
     let handler = folder.0.join("lambda/sendMessage.mjs");
     let text = fs::read_to_string(&handler).unwrap();
     let edited = text.replace(
-        "payload(typeof frame.data === 'string' ? frame.data :",
-        "payload(typeof frame.data === 'string' ? loud(frame.data) :",
+        "const text = typeof frame.data === 'string' ? frame.data :",
+        "const text = typeof frame.data === 'string' ? loud(frame.data) :",
     );
     assert_ne!(edited, text);
     fs::write(&handler, format!("import {{ loud }} from 'loud';\n{edited}")).unwrap();

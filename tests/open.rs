@@ -207,7 +207,7 @@ async fn people_chat_in_a_real_browser() {
     ada.until("document.getElementById('below').hidden").await;
     say(&ada, "a short answer").await;
     bob.shows("a short answer").await;
-    server.broadcast(r#"{"error":"`data` is missing"}"#);
+    server.broadcast(r#"{"chatctl":{"error":"`data` is missing"}}"#);
     ada.shows("The chat answers: `data` is missing").await;
     ada.picture("chat-light").await;
     bob.picture("chat-dark").await;

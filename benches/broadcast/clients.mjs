@@ -19,7 +19,7 @@ export const lean = async ({ lambda, count, data }) => {
   const { payload, postToConnection } = await import(`${lambda}/aws.mjs`);
   const endpoint = base();
   const message = payload(data);
-  await inParallel(count, (connectionId) => postToConnection(endpoint, connectionId, message));
+  await inParallel(count, (connectionId) => postToConnection(endpoint, connectionId, message).answer);
 };
 
 let agent;

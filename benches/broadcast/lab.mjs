@@ -51,19 +51,18 @@ export class Lab {
     fs.rmSync(this.folder, { recursive: true });
   }
 
-  /** A copy of the handlers with other values for some of sendMessage's constants. */
+  /** A copy of the handlers with other values for some of the constants of posting and reading. */
   variant(constants) {
     const folder = fs.mkdtempSync(path.join(this.folder, 'variant-'));
     fs.cpSync(LAMBDA, folder, { recursive: true });
-    const file = path.join(folder, 'sendMessage.mjs');
-    let source = fs.readFileSync(file, 'utf8');
     for (const [name, value] of Object.entries(constants)) {
       const declaration = new RegExp(`^const ${name} = .*;$`, 'm');
-      if (!declaration.test(source)) throw new Error(`sendMessage.mjs has no constant ${name}`);
-      source = source.replace(declaration, `const ${name} = ${value};`);
+      const files = ['delivery.mjs', 'receivers.mjs'].map((file) => path.join(folder, file));
+      const file = files.find((candidate) => declaration.test(fs.readFileSync(candidate, 'utf8')));
+      if (!file) throw new Error(`the handlers have no constant ${name}`);
+      fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(declaration, `const ${name} = ${value};`));
     }
-    fs.writeFileSync(file, source);
-    return file;
+    return path.join(folder, 'sendMessage.mjs');
   }
 
   /**

@@ -3,7 +3,7 @@
 
 import http from 'node:http';
 import { once } from 'node:events';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 
 export class StandIn {
   table = new Map(); // connectionId → item, as DynamoDB writes it
@@ -13,7 +13,10 @@ export class StandIn {
   posting = 0;
   mostPosting = 0;
 
-  /** Called with each call before it is answered; may return (or resolve to) a status, or 'reset'. */
+  /**
+   * Called with each call before it is answered; may return (or resolve to) a status, 'reset', or, for a call
+   * that has its effect, `{after}`: how many milliseconds later the answer comes, or 'never'.
+   */
   before = () => undefined;
 
   static async start(t) {
@@ -68,7 +71,10 @@ export class StandIn {
     await setImmediate(); // so that calls which come at once are under way at once
     if (connectionId) this.posting--;
     if (status === 'reset') return request.socket.resetAndDestroy();
-    const [code, answer] = status ? [status, {}] : this[call.operation](call);
+    const lost = status?.after; // it has its effect, but the answer is lost or late
+    const [code, answer] = status && !lost ? [status, {}] : this[call.operation](call);
+    if (lost === 'never') return;
+    if (lost) await sleep(lost);
     response.writeHead(code, { 'content-type': 'application/json' });
     response.end(answer && JSON.stringify(answer));
   }
@@ -88,7 +94,8 @@ export class StandIn {
   DeleteItem({ input }) {
     const id = input.Key.connectionId.S;
     const limit = input.ExpressionAttributeValues?.[':oldEnough'].N;
-    if (limit !== undefined && !(Number(this.table.get(id)?.connectedAt.N) <= Number(limit))) {
+    const connectedAt = this.table.get(id)?.connectedAt?.N;
+    if (limit !== undefined && connectedAt !== undefined && !(Number(connectedAt) <= Number(limit))) {
       return [400, { __type: 'com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException' }];
     }
     this.table.delete(id);
@@ -96,10 +103,14 @@ export class StandIn {
   }
 
   Scan({ input }) {
-    const ids = [...this.table.keys()];
+    const { Segment, TotalSegments = 1 } = input;
+    const all = [...this.table.keys()];
+    const size = Math.ceil(all.length / TotalSegments);
+    const ids = Segment === undefined ? all : all.slice(Segment * size, (Segment + 1) * size);
     const from = input.ExclusiveStartKey ? ids.indexOf(input.ExclusiveStartKey.connectionId.S) + 1 : 0;
-    const page = ids.slice(from, from + input.Limit);
-    const more = from + input.Limit < ids.length;
+    const { Limit = 10_000 } = input;
+    const page = ids.slice(from, from + Limit);
+    const more = from + Limit < ids.length;
     return [200, {
       Items: page.map((id) => this.table.get(id)),
       LastEvaluatedKey: more ? { connectionId: { S: page.at(-1) } } : undefined,

@@ -307,7 +307,7 @@ impl State {
         } else if let Some(data) = frame.get("data") {
             self.broadcast(&data.as_str().map_or_else(|| data.to_string(), str::to_owned));
         } else {
-            let error = json!({ "error": "`data` is missing" }).to_string();
+            let error = json!({ "chatctl": { "error": "`data` is missing" } }).to_string();
             match faults.error_goes_to {
                 ErrorGoesTo::Sender => self.tell(me, error),
                 ErrorGoesTo::Everybody => self.broadcast(&error),

@@ -38,7 +38,7 @@ pub(super) struct Shared {
 pub(super) struct Seen {
     /// For each message, how often.
     pub times: Vec<u8>,
-    /// The texts of `{"error":…}` frames, and how often each.
+    /// The texts of `{"chatctl":{"error":…}}` frames, and how often each.
     pub errors: BTreeMap<String, u32>,
     /// How many `Forbidden` frames.
     pub forbidden: u32,

@@ -258,7 +258,9 @@ fn judge(scale: Scale, seen: &[Seen]) -> Result<(), Broken> {
     let what = match seen[0].errors.iter().find(|(text, _)| alone(text)) {
         Some((_, 1)) => return Ok(()),
         Some((_, times)) => format!("`sendmessage` without `data` got {times} answers"),
-        None if seen[0].errors.is_empty() => "`sendmessage` without `data` got no `{\"error\":…}`".to_owned(),
+        None if seen[0].errors.is_empty() => {
+            "`sendmessage` without `data` got no `{\"chatctl\":{\"error\":…}}`".to_owned()
+        }
         None => "the answer to `sendmessage` without `data` went to others too".to_owned(),
     };
     Err(Broken::at(At::SendMessage, what))
@@ -323,7 +325,10 @@ mod tests {
             verdict(seen([1, 1, 3, 1], &[answer]), seen(all, &[])),
             "client 1 received message 2 of client 1 3 times (1 of 8 deliveries repeated)"
         );
-        assert_eq!(verdict(seen(all, &[]), seen(all, &[])), "`sendmessage` without `data` got no `{\"error\":…}`");
+        assert_eq!(
+            verdict(seen(all, &[]), seen(all, &[])),
+            "`sendmessage` without `data` got no `{\"chatctl\":{\"error\":…}}`"
+        );
         assert_eq!(verdict(seen(all, &[("no data", 2)]), seen(all, &[])), "`sendmessage` without `data` got 2 answers");
         let others = "the answer to `sendmessage` without `data` went to others too";
         assert_eq!(verdict(seen(all, &[answer]), seen(all, &[answer])), others);
