@@ -1,9 +1,6 @@
 //! Behind a company's proxy: calls to AWS and chats go through the one that `HTTPS_PROXY` names; what is plain, and
 //! what `NO_PROXY` names, does not.
 
-#[path = "common/chat_server.rs"]
-mod chat_server;
-
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use chat_server::ChatServer;
+use crate::chat_server::ChatServer;
 
 /// A proxy that alone knows where `chat.test` is, and opens tunnels to nowhere else.
 struct Tunnels {

@@ -1,7 +1,5 @@
 //! A program in a real terminal: types keys, and waits for what the screen shows.
 
-#![allow(dead_code, reason = "each test uses what it needs")]
-
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::process::{Child, ExitStatus};

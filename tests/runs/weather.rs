@@ -1,7 +1,7 @@
 //! Seeded storms: drift, faults, kills, racing `up`s and `down`s of equal and different configurations, lists that lag,
 //! slow tables, propagation from 0 to 60 s. After each, one quiet `up` converges.
 //!
-//! `CHATCTL_WEATHER_SEEDS=20000 cargo test --test weather` runs more; `CHATCTL_WEATHER_SEED=17` replays one.
+//! `CHATCTL_WEATHER_SEEDS=20000 cargo test --test runs weather` runs more; `CHATCTL_WEATHER_SEED=17` replays one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,5 @@
 //! A host whose outputs are kept in memory, and can be waited for.
 
-#![allow(dead_code, reason = "each test uses what it needs")]
-
 use std::io::{self, Write};
 use std::path::PathBuf;
 

@@ -1,20 +1,13 @@
 //! `open`: its local server over plain sockets, and its page in a real browser.
 
-#[path = "common/browser.rs"]
-mod browser;
-#[path = "common/chat_server.rs"]
-mod chat_server;
-#[path = "common/stage.rs"]
-mod stage;
-
-use browser::{Browser, Page};
-use chat_server::{ChatServer, Faults, PATIENCE};
+use crate::browser::{Browser, Page};
+use crate::chat_server::{ChatServer, Faults, PATIENCE};
+use crate::stage::Stage;
 use chatctl::chat::page::{OpenOptions, open};
 use chatctl::error::{Exit, Result};
 use chatctl::host::Interrupt;
 use chatctl::websocket::{Auth, Endpoint};
 use serde_json::Value;
-use stage::Stage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

@@ -1,20 +1,15 @@
 //! `verify` against a chat server that fails as it is told.
 
-#[path = "common/chat_server.rs"]
-mod chat_server;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
+use crate::chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
+use crate::stage::Stage;
 use chatctl::chat::verify::{Backstage, TableCheck, UnknownAction, VerifyOptions, VerifyReport, verify};
 use chatctl::error::{Error, Exit, Result};
 use chatctl::progress::{Ended, Reporter};
 use chatctl::websocket::{Auth, Endpoint};
 use serde_json::json;
-use stage::Stage;
 
 /// Keeps what it is told, a line each.
 #[derive(Default)]

@@ -1,17 +1,12 @@
 //! `chat` as a program of its own: in a real terminal and behind pipes, against a chat server that fails as it is told.
 
-#[path = "common/chat_server.rs"]
-mod chat_server;
-#[path = "common/tty.rs"]
-mod tty;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use chat_server::{ChatServer, Faults, Refusal};
+use crate::chat_server::{ChatServer, Faults, Refusal};
+use crate::tty::Tty;
 use nix::sys::signal::{Signal, kill};
-use tty::Tty;
 
 /// `chat` with `name`, listening for `wait` after the end of its input.
 fn program(server: &ChatServer, name: Option<&str>, wait: Duration) -> Command {

@@ -1,7 +1,5 @@
 //! A real headless Chromium, driven over the DevTools protocol: Debian's, installed on the spot where it is missing.
 
-#![allow(dead_code, reason = "each test uses what it needs")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -88,7 +86,7 @@ impl Browser {
         let attach = json!({ "targetId": target, "flatten": true });
         let session =
             self.link.call(None, "Target.attachToTarget", attach).await["sessionId"].as_str().unwrap().to_owned();
-        let page = Page { link: self.link.clone(), session, target };
+        let page = Page { link: self.link.clone(), session };
         for domain in ["Runtime", "Log", "Page"] {
             page.call(&format!("{domain}.enable"), json!({})).await;
         }
@@ -199,7 +197,6 @@ impl Link {
 pub struct Page {
     link: Arc<Link>,
     session: String,
-    target: String,
 }
 
 impl Page {
@@ -279,9 +276,5 @@ impl Page {
     /// Exceptions, console errors and violations of the content security policy so far.
     pub fn complaints(&self) -> Vec<String> {
         self.link.state.lock().unwrap().complaints.get(&self.session).cloned().unwrap_or_default()
-    }
-
-    pub async fn close(self) {
-        self.link.call(None, "Target.closeTarget", json!({ "targetId": self.target })).await;
     }
 }

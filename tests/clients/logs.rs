@@ -1,17 +1,12 @@
 //! `logs` against a stand-in for CloudWatch Logs that pages, denies, and has groups missing.
 
-#[path = "common/chat_server.rs"]
-mod chat_server;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chat_server::{ChatServer, Faults};
+use crate::chat_server::{ChatServer, Faults};
+use crate::stage::Stage;
 use chatctl::commands::logs::{LogFormat, LogsOptions, tail};
 use chatctl::error::Exit;
 use serde_json::Value;
-use stage::Stage;
 
 fn options() -> LogsOptions {
     let since = Duration::from_secs(600);

@@ -1,8 +1,6 @@
 //! A chat server that speaks the contract's protocol over real sockets, and fails in the ways one asks for; beside it
 //! as much of DynamoDB and CloudWatch Logs as the client side reads.
 
-#![allow(dead_code, reason = "each test uses what it needs")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

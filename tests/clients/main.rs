@@ -1,0 +1,12 @@
+//! The clients of a deployed chat, and what they meet: real sockets, terminals and browsers, and a chat server that fails
+//! as it is told.
+
+mod browser;
+mod chat;
+mod chat_server;
+mod logs;
+mod open;
+mod proxy;
+mod stage;
+mod tty;
+mod verify;

@@ -1,0 +1,9 @@
+//! Whole runs of the program against the model of AWS: one binary, because each links the whole AWS SDK.
+
+mod battery;
+mod contract;
+mod crash;
+mod faults;
+mod races;
+mod timing;
+mod weather;
