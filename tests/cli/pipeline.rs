@@ -154,9 +154,10 @@ impl Project {
         let bin = project.folder.0.join("bin");
         fs::remove_file(bin.join("chatctl")).unwrap();
         let script = format!(
-            "#!/bin/sh\necho \"$@\" >> {}\nwhile [ $# -gt 1 ]; do [ \"$1\" = --root ] && root=$2; shift; done\n\
+            "#!/bin/sh\necho \"$@\" >> {}\nenv > {}\nwhile [ $# -gt 1 ]; do [ \"$1\" = --root ] && root=$2; shift; done\n\
              mkdir -p \"$root/bin\" && ln -s {PROGRAM} \"$root/bin/chatctl\"\n",
-            project.folder.0.join("cargo.log").display()
+            project.folder.0.join("cargo.log").display(),
+            project.folder.0.join("cargo.env").display()
         );
         write_program(&bin.join("cargo"), &script);
         project
@@ -260,8 +261,8 @@ async fn the_deploy_workflow_deploys_and_hands_on_the_url() {
     assert!(url.starts_with("ws://") && url.ends_with("/prod"), "{report}");
     assert!(report["summary"].as_str().unwrap().contains("flowchart LR"), "{report}");
     assert_eq!(project.deployed().await, ["chat"]);
-    let role = &report["used"][1];
-    assert_eq!(role["uses"], "aws-actions/configure-aws-credentials@v6");
+    let role = &report["used"][2];
+    assert!(role["uses"].as_str().unwrap().starts_with("aws-actions/configure-aws-credentials@"), "{role}");
     assert_eq!(role["with"]["role-to-assume"], "arn:aws:iam::123456789012:role/deployer");
 }
 
@@ -296,8 +297,16 @@ async fn the_action_builds_what_it_does_not_find() {
     went_well(&report);
     let called = fs::read_to_string(project.folder.0.join("cargo.log")).unwrap();
     assert!(called.starts_with(&format!("install --locked --path {REPOSITORY} --root ")), "{called}");
-    let cache = &report["used"][3];
-    assert_eq!(cache["uses"], "actions/cache@v5");
+    let environment = fs::read_to_string(project.folder.0.join("cargo.env")).unwrap();
+    assert!(environment.contains("PATH=") && !environment.contains("AWS_"), "{environment}");
+    let cache = &report["used"][2];
+    assert!(cache["uses"].as_str().unwrap().starts_with("actions/cache@"), "{cache}");
+    let role = report["used"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .position(|each| each["uses"].as_str().unwrap().starts_with("aws-actions/"));
+    assert_eq!(role, Some(3), "built before there is a role: {report}");
     assert!(cache["with"]["key"].as_str().unwrap().starts_with("chatctl-Linux-X64-"), "{cache}");
     assert!(called.contains(cache["with"]["path"].as_str().unwrap()), "{cache} {called}");
 }
@@ -363,6 +372,14 @@ async fn the_workflows_ask_for_little() {
             assert!(job["timeout-minutes"].is_u64());
             assert!(job["steps"].as_array().unwrap().iter().all(|step| step.get("run").is_none()), "{job}");
         }
+    }
+    let pinned = |step: &Value| {
+        let commit = step["uses"].as_str().and_then(|uses| Some(uses.split_once('@')?.1.to_owned()));
+        commit.is_none_or(|commit| commit.len() == 40 && commit.chars().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    let jobs = workflows.iter().flat_map(|each| each["jobs"].as_object().unwrap().values());
+    for step in jobs.chain([&action["runs"]]).flat_map(|job| job["steps"].as_array().unwrap()) {
+        assert!(pinned(step), "not the commit: {step}");
     }
     for step in action["runs"]["steps"].as_array().unwrap() {
         assert!(!step["run"].as_str().unwrap_or_default().contains("${{"), "{step}");
