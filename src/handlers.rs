@@ -1,5 +1,7 @@
 //! The handlers as Lambda takes them: one reproducible zip a function, and its SHA-256 (L11).
 
+mod folder;
+
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -31,7 +33,11 @@ impl Bundle {
 
 /// The code of all functions; cheap to clone.
 #[derive(Clone)]
-pub struct Bundles(Arc<BTreeMap<&'static str, Bundle>>);
+pub struct Bundles {
+    of: Arc<BTreeMap<&'static str, Bundle>>,
+    /// What is in one zip or in all.
+    files: Arc<[String]>,
+}
 
 /// What is built in, by path within the zip.
 const EMBEDDED: [(&str, &str); 7] = [
@@ -60,18 +66,20 @@ impl Bundles {
     /// A usage error where the folder cannot be read, lacks a handler, or holds more than Lambda takes.
     pub fn load(folder: Option<&Path>) -> Result<Self> {
         let files = match folder {
-            Some(folder) => read_folder(folder)?,
+            Some(folder) => folder::read(folder)?,
             None => embedded(),
         };
-        FUNCTIONS
-            .iter()
-            .map(|function| Ok((function.name, bundle(&files, function.name, folder)?)))
-            .collect::<Result<_>>()
-            .map(|bundles| Self(Arc::new(bundles)))
+        let of = FUNCTIONS.iter().map(|function| Ok((function.name, bundle(&files, function.name, folder)?)));
+        Ok(Self { of: Arc::new(of.collect::<Result<_>>()?), files: files.into_keys().collect() })
+    }
+
+    /// The paths of all that was packed.
+    pub fn files(&self) -> &[String] {
+        &self.files
     }
 
     pub fn of(&self, function: &str) -> &Bundle {
-        match self.0.get(function) {
+        match self.of.get(function) {
             Some(bundle) => bundle,
             None => unreachable!("no function is called {function}"),
         }
@@ -117,30 +125,28 @@ fn bundle(files: &Files, function: &str, folder: Option<&Path>) -> Result<Bundle
     let is_entry_of = |path: &str, name: &str| {
         path.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).is_some_and(|e| ENTRY_ENDINGS.contains(&e))
     };
-    let within = || folder.map_or_else(String::new, |folder| format!(" in `{}`", folder.display()));
     if !files.keys().any(|path| is_entry_of(path, function)) {
-        return Err(Error::usage(format!("there is no handler `{function}.mjs`{}", within()))
+        return Err(Error::usage(format!("there is no handler `{function}.mjs`{}", within(folder)))
             .hint("`chatctl init` writes a complete folder to begin with"));
     }
     let own = files
         .iter()
         .filter(|(path, _)| !FUNCTIONS.iter().any(|other| other.name != function && is_entry_of(path, other.name)));
-    let too_large = |what: &str, limit: usize| {
-        Error::usage(format!(
-            "the handlers{} are too large for Lambda: {what} has more than {} MB",
-            within(),
-            limit >> 20
-        ))
-    };
-    if own.clone().map(|(_, content)| content.len()).sum::<usize>() > LARGEST_CONTENT {
-        return Err(too_large("the content", LARGEST_CONTENT));
-    }
-    let zip = zip(own).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within())))?;
+    let zip = zip(own).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within(folder))))?;
     if zip.len() > LARGEST_ZIP {
-        return Err(too_large("the zip", LARGEST_ZIP));
+        return Err(too_large(folder, "the zip", LARGEST_ZIP));
     }
     let sha256 = STANDARD.encode(Sha256::digest(&zip));
     Ok(Bundle { zip, sha256 })
+}
+
+fn too_large(folder: Option<&Path>, what: &str, limit: usize) -> Error {
+    let within = within(folder);
+    Error::usage(format!("the handlers{within} are too large for Lambda: {what} has more than {} MB", limit >> 20))
+}
+
+fn within(folder: Option<&Path>) -> String {
+    folder.map_or_else(String::new, |folder| format!(" in `{}`", folder.display()))
 }
 
 fn zip<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> zip::result::ZipResult<Vec<u8>> {
@@ -154,38 +160,4 @@ fn zip<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> zip::resul
         zip.write_all(content)?;
     }
     Ok(zip.finish()?.into_inner())
-}
-
-/// All files below `folder`, without hidden ones and tests. A link is refused: what it stands for would be missing.
-fn read_folder(folder: &Path) -> Result<Files> {
-    let mut files = Files::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        let unreadable = |error| Error::usage(format!("cannot read the handlers in `{}`: {error}", next.display()));
-        for entry in std::fs::read_dir(&next).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let path = entry.path();
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let kind = entry.file_type().map_err(unreadable)?;
-            if name.starts_with('.') || name.ends_with(".test.mjs") {
-                continue;
-            }
-            if kind.is_symlink() {
-                return Err(Error::usage(format!("`{}` is a symbolic link, and a zip takes files", path.display()))
-                    .hint("copy what it points to; `npm install --install-links` and pnpm's `node-linker=hoisted` make no links"));
-            }
-            if kind.is_dir() {
-                folders.push(path);
-            } else if kind.is_file() {
-                let within: Vec<String> = path
-                    .strip_prefix(folder)
-                    .unwrap_or(&path)
-                    .components()
-                    .map(|part| part.as_os_str().to_string_lossy().into_owned())
-                    .collect();
-                files.insert(within.join("/"), std::fs::read(&path).map_err(unreadable)?);
-            }
-        }
-    }
-    Ok(files)
 }

@@ -177,3 +177,81 @@ async fn what_lambda_does_not_take_is_refused_before_any_call() {
     fs::remove_file(lambda.join("onConnect.mjs")).unwrap();
     refused("there is no handler `onConnect.mjs`").await;
 }
+
+#[tokio::test]
+async fn keys_and_state_among_the_handlers_are_refused_by_name() {
+    let folder = Folder::new();
+    run(&folder, &["init"]).run().await.expect(0);
+    let lambda = folder.0.join("lambda");
+    let up = || run(&folder, &["up"]).credentials("http://127.0.0.1:1", "000000000001", "x").run();
+    let key = "-----BEGIN PRIVATE KEY-----\n";
+    for (name, content) in [
+        ("id_rsa", ""),
+        ("deep/ID_ED25519", ""),
+        ("tls.pem", key),
+        ("tls.key", ""),
+        ("store.p12", ""),
+        ("secrets.json", "{}"),
+        ("credentials", ""),
+        ("me_accessKeys.csv", ""),
+        ("terraform.tfstate", ""),
+        ("terraform.tfstate.backup", ""),
+        ("prod.tfvars", ""),
+        ("prod.env", ""),
+        ("env.local", ""),
+    ] {
+        let path = lambda.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        let refused = up().await.expect(2);
+        assert!(refused.stderr.contains(&format!("lambda/{name}` ")), "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains("hint: move it out of the folder"), "{}", refused.stderr);
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn verbose_names_every_file_that_is_packed() {
+    let folder = Folder::new();
+    run(&folder, &["init"]).run().await.expect(0);
+    for (name, content) in [
+        (".env", "TOKEN=x"),
+        ("coverage/lcov.info", "x"),
+        ("global-bundle.pem", "-----BEGIN CERTIFICATE-----\n"),
+        ("environment.mjs", ""),
+        ("node_modules/tls/test/tls.key", ""),
+    ] {
+        let path = folder.0.join("lambda").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let told = async |flags: &[&str]| {
+        let ended = run(&folder, &["export", "--dir", "out"]).args(flags.iter().copied()).run().await.expect(0);
+        let packed = ended.stderr.lines().filter_map(|line| line.strip_prefix("packed "));
+        packed.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let packed = [
+        "aws.mjs",
+        "environment.mjs",
+        "global-bundle.pem",
+        "http.mjs",
+        "node_modules/tls/test/tls.key",
+        "onConnect.mjs",
+        "onDisconnect.mjs",
+        "sendMessage.mjs",
+    ];
+    assert_eq!(told(&["-v"]).await, packed);
+    assert_eq!(told(&[]).await, [""; 0]);
+}
+
+/// A file that grows without end would fill the memory before anybody could say that it is too large.
+#[tokio::test]
+async fn reading_the_handlers_stops_at_the_limit() {
+    let folder = Folder::new();
+    run(&folder, &["init"]).run().await.expect(0);
+    // More than any memory, and nothing on the disk.
+    File::create(folder.0.join("lambda/large.bin")).unwrap().set_len(4 << 40).unwrap();
+    let up = run(&folder, &["up"]).credentials("http://127.0.0.1:1", "000000000001", "x");
+    let refused = up.run().await.expect(2);
+    assert!(refused.stderr.contains("the content has more than 250 MB"), "{}", refused.stderr);
+}

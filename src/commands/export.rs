@@ -9,7 +9,6 @@ use serde_json::json;
 use crate::config::Config;
 use crate::error::{Error, Exit, Result};
 use crate::functions::FUNCTIONS;
-use crate::handlers::Bundles;
 use crate::host::Host;
 use crate::report;
 use crate::template::{Code, scope, template, yaml};
@@ -28,7 +27,7 @@ pub fn export(host: &Host, config: Config, folder: Option<&Path>) -> Result<Exit
         return Err(Error::usage("only the handlers that are built in go into a template, yours are files")
             .hint("`--dir DIR` writes the template with the zips beside it"));
     }
-    let bundles = Bundles::load(config.handlers.as_deref())?;
+    let bundles = super::bundles(&config, &*reporter)?;
     let scope = scope(config, bundles);
     let Some(folder) = folder else {
         let template = template(&scope, Code::Inline);

@@ -64,7 +64,7 @@ impl Session {
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
     pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>, needs: Needs) -> Result<Self> {
         // Handlers that are gone or broken keep nobody from `down`.
-        let bundles = Bundles::load(config.handlers.as_deref().filter(|_| needs == Needs::Handlers))?;
+        let bundles = if needs == Needs::Handlers { bundles(&config, &*reporter)? } else { Bundles::load(None)? };
         let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
         let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await;
         let region = if needs == Needs::Nothing { String::new() } else { aws::region_of(&sdk)? };
@@ -145,6 +145,18 @@ impl Session {
         }
         self.host.stdout.line(&report::json::document(command, Value::Object(document)));
     }
+}
+
+/// The handlers as configured; with `-v`, each file of the user's that goes into their zips is named.
+///
+/// # Errors
+/// A usage error: handlers that Lambda will not take.
+pub fn bundles(config: &Config, reporter: &dyn Reporter) -> Result<Bundles> {
+    let bundles = Bundles::load(config.handlers.as_deref())?;
+    if config.face.verbose && config.handlers.is_some() {
+        bundles.files().iter().for_each(|path| reporter.note(&format!("packed {path}")));
+    }
+    Ok(bundles)
 }
 
 /// `<endpoint>/<stage>`, by the endpoint that AWS names, never by a suffix of our own (G15, S2).
