@@ -199,14 +199,16 @@ async fn every_action_is_needed() {
     account.root(&["up"]).await.expect(0);
 
     let handlers = Folder::new();
-    for file in ["aws", "http", "onConnect", "onDisconnect", "sendMessage"].map(|file| format!("{file}.mjs")) {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda").join(&file)).unwrap();
-        let edit = if file == "onConnect.mjs" { "// edited\n" } else { "" };
-        fs::write(handlers.0.join(&file), text + edit).unwrap();
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda")).unwrap().map(Result::unwrap) {
+        let name = file.file_name().into_string().unwrap();
+        if name.ends_with(".mjs") && !name.ends_with(".test.mjs") {
+            let edit = if name == "onConnect.mjs" { "// edited\n" } else { "" };
+            fs::write(handlers.0.join(&name), fs::read_to_string(file.path()).unwrap() + edit).unwrap();
+        }
     }
     drift(&account).await;
     let folder = handlers.0.display().to_string();
-    let change = ["up", "--handlers", &folder, "--memory", "512", "--throttle-rate", "9", "--throttle-burst", "9"];
+    let change = ["up", "--handlers", &folder, "--memory", "768", "--throttle-rate", "9", "--throttle-burst", "9"];
     lacking!(["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
             "apigateway:PATCH", "lambda:RemovePermission"] => change,
         ["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
