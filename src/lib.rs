@@ -13,6 +13,7 @@ pub mod chat;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod deadline;
 pub mod engine;
 pub mod error;
 pub mod functions;
@@ -30,7 +31,8 @@ use crate::arguments::Asked;
 use crate::cli::{Cli, Target, Verb};
 use crate::commands::{Needs, Session};
 use crate::config::{Config, Face, Settings};
-use crate::error::{Exit, Result};
+use crate::deadline::{DEADLINE, Deadline};
+use crate::error::{Error, Exit, Result};
 use crate::host::Host;
 
 /// The whole program: arguments without the program's name, the world outside, and how it ends.
@@ -68,7 +70,10 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Policy(flags) => commands::policy::policy(host, start.config()?, &flags).await,
         Verb::Export(flags) => commands::export::export(host, start.config()?, flags.dir.as_deref()),
         Verb::Init(flags) => commands::init::init(host, &start.config()?, flags.folder.as_deref()),
-        Verb::Local(flags) => commands::local::local(host, &start.config()?, flags.verb).await,
+        Verb::Local(flags) => {
+            let config = start.config()?;
+            Deadline::after(config.timeout).bound(commands::local::local(host, &config, flags.verb)).await
+        }
         // What is generated depends on nothing around it, not even on a settings file that is broken.
         Verb::Completions(flags) => Ok(commands::completions::completions(host, &flags)),
         Verb::Man => commands::man::man(host),
@@ -91,13 +96,17 @@ impl Start<'_> {
         Config::resolve(self.settings, self.host)
     }
 
-    /// Does a verb that talks to AWS, and tells what the time went to, where that was asked for.
+    /// Does a verb that talks to AWS, within its time, and tells what that went to, where it was asked for.
     async fn on_aws(self, needs: Needs, verb: impl AsyncFnOnce(&Session) -> Result<Exit>) -> Result<Exit> {
         let host = self.host;
         let config = self.config()?;
         let reporter = report::reporter(config.face, host);
-        let session = Session::open(host, config, reporter, needs).await?;
-        let exit = verb(&session).await;
+        let deadline = Deadline::after(config.timeout);
+        let session = deadline.bound(Box::pin(Session::open(host, config, reporter, needs, deadline.clone()))).await?;
+        let exit = deadline.bound(Box::pin(verb(&session))).await.map_err(|error| {
+            // Whatever was cut short could not say itself what stands.
+            if error.code == DEADLINE { Error { leftovers: session.ctx.standing(), ..error } } else { error }
+        });
         let face = session.config().face;
         if face.timings && !face.json {
             let colored = report::style::is_colored(face, host, &host.stderr);

@@ -12,5 +12,6 @@ pub async fn chat(session: &Session, flags: &cli::Chat) -> Result<Exit> {
     let options =
         ChatOptions { name: flags.alias.clone(), wait: duration("wait", &flags.wait)?, color: session.colored() };
     let endpoint = target::endpoint(session, &flags.target).await?;
+    session.deadline.lift();
     session::chat(&session.host, &endpoint, &options).await
 }

@@ -57,17 +57,23 @@ pub async fn logs(session: &Session, flags: &cli::Logs) -> Result<Exit> {
         format: if session.config().face.json { LogFormat::JsonLines } else { LogFormat::Text },
         color: session.colored(),
     };
-    tail(&session.host, &session.sdk, &functions, &options).await
+    tail(&session.host, &session.sdk, &functions, &options, || session.deadline.lift()).await
 }
 
-/// Shows the logs of `functions` on stdout.
+/// Shows the logs of `functions` on stdout; `following` is called once it only waits for more.
 ///
 /// # Errors
 /// When `options.function` is none of them, or a log group cannot be read.
-pub async fn tail(host: &Host, aws: &SdkConfig, functions: &[String], options: &LogsOptions) -> Result<Exit> {
+pub async fn tail(
+    host: &Host,
+    aws: &SdkConfig,
+    functions: &[String],
+    options: &LogsOptions,
+    following: impl Fn(),
+) -> Result<Exit> {
     let chosen = choose(functions, options.function.as_deref())?;
     tokio::select! {
-        done = show(host, aws, &chosen, options) => done.map(|()| Exit::Done),
+        done = show(host, aws, &chosen, options, following) => done.map(|()| Exit::Done),
         () = host.stdout.gone() => Ok(Exit::Done),
         () = host.interrupt.raised(1) => Ok(Exit::Interrupted),
     }
@@ -87,7 +93,13 @@ fn short(function: &str) -> &str {
     function.rsplit_once('-').map_or(function, |(_, short)| short)
 }
 
-async fn show(host: &Host, aws: &SdkConfig, functions: &[&str], options: &LogsOptions) -> Result<()> {
+async fn show(
+    host: &Host,
+    aws: &SdkConfig,
+    functions: &[&str],
+    options: &LogsOptions,
+    following: impl Fn(),
+) -> Result<()> {
     let mut from = now(aws) - milliseconds(options.since);
     let mut shown = BTreeMap::new();
     let mut missing = Vec::new();
@@ -113,6 +125,7 @@ async fn show(host: &Host, aws: &SdkConfig, functions: &[&str], options: &LogsOp
         if !options.follow {
             return Ok(());
         }
+        following();
         from = from.max(shown.values().max().copied().unwrap_or(from) - milliseconds(LATE));
         shown.retain(|_, at| *at >= from);
         tokio::time::sleep(POLL).await;

@@ -29,6 +29,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{self, Clients};
 use crate::config::{Config, Name};
+use crate::deadline::Deadline;
 use crate::engine::graph::Graph;
 use crate::engine::observe::{Found, Observed};
 use crate::engine::scope::{Ctx, Scope};
@@ -54,6 +55,8 @@ pub struct Session {
     pub sdk: SdkConfig,
     pub ctx: Ctx,
     pub graph: Graph,
+    /// When the run ends at the latest; lifted by what goes on until somebody has had enough.
+    pub deadline: Deadline,
 }
 
 impl Session {
@@ -62,7 +65,13 @@ impl Session {
     ///
     /// # Errors
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
-    pub async fn open(host: &Host, config: Config, reporter: Arc<dyn Reporter>, needs: Needs) -> Result<Self> {
+    pub async fn open(
+        host: &Host,
+        config: Config,
+        reporter: Arc<dyn Reporter>,
+        needs: Needs,
+        deadline: Deadline,
+    ) -> Result<Self> {
         // Handlers that are gone or broken keep nobody from `down`.
         let bundles = if needs == Needs::Handlers { bundles(&config, &*reporter)? } else { Bundles::load(None)? };
         let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
@@ -71,13 +80,13 @@ impl Session {
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
-        Ok(Self::with(host.clone(), sdk, scope, reporter))
+        Ok(Self::with(host.clone(), sdk, scope, reporter, deadline))
     }
 
-    fn with(host: Host, sdk: SdkConfig, scope: Scope, reporter: Arc<dyn Reporter>) -> Self {
+    fn with(host: Host, sdk: SdkConfig, scope: Scope, reporter: Arc<dyn Reporter>, deadline: Deadline) -> Self {
         let graph = Graph::declare(&scope);
         let ctx = Ctx::new(scope, Clients::new(&sdk), reporter, host.interrupt.clone());
-        Self { host, sdk, ctx, graph }
+        Self { host, sdk, ctx, graph, deadline }
     }
 
     /// The same session for another deployment of this account and region.
@@ -86,7 +95,7 @@ impl Session {
         let config = Config { name, ..scope.config.clone() };
         let bundles = scope.bundles.clone();
         let scope = Scope::new(config, scope.region.clone(), scope.endpoint_override.clone(), None, bundles);
-        Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.reporter.clone())
+        Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.reporter.clone(), self.deadline.clone())
     }
 
     /// When what was found expires: its API says it, or its table (half made), or nothing does.

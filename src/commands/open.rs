@@ -9,5 +9,6 @@ use crate::error::{Exit, Result};
 /// When the page cannot be served.
 pub async fn open(session: &Session, flags: &cli::Open) -> Result<Exit> {
     let endpoint = target::endpoint(session, &flags.target).await?;
+    session.deadline.lift();
     page::open(&session.host, &endpoint, OpenOptions { browser: !flags.no_browser }).await
 }

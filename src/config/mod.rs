@@ -47,7 +47,7 @@ pub struct Config {
     pub region: Option<String>,
     pub profile: Option<String>,
     pub local: bool,
-    /// How long a whole run may take.
+    /// How long a whole run may take; what goes on until somebody has had enough must have begun by then.
     pub timeout: Duration,
     pub face: Face,
 }

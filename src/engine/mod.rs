@@ -47,17 +47,12 @@ pub fn plan(ctx: &Ctx, graph: &Graph, observed: &Observed, wish: Wish) -> Plan {
 /// Observes, plans and applies until an observation shows that nothing differs from the wish (rule 4 of CONTRIBUTING.md).
 ///
 /// # Errors
-/// What failed for good, with what stands now as its leftovers; the deadline; the interrupt.
+/// What failed for good, with what stands now as its leftovers; the interrupt.
 pub async fn converge(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
     /// In-flight calls may end within this; then the run ends all the same.
     const GRACE: Duration = Duration::from_millis(4_500);
-    let limit = ctx.scope.config.timeout;
     let converged = tokio::select! {
-        converged = tokio::time::timeout(limit, passes(ctx, graph, wish)) => converged.unwrap_or_else(|_| {
-            let limit = humantime::format_duration(limit);
-            Err(Error::failed("Deadline", format!("not done within {limit}"))
-                .hint("run the same command again, it continues where this run stopped; `--timeout` gives it longer"))
-        }),
+        converged = passes(ctx, graph, wish) => converged,
         () = async { ctx.interrupt.raised(1).await; tokio::time::sleep(GRACE).await } => Err(interrupted()),
         () = ctx.interrupt.raised(2) => Err(interrupted()),
     };

@@ -5,6 +5,7 @@ mod help;
 mod hostile;
 mod pipeline;
 mod precedence;
+mod reach;
 mod run;
 mod snapshot;
 mod streams;

@@ -42,7 +42,7 @@ async fn server() -> ChatServer {
 #[tokio::test]
 async fn logs_are_merged_by_time() {
     let (server, stage) = (server().await, Stage::new());
-    assert_eq!(tail(&stage.host, &server.aws(), &functions(), &options()).await.unwrap(), Exit::Done);
+    assert_eq!(tail(&stage.host, &server.aws(), &functions(), &options(), || ()).await.unwrap(), Exit::Done);
     let text = stage.stdout.text();
     assert_eq!(messages(&text), ["event 1", "event 2", "event 3", "event 4", "event 5"]);
     assert!(text.lines().nth(1).unwrap().contains("  sendMessage   event 2"), "{text}");
@@ -53,7 +53,7 @@ async fn logs_are_merged_by_time() {
 async fn one_function_can_be_chosen() {
     let (server, stage) = (server().await, Stage::new());
     let options = LogsOptions { function: Some("onConnect".into()), ..options() };
-    tail(&stage.host, &server.aws(), &functions(), &options).await.unwrap();
+    tail(&stage.host, &server.aws(), &functions(), &options, || ()).await.unwrap();
     assert_eq!(messages(&stage.stdout.text()), ["event 1", "event 3", "event 5"]);
 }
 
@@ -61,7 +61,7 @@ async fn one_function_can_be_chosen() {
 async fn lines_for_machines_are_json() {
     let (server, stage) = (server().await, Stage::new());
     let options = LogsOptions { format: LogFormat::JsonLines, ..options() };
-    tail(&stage.host, &server.aws(), &functions(), &options).await.unwrap();
+    tail(&stage.host, &server.aws(), &functions(), &options, || ()).await.unwrap();
     let lines: Vec<Value> = stage.stdout.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 5);
     assert_eq!((&lines[3]["function"], &lines[3]["message"]), (&"chat-onDisconnect".into(), &"event 4".into()));
@@ -72,7 +72,7 @@ async fn lines_for_machines_are_json() {
 async fn a_missing_group_is_a_note() {
     let (server, stage) = (ChatServer::start().await, Stage::new());
     server.log("chat-onConnect", "1", now(), "hello");
-    assert_eq!(tail(&stage.host, &server.aws(), &functions(), &options()).await.unwrap(), Exit::Done);
+    assert_eq!(tail(&stage.host, &server.aws(), &functions(), &options(), || ()).await.unwrap(), Exit::Done);
     assert_eq!(messages(&stage.stdout.text()), ["hello"]);
     let notes = stage.stderr.text();
     assert_eq!(notes.lines().count(), 2, "{notes}");
@@ -82,7 +82,7 @@ async fn a_missing_group_is_a_note() {
 #[tokio::test]
 async fn a_group_that_nobody_may_read_is_an_error() {
     let server = ChatServer::start_with(Faults { access_denied: true, ..Faults::default() }).await;
-    let error = tail(&Stage::new().host, &server.aws(), &functions(), &options()).await.unwrap_err();
+    let error = tail(&Stage::new().host, &server.aws(), &functions(), &options(), || ()).await.unwrap_err();
     assert_eq!((error.exit, error.code.as_str()), (Exit::Failed, "AccessDeniedException"));
     assert!(error.message.contains("cannot read log group `/aws/lambda/chat-"), "{error}");
 }
@@ -94,7 +94,7 @@ async fn following_shows_each_event_once_also_late_ones() {
     server.log("chat-onConnect", "1", begun, "first");
     let (host, aws) = (stage.host.clone(), server.aws());
     let options = LogsOptions { follow: true, ..options() };
-    let following = tokio::spawn(async move { tail(&host, &aws, &functions(), &options).await });
+    let following = tokio::spawn(async move { tail(&host, &aws, &functions(), &options, || ()).await });
     stage.stdout.until(|text| text.contains("first")).await;
     server.log("chat-sendMessage", "2", begun + 5, "second");
     stage.stdout.until(|text| text.contains("second")).await;

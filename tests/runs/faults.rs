@@ -136,6 +136,32 @@ async fn an_endpoint_without_deployments_is_named_and_left_clean() {
     assert_nothing_left(&world);
 }
 
+/// Nobody ever answers: no verb waits longer than it was told to, also those that only go on once they have begun.
+#[tokio::test(start_paused = true)]
+async fn every_verb_ends_by_its_timeout() {
+    for verb in ["up", "down", "status", "plan", "list", "reap", "verify", "logs", "logs -f", "chat", "open"] {
+        let world = world();
+        world.set_interceptor(|_| Verdict::FailBefore(Fault::Timeout));
+        let ended = run(&world, &format!("{verb} --timeout 5s")).await.expect(Exit::Failed);
+        assert!(ended.stderr.contains("error: not done within 5s"), "{verb}: {}", ended.stderr);
+        assert!(world.now() <= std::time::Duration::from_secs(5), "{verb}: {:?}", world.now());
+    }
+}
+
+/// The limit is for what has an end: logs are followed for longer than that.
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_until_interrupted_outlives_its_timeout() {
+    let world = world();
+    run(&world, "up").await.expect(Exit::Done);
+    let follow = Process::new(&world, "logs -f --timeout 5s");
+    let interrupt = follow.interrupt.clone();
+    let (ended, ()) = tokio::join!(follow.run(), async {
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        interrupt.raise();
+    });
+    ended.expect(Exit::Interrupted);
+}
+
 /// A service that is down for good: the run ends by its deadline and says so.
 #[tokio::test(start_paused = true)]
 async fn an_outage_ends_by_the_deadline() {
