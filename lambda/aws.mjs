@@ -90,7 +90,7 @@ export function connectionsEndpoint({ apiId, domainName = '', stage }) {
 
 /**
  * Sends a `payload` to one connection, once; returns the exchange (http.mjs), because only who knows what
- * else is to be done can tell how long to wait. What the answers mean: H5, and `AwsError` puts it in words.
+ * else is to be done can tell how long to wait. What the answers mean (H5), `AwsError` puts in words.
  */
 export function postToConnection(endpoint, connectionId, message) {
   return signed('execute-api', endpoint, {
