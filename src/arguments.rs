@@ -9,6 +9,7 @@ use crate::cli::Cli;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::host::Env;
+use crate::websocket::without_query;
 
 /// What the command line asks for.
 pub enum Asked {
@@ -140,7 +141,11 @@ fn usage(args: &[String], error: &clap::Error) -> Error {
         let first = if help == "chatctl --help" { "`chatctl up --local` is a good one to begin with; " } else { "" };
         return Error::usage("no command was given").hint(format!("{first}`{help}` shows them all"));
     }
-    let rendered = error.render().to_string();
+    // An address where none belongs may have a token in its query.
+    let rendered = args
+        .iter()
+        .filter(|arg| arg.contains("://"))
+        .fold(error.render().to_string(), |text, arg| text.replace(arg.as_str(), &without_query(arg)));
     let complaint = rendered.split("\n\n").next().unwrap_or_default();
     let message = complaint.strip_prefix("error: ").unwrap_or(complaint).trim_end().replace('\'', "`");
     let message = message.replace(": invalid digit found in string", ": it takes a whole number");

@@ -40,7 +40,7 @@ pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// A deployed chat as a client sees it.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// `wss://…` or `ws://…`, stage included, without anything secret.
+    /// `wss://…` or `ws://…`, stage included; one that was given may have a secret in its query.
     pub url: String,
     pub auth: Auth,
 }
@@ -61,6 +61,11 @@ pub enum Auth {
 }
 
 impl Endpoint {
+    /// The URL for people and logs: without its query.
+    pub fn shown(&self) -> String {
+        without_query(&self.url)
+    }
+
     /// The URL to connect to, with whatever proves who we are: good for one connection made soon, and secret.
     ///
     /// # Errors
@@ -103,7 +108,7 @@ impl Endpoint {
     }
 
     async fn request(&self) -> Result<Request, ConnectError> {
-        let unusable = |what: &dyn fmt::Display| ConnectError::Unusable(format!("`{}`: {what}", self.url));
+        let unusable = |what: &dyn fmt::Display| ConnectError::Unusable(format!("`{}`: {what}", self.shown()));
         let mut request = self.address().await?.into_client_request().map_err(|e| unusable(&e))?;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("chatctl/", env!("CARGO_PKG_VERSION"))));
@@ -115,6 +120,11 @@ impl Endpoint {
         }
         Ok(request)
     }
+}
+
+/// `url` with `?…` for its query, in which tokens are.
+pub fn without_query(url: &str) -> String {
+    url.split_once('?').map_or_else(|| url.to_owned(), |(place, _)| format!("{place}?…"))
 }
 
 /// `url` with `pairs` added to its query.

@@ -9,7 +9,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
 
-use super::{ConnectError, with_query};
+use super::{ConnectError, with_query, without_query};
 
 /// The name under which API Gateway checks signatures.
 /// Whoever connects or posts signs for this service, not for API Gateway itself (R7).
@@ -30,7 +30,8 @@ pub(super) async fn sign(
 }
 
 fn sign_at(url: &str, identity: &Identity, region: &str, now: SystemTime) -> Result<String, ConnectError> {
-    let unusable = |e: &dyn std::error::Error| ConnectError::Unusable(format!("`{url}` cannot be signed: {e}"));
+    let unusable =
+        |e: &dyn std::error::Error| ConnectError::Unusable(format!("`{}` cannot be signed: {e}", without_query(url)));
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(LIFETIME);

@@ -24,10 +24,14 @@ async fn terminal(server: &ChatServer) -> Tty {
 
 /// Runs `chat` behind pipes with `input`, until it ends.
 async fn pipe(server: &ChatServer, input: &str, wait: Duration) -> Output {
-    let mut command = program(server, None, wait);
+    run(&mut program(server, None, wait), input).await
+}
+
+/// Runs `command` with `input`, until it ends.
+async fn run(command: &mut Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let input = input.to_owned();
     tokio::task::spawn_blocking(move || {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // A program that refuses to go on reads no further.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
@@ -269,4 +273,30 @@ async fn tls_is_for_those_who_are_trusted() {
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
     std::fs::remove_file(&file).unwrap();
     assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "secret\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_url_is_not_repeated() {
+    let mut server = ChatServer::start().await;
+    let plain = server.url.clone();
+    server.url = format!("{plain}?token=sesame");
+    let tty = terminal(&server).await;
+    let greeting = tty.until(|lines| lines.iter().any(|line| line.contains(&format!("{plain}?…;")))).await;
+    assert!(!greeting.join("\n").contains("sesame"), "{greeting:?}");
+    assert_eq!(server.handshakes()[0].0, "/prod?token=sesame");
+
+    for args in [
+        vec!["chat", "--url", "ws://127.0.0.1:1/prod?token=sesame&no space"],
+        vec!["chat", "--url", "ws://127.0.0.1:1/prod?token=sesame", "--header", "no name=x"],
+        vec!["chat", "--url", "ws://127.0.0.1:1/prod?token=sesame"],
+        vec!["verify", "ws://127.0.0.1:1/prod?token=sesame"],
+        vec!["verify", "--rul=ws://127.0.0.1:1/prod?token=sesame"],
+    ] {
+        let output = run(Command::new(env!("CARGO_BIN_EXE_chatctl")).args(&args), "").await;
+        let text = said(&output) + &String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("error: ") && !text.contains("sesame"), "{args:?}: {text}");
+    }
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    let output = run(verify.args(["verify", "-o", "json", "--url", &server.url]), "").await;
+    assert!(said(&output).contains(&format!("\"url\":\"{plain}?…\"")), "{}", said(&output));
 }

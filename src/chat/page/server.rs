@@ -106,7 +106,7 @@ impl Site {
 
     fn page(&self) -> io::Result<Answer> {
         let nonce = random().map_err(io::Error::other)?;
-        let chat = self.endpoint.url.split('/').take(3).collect::<Vec<_>>().join("/");
+        let chat = self.endpoint.url.split(['/', '?']).take(3).collect::<Vec<_>>().join("/");
         let policy = format!(
             "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; \
              connect-src 'self' {chat}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; \

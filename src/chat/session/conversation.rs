@@ -67,7 +67,7 @@ impl<'a> Conversation<'a> {
 
     pub fn greet(&self) {
         if self.interactive {
-            self.screen.note(&format!("connected to {}; /help helps", self.endpoint.url));
+            self.screen.note(&format!("connected to {}; /help helps", self.endpoint.shown()));
         }
     }
 
