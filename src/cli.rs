@@ -140,10 +140,10 @@ pub struct Load {
 /// What the authorizer of `$connect` wants to see.
 #[derive(Debug, Args)]
 pub struct Connect {
-    /// A header for the authorizer (repeatable)
+    /// A header for the authorizer, or `@FILE` with one a line (repeatable) [env: CHATCTL_HEADER]
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "query")]
     pub header: Vec<String>,
-    /// A query parameter for the authorizer (repeatable)
+    /// A query parameter for the authorizer, or `@FILE` with one a line (repeatable) [env: CHATCTL_QUERY]
     #[arg(long, value_name = "NAME=VALUE")]
     pub query: Vec<String>,
 }

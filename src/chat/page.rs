@@ -1,11 +1,14 @@
 //! The chat in the browser, as a page that this process serves on 127.0.0.1.
 
+mod entrance;
 mod server;
 
+use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
+use self::entrance::Entrance;
 use crate::error::{Error, Exit, Result};
 use crate::host::Host;
 use crate::websocket::{Auth, Endpoint};
@@ -29,7 +32,9 @@ pub async fn open(host: &Host, endpoint: &Endpoint, options: OpenOptions) -> Res
     let address = server.address();
     host.stdout.line(&address);
     host.stderr.line("open it in several tabs to chat with yourself; Ctrl-C ends it");
-    if options.browser && !launch(&address) {
+    // There for as long as the page is.
+    let entrance = if options.browser { show(host, &server) } else { None };
+    if options.browser && entrance.is_none() {
         host.stderr.line("no browser could be started; open the address by hand");
     }
     tokio::select! {
@@ -38,9 +43,16 @@ pub async fn open(host: &Host, endpoint: &Endpoint, options: OpenOptions) -> Res
     }
 }
 
-/// Shows `address` in the user's browser; false when there is nothing to show it with.
-fn launch(address: &str) -> bool {
+/// Shows the page in the user's browser; none when there is nothing to show it with.
+fn show(host: &Host, server: &server::Server) -> Option<Entrance> {
+    let temp = host.cwd.join(host.env.get("TMPDIR").unwrap_or("/tmp"));
+    let folder = format!("chatctl-{}", server::random().ok()?);
+    let entrance = Entrance::create(&temp, &folder, &server.entrance().ok()?).ok()?;
+    launch(&entrance.file()).then_some(entrance)
+}
+
+fn launch(file: &Path) -> bool {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let quiet = || Stdio::null();
-    Command::new(opener).arg(address).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
+    Command::new(opener).arg(file).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
 }

@@ -1,11 +1,22 @@
 //! Which chat a client is to reach, and how it proves who it is.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use super::{Session, url_of};
 use crate::cli;
 use crate::config::Authorizer;
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::resources::{Kind, api};
 use crate::websocket::{Auth, Endpoint};
+
+/// The variables that stand for `--header` and `--query`, so that no token has to be an argument.
+const HEADER: &str = "CHATCTL_HEADER";
+const QUERY: &str = "CHATCTL_QUERY";
+/// More than API Gateway takes of either. Bytes.
+const LARGEST: u64 = 64 * 1024;
 
 /// The chat that was named, or the deployed one, with what proves who we are to its authorizer.
 ///
@@ -29,22 +40,65 @@ pub async fn endpoint(session: &Session, target: &cli::Target) -> Result<Endpoin
 /// How clients prove who they are: by what was given for it, else as the configured authorizer wants it.
 ///
 /// # Errors
-/// A usage error for a header or a query that is not of the form `name=value`.
+/// A usage error for a header or a query that is not of the form `name=value`, or is in a file that cannot be read.
 pub fn auth(session: &Session, connect: &cli::Connect) -> Result<Auth> {
-    let pairs = |texts: &[String]| -> Result<Vec<(String, String)>> {
-        let pair = |text: &String| {
-            let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-                // The value may be a secret, so it is not repeated.
-                Error::usage("a header or query for the authorizer is not of the form `name=value`")
-            })?;
-            Ok((name.to_owned(), value.to_owned()))
-        };
-        texts.iter().map(pair).collect()
+    let host = &session.host;
+    let (header, query) = if connect.header.is_empty() && connect.query.is_empty() {
+        (lines_of(host, HEADER), lines_of(host, QUERY))
+    } else {
+        (connect.header.clone(), connect.query.clone())
     };
     Ok(match (&session.config().authorizer, session.sdk.credentials_provider()) {
-        _ if !connect.header.is_empty() => Auth::Headers(pairs(&connect.header)?),
-        _ if !connect.query.is_empty() => Auth::Query(pairs(&connect.query)?),
+        _ if !header.is_empty() && !query.is_empty() => {
+            return Err(Error::usage(format!("`{HEADER}` and `{QUERY}` are both set"))
+                .hint("unset the one that the authorizer does not read"));
+        }
+        _ if !header.is_empty() => Auth::Headers(pairs(host, &header)?),
+        _ if !query.is_empty() => Auth::Query(pairs(host, &query)?),
         (Authorizer::Iam, Some(credentials)) => Auth::Iam { credentials, region: session.ctx.scope.region.clone() },
         _ => Auth::None,
     })
+}
+
+/// What a variable holds, a pair a line: a comma may be part of a token.
+fn lines_of(host: &Host, variable: &str) -> Vec<String> {
+    host.env.get(variable).into_iter().flat_map(filled_lines).map(str::to_owned).collect()
+}
+
+fn filled_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+/// The pairs of `texts`, each of which is one, or the file of some.
+fn pairs(host: &Host, texts: &[String]) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for text in texts {
+        let Some(path) = text.strip_prefix('@') else {
+            pairs.push(pair(text)?);
+            continue;
+        };
+        let content = read(&host.cwd.join(path)).map_err(|e| Error::usage(format!("cannot read `{path}`: {e}")))?;
+        let before = pairs.len();
+        for line in filled_lines(&content) {
+            pairs.push(pair(line)?);
+        }
+        if pairs.len() == before {
+            return Err(Error::usage(format!("`{path}` holds no `name=value`")));
+        }
+    }
+    Ok(pairs)
+}
+
+fn pair(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+        // The value may be a secret, so it is not repeated.
+        Error::usage("a header or query for the authorizer is not of the form `name=value`")
+    })?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST { Err(io::Error::other("it has more than 64 KB")) } else { Ok(text) }
 }

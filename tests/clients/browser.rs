@@ -79,6 +79,11 @@ impl Browser {
         Self { process, profile, link }
     }
 
+    /// A new page at `url` that is left to itself, wherever it goes.
+    pub async fn visit(&self, url: &str) {
+        self.link.call(None, "Target.createTarget", json!({ "url": url })).await;
+    }
+
     /// A new page at `url`, of a size and a colour scheme (`light` or `dark`).
     pub async fn open(&self, url: &str, scheme: &str) -> Page {
         let target = self.link.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await;

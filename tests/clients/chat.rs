@@ -300,3 +300,45 @@ async fn a_token_in_the_url_is_not_repeated() {
     let output = run(verify.args(["verify", "-o", "json", "--url", &server.url]), "").await;
     assert!(said(&output).contains(&format!("\"url\":\"{plain}?…\"")), "{}", said(&output));
 }
+
+/// Other users of the machine read command lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_may_come_from_the_environment_or_a_file() {
+    let server = ChatServer::start().await;
+    let folder = support::Folder::new();
+    let file = folder.0.join("token");
+    std::fs::write(&file, "\nx-token=from,file\nroom=1\n").unwrap();
+    let at_file = format!("@{}", file.display());
+    for (env, args, path, header) in [
+        (vec![("CHATCTL_QUERY", "token=env")], vec![], "/prod?token=env", None),
+        (vec![("CHATCTL_QUERY", at_file.as_str())], vec![], "/prod?x-token=from%2Cfile&room=1", None),
+        (vec![("CHATCTL_HEADER", "x-token=a,b=c\nx=y")], vec![], "/prod", Some("a,b=c")),
+        (vec![("CHATCTL_HEADER", "x-token=env")], vec!["--header", "x-token=flag"], "/prod", Some("flag")),
+        (vec![("CHATCTL_HEADER", "x-token=env")], vec!["--query", "token=flag"], "/prod?token=flag", None),
+        (vec![], vec!["--header", at_file.as_str()], "/prod", Some("from,file")),
+        (vec![], vec!["--query", at_file.as_str(), "--query", "x=y"], "/prod?x-token=from%2Cfile&room=1&x=y", None),
+    ] {
+        let mut command = program(&server, None, Duration::ZERO);
+        let output = run(command.args(&args).envs(env.iter().copied()), "").await;
+        assert!(output.status.success(), "{env:?} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let (asked, token) = server.handshakes().pop().unwrap();
+        assert_eq!((asked.as_str(), token.as_deref()), (path, header), "{env:?} {args:?}");
+    }
+    for (env, args, says) in [
+        (
+            vec![("CHATCTL_QUERY", "a=b"), ("CHATCTL_HEADER", "a=b")],
+            vec![],
+            "`CHATCTL_HEADER` and `CHATCTL_QUERY` are both set",
+        ),
+        (vec![], vec!["--query", "@nowhere"], "cannot read `nowhere`"),
+        (vec![], vec!["--query", "@/dev/null"], "`/dev/null` holds no `name=value`"),
+        (vec![], vec!["--query", "@/dev/zero"], "cannot read `/dev/zero`"),
+        (vec![("CHATCTL_QUERY", "sesame")], vec![], "is not of the form `name=value`"),
+    ] {
+        let mut command = program(&server, None, Duration::ZERO);
+        let output = run(command.args(&args).envs(env.iter().copied()), "").await;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(says) && !told.contains("sesame"), "{told}");
+    }
+}

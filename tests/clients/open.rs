@@ -1,5 +1,10 @@
 //! `open`: its local server over plain sockets, and its page in a real browser.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
 use crate::browser::{Browser, Page};
 use crate::chat_server::{ChatServer, Faults, PATIENCE};
 use crate::stage::Stage;
@@ -7,6 +12,7 @@ use chatctl::chat::page::{OpenOptions, open};
 use chatctl::error::{Exit, Result};
 use chatctl::host::Interrupt;
 use chatctl::websocket::{Auth, Endpoint};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,13 +45,17 @@ impl Open {
 
     /// The whole answer to a request with these headers.
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let mut stream = TcpStream::connect(self.host()).await.unwrap();
-        stream.write_all(format!("{method} {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-        answer
+        ask(self.host(), method, path, headers).await
     }
+}
+
+async fn ask(host: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.write_all(format!("{method} {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
 }
 
 #[tokio::test]
@@ -263,4 +273,61 @@ async fn a_message_that_does_not_come_back_is_marked() {
     page.until("document.querySelectorAll('.own.sending').length === 1").await;
     page.shows("perhaps not delivered").await;
     assert_eq!(page.complaints(), [""; 0]);
+}
+
+/// Other users of the machine read command lines, so no argument has what lets them into the chat.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browser_is_given_a_private_file_that_opens_the_page_once() {
+    let server = ChatServer::start().await;
+    let folder = support::Folder::new();
+    let (opener, tmp, asked) = (folder.0.join("xdg-open"), folder.0.join("tmp"), folder.0.join("asked"));
+    std::fs::create_dir(&tmp).unwrap();
+    std::fs::write(&opener, "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$ASKED.new\" && mv \"$ASKED.new\" \"$ASKED\"\n")
+        .unwrap();
+    std::fs::set_permissions(&opener, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
+    let open = support::chatctl(env!("CARGO_BIN_EXE_chatctl"))
+        .args(["open", "--url", &server.url, "--query", "token=sesame"])
+        .env("PATH", path)
+        .env("TMPDIR", &tmp)
+        .env("ASKED", &asked)
+        .start()
+        .await;
+    until(|| asked.exists()).await;
+
+    let arguments = std::fs::read_to_string(&asked).unwrap();
+    let file = Path::new(arguments.trim_end());
+    assert!(file.starts_with(&tmp) && file.is_file(), "{arguments}");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(file), mode(file.parent().unwrap())), (0o600, 0o700));
+    assert!(!std::fs::read_to_string(file).unwrap().contains("sesame"));
+
+    // A real browser comes from the file to the page, and the page to the chat.
+    let browser = Browser::start().await;
+    browser.visit(&format!("file://{}", file.display())).await;
+    until(|| !server.handshakes().is_empty()).await;
+    assert_eq!(server.handshakes()[0].0, "/prod?token=sesame");
+
+    // What the file has is spent, and is no part of the page's own address.
+    let text = std::fs::read_to_string(file).unwrap();
+    let link = text.split('"').find_map(|part| part.strip_prefix("http://")).unwrap();
+    let (host, path) = link.split_at(link.find('/').unwrap());
+    assert!(ask(host, "GET", path, &[("Host", host)]).await.starts_with("HTTP/1.1 404"), "{link}");
+
+    let file = file.to_owned();
+    open.signal(Signal::SIGINT);
+    let ended = open.finish().await.expect(130);
+    assert!(!ended.stdout.contains(path) && ended.stdout.starts_with(&format!("http://{host}/")), "{}", ended.stdout);
+    assert!(!file.exists() && std::fs::read_dir(&tmp).unwrap().next().is_none(), "nothing is left behind");
+}
+
+/// Waits until `done`.
+async fn until(done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it happens in time");
 }

@@ -1,11 +1,12 @@
 //! The local server behind `open`: one page, and one question, "where do I connect?".
 //!
 //! Whoever may ask is handed a way into the chat, so: only 127.0.0.1 is listened on, the path holds a random token,
-//! a foreign `Host` (DNS rebinding) and requests from pages of other origins are refused, and nothing is cached.
+//! a foreign `Host` (DNS rebinding) and requests from pages of other origins are refused, and nothing is cached. A
+//! browser is let in by a second token, which is good for once.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::crypto::ring;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::entrance;
 use crate::error::{Error, Result};
 use crate::websocket::Endpoint;
 
@@ -32,6 +34,8 @@ pub(super) struct Server {
 struct Site {
     at: SocketAddr,
     token: String,
+    /// Until it has been used.
+    once: Mutex<Option<String>>,
     endpoint: Endpoint,
 }
 
@@ -40,11 +44,20 @@ impl Server {
         let no_port = |e| Error::failed("NoPort", format!("the page cannot be served on 127.0.0.1: {e}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let at = listener.local_addr().map_err(no_port)?;
-        Ok(Self { listener, site: Arc::new(Site { at, token: random()?, endpoint: endpoint.clone() }) })
+        let site = Site { at, token: random()?, once: Mutex::default(), endpoint: endpoint.clone() };
+        Ok(Self { listener, site: Arc::new(site) })
     }
 
     pub fn address(&self) -> String {
         format!("http://{}/{}/", self.site.at, self.site.token)
+    }
+
+    /// An address that leads to the page, once.
+    pub fn entrance(&self) -> Result<String> {
+        let once = random()?;
+        let address = format!("http://{}/{once}", self.site.at);
+        *self.site.once.lock().unwrap_or_else(PoisonError::into_inner) = Some(once);
+        Ok(address)
     }
 
     pub async fn serve(&self) {
@@ -72,6 +85,7 @@ impl Site {
         }
         let answer = match self.check(&String::from_utf8_lossy(&request)) {
             Ok(Asked::Page) => self.page()?,
+            Ok(Asked::Entrance) => self.lead_in(),
             Ok(Asked::Endpoint) => self.where_to_connect().await,
             Err(status) => {
                 Answer { status, kind: "text/plain", policy: "default-src 'none'".into(), body: status.into() }
@@ -92,6 +106,10 @@ impl Site {
         if header("host") != Some(self.at.to_string().as_str()) {
             return Err("421 Misdirected Request");
         }
+        // Whoever comes from a file comes from elsewhere.
+        if method == "GET" && self.is_let_in(path) {
+            return Ok(Asked::Entrance);
+        }
         // Pages of other ports of this machine count as the same site, but not as the same origin.
         if !matches!(header("sec-fetch-site"), None | Some("none" | "same-origin")) {
             return Err("403 Forbidden");
@@ -102,6 +120,17 @@ impl Site {
             _ => return Err("404 Not Found"),
         };
         if method == "GET" { Ok(asked) } else { Err("405 Method Not Allowed") }
+    }
+
+    fn is_let_in(&self, path: &str) -> bool {
+        let mut once = self.once.lock().unwrap_or_else(PoisonError::into_inner);
+        once.take_if(|once| path.strip_prefix('/') == Some(once.as_str())).is_some()
+    }
+
+    /// Not a redirect, with which the browser would still come from elsewhere.
+    fn lead_in(&self) -> Answer {
+        let body = entrance::leading_to(&format!("/{}/", self.token));
+        Answer { status: "200 OK", kind: "text/html; charset=utf-8", policy: "default-src 'none'".into(), body }
     }
 
     fn page(&self) -> io::Result<Answer> {
@@ -128,6 +157,7 @@ impl Site {
 }
 
 enum Asked {
+    Entrance,
     Page,
     Endpoint,
 }
@@ -153,7 +183,7 @@ impl Answer {
 }
 
 /// 128 bits that nobody guesses.
-fn random() -> Result<String> {
+pub(super) fn random() -> Result<String> {
     let mut bytes = [0; 16];
     ring::default_provider()
         .secure_random
