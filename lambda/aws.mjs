@@ -56,11 +56,12 @@ export async function dynamodb(operation, input, until = performance.now() + PAT
     ...payload(JSON.stringify(input)),
   };
   for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
-    const answer = await within(signed('dynamodb', url, request), Math.min(ANSWER, until - performance.now()));
+    const exchange = signed('dynamodb', url, request);
+    const answer = await within(exchange, Math.min(ANSWER, until - performance.now()));
     if (answer.status < 300) return JSON.parse(answer.body);
     const failure = answer.error ?? new AwsError(answer);
     const { status, code } = failure;
-    const transient = status === undefined || status === 429 || status >= 500 || TRANSIENT.test(code) || clockCorrected(answer);
+    const transient = status === undefined || status === 429 || status >= 500 || TRANSIENT.test(code) || clockCorrected(exchange, answer);
     const pause = Math.random() * wait;
     if (!transient || performance.now() + pause >= until) throw failure;
     await sleep(pause);
@@ -110,18 +111,20 @@ export function payload(text) {
 function signed(service, url, { path, headers, body, bodyHash }) {
   const request = { method: 'POST', path, headers: { ...headers, host: url.host }, bodyHash };
   const now = new Date(Date.now() + clockOffset);
-  return send(url, { method: 'POST', path, headers: sign(request, service, process.env.AWS_REGION, environmentCredentials(), now), body });
+  const exchange = send(url, { method: 'POST', path, headers: sign(request, service, process.env.AWS_REGION, environmentCredentials(), now), body });
+  exchange.signedAt = now.getTime();
+  return exchange;
 }
 
 // What AWS's clock is ahead of ours, where ours is wrong. Milliseconds.
 let clockOffset = 0;
 
-/** Whether `answer` refused a signature for its time, and the next one will have the right time. */
-export function clockCorrected({ status, head }) {
+/** Whether the exchange's signature was refused for its time, and the next one will have the right time. */
+export function clockCorrected({ signedAt }, { status, head }) {
   if (status !== 400 && status !== 401 && status !== 403) return false;
-  const ahead = Date.parse(header(head, 'date')) - Date.now();
-  if (!(Math.abs(ahead - clockOffset) > CLOCK_OFF)) return false;
-  clockOffset = ahead;
+  const theirs = Date.parse(header(head, 'date'));
+  if (!(Math.abs(theirs - signedAt) > CLOCK_OFF)) return false;
+  clockOffset = theirs - Date.now();
   return true;
 }
 

@@ -166,7 +166,7 @@ export class Delivery {
       // One cut for all that were under way when it was too many.
       if (post.begun >= pace.cut) Object.assign(pace, { limit: Math.max(1, pace.limit * 0.7), cut: performance.now() });
       this.#repeat(post, answer, this.#again.length >= FEW);
-    } else if (status === 500 || status === 503 || clockCorrected(answer) || (error && !exchange.written)) {
+    } else if (status === 500 || status === 503 || clockCorrected(exchange, answer) || (error && !exchange.written)) {
       this.#repeat(post, answer, false);
     } else {
       if (error) this.unanswered++;

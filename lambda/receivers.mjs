@@ -1,8 +1,8 @@
 // Who is connected: the connection table, page by page, the next page read while one is in use, so that
 // memory stays flat and the first receiver does not wait for the last row.
 //
-// A table of more than one page is read in segments, beginning at another one each time: should the time
-// not suffice for everybody, it is not always the same ones who miss a message.
+// A table of more than one page is read in segments, beginning at another one each time, and each page from
+// anywhere: should the time not suffice for everybody, it is not always the same ones who miss a message.
 
 import { dynamodb } from './aws.mjs';
 
@@ -13,6 +13,9 @@ const SEGMENTS = 8;
 // Where the next reading of this environment begins: anywhere, then where the last one had to stop.
 let begin;
 
+// Whether the last reading found more than a page; then the next one need not try.
+let large = false;
+
 /** The id of a row. */
 export const idOf = (row) => row.connectionId.S;
 
@@ -20,6 +23,7 @@ export class Receivers {
   #until;
   #pages = this.#read();
   #coming;
+  #start;
   #segment;
   #limit = PAGE_ROWS;
 
@@ -40,7 +44,9 @@ export class Receivers {
 
   /** How many rows are unread, for whom there is no time left; rejects when they cannot be counted either. */
   async countRest() {
-    if (this.#limit) begin = this.#segment ?? begin;
+    if (this.#limit && this.#segment !== undefined) {
+      begin = this.#segment === this.#start ? (this.#start + 1) % SEGMENTS : this.#segment;
+    }
     this.#limit = undefined; // as many as DynamoDB puts into one answer
     let count = 0;
     for (let rows; (rows = await this.next()); ) count += rows.length;
@@ -53,18 +59,24 @@ export class Receivers {
   }
 
   async *#read() {
-    const first = await this.#scan({});
-    yield { rows: first.Items };
-    if (!first.LastEvaluatedKey) return;
-    const known = new Set(first.Items.map(idOf));
+    const known = new Set();
+    if (!large) {
+      const first = await this.#scan({});
+      yield { rows: turned(first.Items) };
+      if (!first.LastEvaluatedKey) return;
+      for (const row of first.Items) known.add(idOf(row));
+    }
+    let count = 0;
     begin ??= Math.floor(Math.random() * SEGMENTS);
-    const start = begin;
+    this.#start = begin;
     for (let i = 0; i < SEGMENTS; i++) {
-      const segment = (start + i) % SEGMENTS;
+      const segment = (this.#start + i) % SEGMENTS;
       let from;
       do {
         const page = await this.#scan({ Segment: segment, TotalSegments: SEGMENTS, ExclusiveStartKey: from });
-        yield { segment, rows: page.Items.filter((row) => !known.has(idOf(row))) };
+        count += page.Items.length;
+        large = count > PAGE_ROWS;
+        yield { segment, rows: turned(page.Items.filter((row) => !known.has(idOf(row)))) };
         from = page.LastEvaluatedKey;
       } while (from);
     }
@@ -82,4 +94,9 @@ export class Receivers {
     };
     return dynamodb('Scan', input, this.#until);
   }
+}
+
+function turned(rows) {
+  const at = Math.floor(Math.random() * rows.length);
+  return [...rows.slice(at), ...rows.slice(0, at)];
 }

@@ -19,15 +19,15 @@ export class StandIn {
    */
   before = () => undefined;
 
-  static async start(t) {
+  /** Serves; `environment` is what a process needs to take it for AWS. */
+  static async serve(t) {
     const aws = new StandIn();
     aws.server = http.createServer((request, response) => aws.#answer(request, response));
     aws.server.on('connection', (socket) => aws.sockets.add(socket));
     aws.server.listen(0, '127.0.0.1');
     await once(aws.server, 'listening');
-    const saved = { ...process.env };
     const url = `http://127.0.0.1:${aws.server.address().port}`;
-    Object.assign(process.env, {
+    aws.environment = {
       TABLE_NAME: 'chat-connections',
       AWS_REGION: 'eu-central-1',
       AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
@@ -35,13 +35,21 @@ export class StandIn {
       AWS_SESSION_TOKEN: 'token',
       AWS_ENDPOINT_URL: url,
       CHATCTL_CONNECTIONS_ENDPOINT: `${url}/_aws/execute-api`,
-    });
-    t.mock.method(Math, 'random', () => 0); // no waits between tries
+    };
     t.after(() => {
-      process.env = saved;
       aws.server.closeAllConnections();
       aws.server.close();
     });
+    return aws;
+  }
+
+  /** Serves this process. */
+  static async start(t) {
+    const aws = await StandIn.serve(t);
+    const saved = { ...process.env };
+    Object.assign(process.env, aws.environment);
+    t.after(() => (process.env = saved));
+    t.mock.method(Math, 'random', () => 0); // no waits between tries
     return aws;
   }
 
@@ -56,7 +64,16 @@ export class StandIn {
     return this.calls.filter((call) => call.operation === operation).length;
   }
 
+  /** Resolves when what was sent before has been taken note of, however slow this process is. */
+  async caughtUp() {
+    for (let i = 0; i < 2; i++) {
+      const [response] = await once(http.get(this.environment.AWS_ENDPOINT_URL, { agent: false }), 'response');
+      await response.resume().toArray();
+    }
+  }
+
   async #answer(request, response) {
+    if (request.method === 'GET') return response.end();
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks).toString();

@@ -1,0 +1,48 @@
+// An execution environment as Lambda has them: a process of its own, which runs one invocation after the
+// other and is frozen in between.
+
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { event } from './aws.js';
+
+export class Environment {
+  #aws;
+  #process;
+  #outputs;
+
+  constructor(t, aws) {
+    this.#aws = aws;
+    const handler = new URL('../sendMessage.mjs', import.meta.url).href;
+    const runtime = fileURLToPath(new URL('runtime.js', import.meta.url));
+    this.#process = fork(runtime, [handler], { env: { PATH: process.env.PATH, ...aws.environment }, silent: true });
+    const { stdout, stderr } = this.#process;
+    this.#outputs = [stdout, stderr].map((input) => createInterface({ input })[Symbol.asyncIterator]());
+    t.after(() => this.#process.kill('SIGKILL'));
+  }
+
+  /**
+   * Runs the handler for one message and freezes the process when it has returned; resolves to what was
+   * `returned` or `thrown`, and to the lines of `stdout` and `stderr`. `clock`: what the wall clock has
+   * gone ahead, as it does over a freeze. Milliseconds.
+   */
+  async say(from, data, { time = 15_000, clock = 0 } = {}) {
+    this.#process.kill('SIGCONT');
+    this.#process.send({ event: event(from, JSON.stringify({ action: 'sendmessage', data })), time, clock });
+    const [[result], stdout, stderr] = await Promise.all([once(this.#process, 'message'), ...this.#outputs.map(printed)]);
+    this.#process.kill('SIGSTOP');
+    await this.#aws.caughtUp();
+    return { ...result, stdout, stderr };
+  }
+}
+
+async function printed(lines) {
+  const found = [];
+  for (;;) {
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`the process ended, after ${found.join('\n')}`);
+    if (value === 'END') return found.map((line) => JSON.parse(line));
+    found.push(value);
+  }
+}
