@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 
+use crate::aws::failure::{Failure, Operation};
 use crate::error::{Error, Result};
 
 /// The ids of all connections in `table`.
@@ -25,8 +25,8 @@ pub async fn ids(aws: &SdkConfig, table: &str) -> Result<BTreeSet<String>> {
     let mut ids = BTreeSet::new();
     while let Some(item) = pages.next().await {
         let mut item = item.map_err(|error| {
-            let what = error.message().map_or_else(|| DisplayErrorContext(&error).to_string(), str::to_owned);
-            Error::failed(error.code().unwrap_or("Unreachable"), format!("cannot read table `{table}`: {what}"))
+            let failure = Failure::of(Operation { service: "dynamodb", name: "Scan" }, table, &error);
+            Error { message: format!("cannot read table `{table}`: {}", failure.message), ..failure.into() }
         })?;
         if let Some(id) = item.remove("connectionId").and_then(|id| id.as_s().ok().cloned()) {
             ids.insert(id);

@@ -150,6 +150,9 @@ impl Failure {
                 "sign in with `aws sso login` or `aws login`, set `AWS_PROFILE` or the `AWS_ACCESS_KEY_ID` variables, or use `--local`".to_owned()
             }
             Class::Throttled => "the account's request quota is used up; wait a minute and run the same command again".to_owned(),
+            Class::Transient if self.code == "Connection" && self.message.contains("connection refused") => {
+                "nothing listens there; does `AWS_ENDPOINT_URL`, an `endpoint_url` of the profile or a proxy lead to the wrong place?".to_owned()
+            }
             Class::Transient if self.code == "Connection" => {
                 format!("is the network up, and does {service} exist in this region? a re-run continues where this run stopped")
             }

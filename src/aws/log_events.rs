@@ -2,9 +2,10 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatchlogs::Client;
-use aws_sdk_cloudwatchlogs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata;
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 
+use crate::aws::failure::{Failure, Operation};
 use crate::error::{Error, Result};
 
 /// One event in the log of one function.
@@ -38,9 +39,10 @@ pub async fn since(aws: &SdkConfig, function: &str, from: i64) -> Result<Option<
             Ok(page) => events.extend(page.events.into_iter().flatten().map(|event| read(function, event))),
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
             Err(error) => {
-                let what = error.message().map_or_else(|| DisplayErrorContext(&error).to_string(), str::to_owned);
-                let code = error.code().unwrap_or("Unreachable");
-                return Err(Error::failed(code, format!("cannot read log group `{group}`: {what}")));
+                let operation = Operation { service: "logs", name: "FilterLogEvents" };
+                let failure = Failure::of(operation, &group, &error);
+                let message = format!("cannot read log group `{group}`: {}", failure.message);
+                return Err(Error { message, ..failure.into() });
             }
         }
     }
