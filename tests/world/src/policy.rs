@@ -10,6 +10,7 @@ use crate::rules::covers;
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     allows: bool,
+    /// In lower case, since the case of actions means nothing; once here, for every call asks.
     actions: Vec<String>,
     resources: Vec<String>,
     services: Vec<String>,
@@ -44,8 +45,9 @@ impl Condition {
 }
 
 impl Grant {
+    /// `action` in lower case.
     fn fits(&self, action: &str, resource: &str, facts: &Facts) -> bool {
-        self.actions.iter().any(|pattern| covers(&pattern.to_lowercase(), &action.to_lowercase()))
+        self.actions.iter().any(|pattern| covers(pattern, action))
             && self.resources.iter().any(|pattern| covers(pattern, resource))
             && self.conditions.iter().all(|condition| condition.holds(facts))
     }
@@ -120,6 +122,7 @@ fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String
         }
     }
     let conditions = conditions(members.get("Condition"))?;
+    let actions = actions.iter().map(|action| action.to_lowercase()).collect();
     Ok(Grant { allows, actions, resources, services, conditions })
 }
 
@@ -159,7 +162,7 @@ pub(crate) fn trusts(document: &str, service: &str) -> bool {
     read(document, Kind::Trust, "").is_ok_and(|grants| {
         grants.iter().any(|grant| {
             grant.allows
-                && grant.actions.iter().any(|action| covers(action, "sts:AssumeRole"))
+                && grant.actions.iter().any(|action| covers(action, "sts:assumerole"))
                 && grant.services.iter().any(|name| name == service)
         })
     })
@@ -179,6 +182,7 @@ pub(crate) fn allow<'a>(
 
 /// Whether something allows it, and nothing denies it.
 pub(crate) fn granted(grants: &[Grant], action: &str, resource: &str, facts: &Facts) -> bool {
-    let fitting = || grants.iter().filter(|grant| grant.fits(action, resource, facts));
+    let action = action.to_lowercase();
+    let fitting = || grants.iter().filter(|grant| grant.fits(&action, resource, facts));
     fitting().any(|grant| grant.allows) && fitting().all(|grant| grant.allows)
 }
