@@ -127,6 +127,8 @@ impl Kind for AuthorizerKind {
                     .name(name)
                     .authorizer_type(AuthorizerType::Request)
                     .authorizer_uri(&uri)
+                    // Required, though it asks for nothing (G21).
+                    .set_identity_source(Some(vec![]))
                     .send()
             })
             .await?;
@@ -145,6 +147,7 @@ impl Kind for AuthorizerKind {
                 .authorizer_id(&found.id)
                 .authorizer_type(AuthorizerType::Request)
                 .authorizer_uri(&uri)
+                .set_identity_source(Some(vec![]))
                 .send()
         })
         .await

@@ -99,10 +99,15 @@ impl Kind for RouteKind {
         let mut found: Vec<Found> = Vec::new();
         for route in routes {
             let (id, route_key) = (route.route_id().unwrap_or_default(), route.route_key().unwrap_or_default());
+            let authorization = route.authorization_type().map_or("NONE", AuthorizationType::as_str);
             let spec = RouteSpec {
                 target: route.target().unwrap_or_default().to_owned(),
-                authorization: route.authorization_type().map_or("NONE", AuthorizationType::as_str).to_owned(),
-                authorizer: route.authorizer_id().map(str::to_owned).filter(|id| !id.is_empty()),
+                authorization: authorization.to_owned(),
+                // Under `NONE` it means nothing (G22).
+                authorizer: route
+                    .authorizer_id()
+                    .filter(|id| !id.is_empty() && authorization != AuthorizationType::None.as_str())
+                    .map(str::to_owned),
                 api_key_required: route.api_key_required().unwrap_or_default(),
             };
             let taken = found.iter().any(|other| other.key.name == route_key);

@@ -412,6 +412,19 @@ async fn an_authorizer_comes_and_goes_with_its_setting() {
     assert_whole(&world, "chat");
 }
 
+/// An authorizer's id under `NONE` means nothing, so nothing is done about it (G22).
+#[tokio::test(start_paused = true)]
+async fn an_authorizer_under_none_is_no_difference() {
+    let world = deployed().await;
+    world.edit(|state| {
+        let apis = state.region(ACCOUNT, REGION).apis.values_mut();
+        apis.flat_map(|api| api.routes.values_mut()).for_each(|route| route.authorizer_id = Some("once".to_owned()));
+    });
+    run(&world, "status").await.expect(Exit::Done);
+    run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(writes(&world), Vec::<String>::new());
+}
+
 /// D8: AWS takes no second change of a TTL within an hour. That is a warning, and `status` goes on saying it.
 #[tokio::test(start_paused = true)]
 async fn a_refused_repair_of_the_ttl_is_a_warning() {

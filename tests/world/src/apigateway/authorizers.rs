@@ -40,6 +40,10 @@ fn check(api: &Api, authorizer: &Authorizer) -> Result<(), Refusal> {
     if authorizer.other.get("authorizerType").and_then(Value::as_str) != Some("REQUEST") {
         return Err(bad_request("Only REQUEST authorizers are supported for WEBSOCKET APIs"));
     }
+    // Required, though it may be empty (G21).
+    if !authorizer.other.contains_key("identitySource") {
+        return Err(bad_request("Missing required parameter 'identitySource'"));
+    }
     if api.authorizers.values().any(|other| other.name == authorizer.name && other.id != authorizer.id) {
         return Err(conflict("Authorizer name must be unique"));
     }
