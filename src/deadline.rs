@@ -9,9 +9,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Error, Result};
 
-/// The code of the error for a run that took too long.
-pub const DEADLINE: &str = "Deadline";
-
 /// When a run ends at the latest.
 #[derive(Clone, Debug)]
 pub struct Deadline {
@@ -41,7 +38,7 @@ impl Deadline {
             done = work => done,
             () = self.passed() => {
                 let limit = humantime::format_duration(self.limit);
-                Err(Error::failed(DEADLINE, format!("not done within {limit}"))
+                Err(Error::failed("Deadline", format!("not done within {limit}"))
                     .hint("run the same command again, it continues where this run stopped; `--timeout` gives it longer"))
             }
         }

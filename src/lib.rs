@@ -31,7 +31,7 @@ use crate::arguments::Asked;
 use crate::cli::{Cli, Target, Verb};
 use crate::commands::{Needs, Session};
 use crate::config::{Config, Face, Settings};
-use crate::deadline::{DEADLINE, Deadline};
+use crate::deadline::Deadline;
 use crate::error::{Error, Exit, Result};
 use crate::host::Host;
 
@@ -105,7 +105,7 @@ impl Start<'_> {
         let session = deadline.bound(Box::pin(Session::open(host, config, reporter, needs, deadline.clone()))).await?;
         let exit = deadline.bound(Box::pin(verb(&session))).await.map_err(|error| {
             // Whatever was cut short could not say itself what stands.
-            if error.code == DEADLINE { Error { leftovers: session.ctx.standing(), ..error } } else { error }
+            if error.code == "Deadline" { Error { leftovers: session.ctx.standing(), ..error } } else { error }
         });
         let face = session.config().face;
         if face.timings && !face.json {
