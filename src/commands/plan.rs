@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Session;
 use crate::cli;
 use crate::engine::observe::{Patience, observe};
+use crate::engine::plan::Action;
 use crate::engine::{Wish, plan as plan_for};
 use crate::error::{Exit, Result};
 use crate::report;
@@ -21,7 +22,16 @@ pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
         session.host.stdout.line(report::text::plan(&plan, session.colored()).trim_end());
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
-    session.tell_pipeline(&[], || {
+    // What is replaced is created and deleted.
+    let count =
+        |actions: &[Action]| plan.0.iter().filter(|change| actions.contains(&change.action)).count().to_string();
+    let outputs = [
+        ("changes", plan.0.len().to_string()),
+        ("to-create", count(&[Action::Create, Action::Replace])),
+        ("to-update", count(&[Action::Update])),
+        ("to-delete", count(&[Action::Delete, Action::Replace])),
+    ];
+    session.tell_pipeline(&outputs.each_ref().map(|(name, value)| (*name, value.as_str())), || {
         let shown = report::github::block("diff", &report::text::plan(&plan, false));
         format!("## Plan for `{name}` in {region}\n\n{shown}\n")
     });

@@ -54,7 +54,9 @@ pub async fn status(session: &Session) -> Result<Exit> {
         print(session, &observed, &rows, state);
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
-    session.tell_pipeline(&[], || {
+    let (url, expires_at) =
+        (session.url(&observed).unwrap_or_default(), session.expires_at(&observed).unwrap_or_default());
+    session.tell_pipeline(&[("state", state), ("url", &url), ("expires-at", &expires_at)], || {
         let cells = rows.iter().map(|row| [row.key.kind.to_owned(), github::code(&row.key.name), row.state.to_owned()]);
         format!("## `{name}` in {region}: {state}\n\n{}\n", github::table(["kind", "name", "state"], cells))
     });

@@ -61,7 +61,17 @@ fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a
 fn tell_pipeline(session: &Session, converged: &Converged, url: &str) {
     let config = session.config();
     let api = session.api(&converged.observed).map_or("", |api| api.id.as_str());
-    let outputs = [("url", url), ("api-id", api), ("name", config.name.as_str()), ("stage", &config.stage)];
+    let changes = converged.steps.iter().filter(|step| step.is_done()).count().to_string();
+    let expires_at = session.expires_at(&converged.observed).unwrap_or_default();
+    let outputs = [
+        ("url", url),
+        ("api-id", api),
+        ("name", config.name.as_str()),
+        ("stage", &config.stage),
+        ("changes", &changes),
+        ("state", "ready"),
+        ("expires-at", &expires_at),
+    ];
     session.tell_pipeline(&outputs, || {
         let done = |key: &Key| converged.steps.iter().rev().find(|step| step.key == *key && step.is_done());
         let rows = session.graph.keys().map(|key| {

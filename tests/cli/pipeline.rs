@@ -32,8 +32,12 @@ async fn github_gets_outputs_and_a_summary() {
     assert_eq!(up.exit, Exit::Done, "{}", up.stderr);
     let url = up.stdout.trim();
     let api = url.rsplit('/').nth(1).unwrap();
-    let wanted = format!("before=1\nurl={url}\napi-id={api}\nname=pr-42\nstage=dev\n");
-    assert_eq!(fs::read_to_string(&outputs).unwrap(), wanted);
+    let wanted = format!("before=1\nurl={url}\napi-id={api}\nname=pr-42\nstage=dev\nchanges=");
+    let written = fs::read_to_string(&outputs).unwrap();
+    let rest = written.strip_prefix(&wanted).unwrap_or_else(|| panic!("{written}"));
+    let (changes, rest) = rest.split_once('\n').unwrap();
+    assert!(changes.parse::<u32>().unwrap() > 10, "{written}");
+    assert_eq!(rest, "state=ready\nexpires-at=\n");
 
     let lines = [
         ("up --name pr-42 --stage dev -o json", Exit::Done),
@@ -125,6 +129,38 @@ async fn a_token_of_the_pipeline_is_enough_to_assume_a_role() {
     put.send().await.unwrap();
     let allowed = run("status").run().await.expect(4);
     assert!(allowed.stdout.contains(&account), "{}", allowed.stdout);
+}
+
+#[tokio::test]
+async fn a_later_step_learns_what_plan_and_status_found() {
+    let project = Project::new().await;
+    let outputs = async |verb: &str, args: &str| {
+        let names = ["changes", "to-create", "to-update", "to-delete", "state", "expires-at"];
+        let handed_on = names.map(|name| (name.to_owned(), json!(format!("${{{{ steps.chat.outputs.{name} }}}}"))));
+        let workflow = json!({ "jobs": { "job": {
+            "steps": [{ "id": "chat", "uses": "OWNER/chatctl@main", "with": { "verb": verb, "args": args } }],
+            "outputs": Value::from_iter(handed_on),
+        } } });
+        let file = project.folder.0.join("workflow.yml");
+        fs::write(&file, workflow.to_string()).unwrap();
+        let report = project.run(json!({ "kind": "github", "file": file, "github": {}, "vars": {} })).await;
+        report["outputs"].clone()
+    };
+    let before = outputs("plan", "").await;
+    let changes = before["changes"].as_str().unwrap().to_owned();
+    assert!(changes.parse::<u32>().unwrap() > 10, "{before}");
+    let plan = |create: &str, update: &str, delete: &str, all: &str| json!({ "changes": all, "to-create": create, "to-update": update, "to-delete": delete, "state": "", "expires-at": "" });
+    assert_eq!(before, plan(&changes, "0", "0", &changes));
+    assert_eq!(outputs("status", "").await["state"], "absent");
+    let up = outputs("up", "--ttl 2h").await;
+    assert_eq!((&up["changes"], &up["state"]), (&before["changes"], &json!("ready")));
+    let status = outputs("status", "--ttl 2h").await;
+    assert_eq!((&status["state"], &status["expires-at"]), (&up["state"], &up["expires-at"]));
+    assert!(status["expires-at"].as_str().unwrap().ends_with('Z'), "{status}");
+    assert_eq!(outputs("status", "--memory 1024").await["state"], "drifted");
+    assert_eq!(outputs("plan", "--memory 1024").await["to-create"], "0");
+    assert_ne!(outputs("plan", "--memory 1024").await["to-update"], "0");
+    assert_eq!(outputs("plan", "--destroy").await["to-delete"], outputs("plan", "--destroy").await["changes"]);
 }
 
 /// A project whose pipelines are run: an account, a checkout, a machine with or without `chatctl`.
@@ -291,6 +327,56 @@ async fn the_reap_workflow_removes_what_has_expired() {
 }
 
 #[tokio::test]
+async fn the_plan_workflow_shows_what_a_pull_request_would_change() {
+    let project = Project::new().await;
+    let report = project.github("plan", pull_request("opened", "us/chat")).await;
+    went_well(&report);
+    assert!(report["summary"].as_str().unwrap().contains("## Plan for `chat` in us-east-1"), "{report}");
+    assert!(report["outputs"]["changes"].as_str().unwrap().parse::<u32>().unwrap() > 10, "{report}");
+    assert_eq!(project.deployed().await, [""; 0]);
+    let report = project.github("plan", pull_request("opened", "them/chat")).await;
+    assert_eq!((&report["failed"], &report["used"]), (&json!(false), &json!([])));
+}
+
+#[tokio::test]
+async fn the_drift_workflow_keeps_one_issue_for_as_long_as_the_chat_differs() {
+    let project = Project::new().await;
+    let (log, issue) = (project.folder.0.join("gh.log"), project.folder.0.join("issue"));
+    let gh = format!(
+        "#!/bin/sh\n[ \"$1 $2\" = 'issue list' ] && {{ cat {issue} 2>/dev/null; exit 0; }}\necho \"$@\" >> {log}\n\
+         case \"$1 $2\" in 'issue create') echo 5 > {issue} ;; 'issue close') rm {issue} ;; esac\n",
+        issue = issue.display(),
+        log = log.display()
+    );
+    write_program(&project.folder.0.join("bin/gh"), &gh);
+    let calls = || {
+        let calls = fs::read_to_string(&log).unwrap_or_default();
+        let _ = fs::remove_file(&log);
+        calls
+    };
+    let run = "https://github.com/us/chat/actions/runs/9";
+    let settings = project.folder.0.join("workspace/chatctl.toml");
+    let drift = async || project.github("drift", json!({})).await;
+
+    went_well(&project.github("deploy", json!({})).await);
+    went_well(&drift().await);
+    assert_eq!(calls(), "");
+    fs::write(&settings, "memory = 1024\n").unwrap();
+    went_well(&drift().await);
+    let text = format!("The chat is drifted. What differs is in the summary of {run}");
+    let opened = format!("issue create --title The chat is not as wanted --label chat-drift --body {text}\n");
+    assert_eq!(calls(), format!("label create chat-drift --force\n{opened}"));
+    went_well(&drift().await);
+    assert_eq!(calls(), format!("issue edit 5 --body {text}\n"));
+    fs::remove_file(&settings).unwrap();
+    went_well(&drift().await);
+    assert_eq!(calls(), format!("issue close 5 --comment It is as wanted again: {run}\n"));
+    // That nothing could be seen is no drift, and not nothing.
+    fs::write(&settings, "nmae = 1\n").unwrap();
+    assert_eq!((&drift().await["failed"], calls()), (&json!(true), String::new()));
+}
+
+#[tokio::test]
 async fn the_action_builds_what_it_does_not_find() {
     let project = Project::without_chatctl().await;
     let report = project.github("reap", json!({})).await;
@@ -359,7 +445,7 @@ async fn a_gitlab_job_builds_what_it_does_not_find() {
 #[tokio::test]
 async fn the_workflows_ask_for_little() {
     let script = "import json, sys, yaml; print(json.dumps([yaml.safe_load(open(path)) for path in sys.argv[1:]]))";
-    let files = ["deploy", "preview", "reap"].map(|name| template(&format!("github/{name}.yml")));
+    let files = ["deploy", "preview", "reap", "plan", "drift"].map(|name| template(&format!("github/{name}.yml")));
     let mut command = python_tools().await.command("python");
     let output = command.args(["-c", script]).args(files).arg(Path::new(REPOSITORY).join("action.yml")).output();
     let parsed: Value = serde_json::from_slice(&output.await.unwrap().stdout).unwrap();
@@ -368,9 +454,12 @@ async fn the_workflows_ask_for_little() {
         assert_eq!(workflow["permissions"], json!({}));
         assert_eq!(workflow["concurrency"]["cancel-in-progress"], false);
         for job in workflow["jobs"].as_object().unwrap().values() {
-            assert_eq!(job["permissions"], json!({ "contents": "read", "id-token": "write" }));
+            let mut rights = json!({ "contents": "read", "id-token": "write" });
+            if workflow["name"] == "chat-drift" {
+                rights["issues"] = json!("write");
+            }
+            assert_eq!(job["permissions"], rights);
             assert!(job["timeout-minutes"].is_u64());
-            assert!(job["steps"].as_array().unwrap().iter().all(|step| step.get("run").is_none()), "{job}");
         }
     }
     let pinned = |step: &Value| {
@@ -380,8 +469,6 @@ async fn the_workflows_ask_for_little() {
     let jobs = workflows.iter().flat_map(|each| each["jobs"].as_object().unwrap().values());
     for step in jobs.chain([&action["runs"]]).flat_map(|job| job["steps"].as_array().unwrap()) {
         assert!(pinned(step), "not the commit: {step}");
-    }
-    for step in action["runs"]["steps"].as_array().unwrap() {
         assert!(!step["run"].as_str().unwrap_or_default().contains("${{"), "{step}");
     }
 }

@@ -55,6 +55,7 @@ class Job:
         self.request = request
         self.folder = Path(tempfile.mkdtemp(dir=request["folder"]))
         self.env = dict(request["env"], CI="true", GITHUB_ACTIONS="true", RUNNER_OS="Linux", RUNNER_ARCH="X64")
+        self.env |= {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "us/chat", "GITHUB_RUN_ID": "9"}
         self.env["RUNNER_TOOL_CACHE"] = str(self.folder / "tools")
         self.report = {"used": [], "log": "", "summary": "", "failed": False, "outputs": {}}
 
@@ -64,6 +65,7 @@ class Job:
             if self.report["failed"] or not evaluate(str(step.get("if", "True")), contexts):
                 continue
             outputs = self.step(step, contexts)
+            self.report["failed"] &= not step.get("continue-on-error", False)
             if "id" in step:
                 contexts["steps"][step["id"]] = {"outputs": outputs}
         return contexts
