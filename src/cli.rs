@@ -231,6 +231,8 @@ pub enum LocalVerb {
     Stop,
     /// Print its endpoint, if it runs
     Status,
+    /// Print the variables with which other tools reach it, secret included: `eval "$(chatctl local env)"`
+    Env,
 }
 
 #[derive(Debug, Args)]

@@ -209,3 +209,20 @@ fn every_error_code_of_ours_is_documented() {
     let missing: Vec<_> = ours.iter().filter(|code| !documented.contains(*code)).collect();
     assert!(unknown.is_empty() && missing.is_empty(), "not in the sources: {unknown:?}; not on the page: {missing:?}");
 }
+
+/// A promise whose test is gone is no promise.
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.split_once(".rs`: `"));
+    let mut count = 0;
+    for (before, after) in rows {
+        let file = before.rsplit('`').next().unwrap();
+        let test = after.split('`').next().unwrap();
+        let text = fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap();
+        assert!(text.contains(&format!("fn {test}()")), "{file}: {test}");
+        count += 1;
+    }
+    assert!(count >= 5, "only {count} were found");
+}

@@ -13,7 +13,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
 use chatctl::error::{Error, Exit};
 use chatctl::host::{Env, Host};
-use chatctl::local::{self, Lifetime, Server};
+use chatctl::local::{self, Endpoint, Lifetime, Server};
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -154,15 +154,14 @@ async fn killed_while_it_installs_then_raced_for_then_ended() {
     // The installers of the one that was killed may still be at work, where they disturb nobody.
     let names = folders.map(|entry| entry.file_name().into_string().unwrap());
     assert_eq!(names.filter(|name| !name.starts_with(".partial-")).count(), 1);
-    let (access_key, secret) = local::credentials();
-    let aws = support::sdk_config(&endpoint.url, access_key, secret);
+    let aws = support::sdk_config(&endpoint.url, &endpoint.access_key, &endpoint.secret);
     let identity = aws_sdk_sts::Client::new(&aws).get_caller_identity().send().await.unwrap();
-    assert_eq!(identity.account(), Some(access_key));
+    assert_eq!(identity.account(), Some(endpoint.access_key.as_str()));
 
     // Ended, with all that it wrote.
     let pid = pid_in(&home.join("instance.json"));
     assert!(local::stop(&host).await.unwrap());
-    assert_eq!(group(pid), [0; 0]);
+    until("its processes have ended", || group(pid).is_empty()).await;
     assert!(!endpoint.log.exists());
     assert_eq!(local::find(&host).await.unwrap(), None);
     assert!(!local::stop(&host).await.unwrap());
@@ -173,7 +172,7 @@ struct Detached {
     server: Server,
     record: PathBuf,
     leader: Pid,
-    url: String,
+    endpoint: Endpoint,
     _data_dir: DataDir,
 }
 
@@ -183,7 +182,7 @@ impl Detached {
         let record = data_dir.path().join("local/instance.json");
         let endpoint = local::start(&host(env_with_data_in(data_dir.path())), &Told).await.unwrap();
         let server = Server::at(record.clone());
-        Self { server, leader: pid_in(&record), record, url: endpoint.url, _data_dir: data_dir }
+        Self { server, leader: pid_in(&record), record, endpoint, _data_dir: data_dir }
     }
 }
 
@@ -204,8 +203,8 @@ async fn listens_on_loopback_only_and_leaves_no_process() {
     let leader = detached.leader;
 
     // With a function at work, so that its process is there too; this one would rather not go.
-    let account = "000000000001";
-    let aws = support::sdk_config(&detached.url, account, "local");
+    let Endpoint { url, access_key: account, secret, .. } = &detached.endpoint;
+    let aws = support::sdk_config(url, account, secret);
     let handler = "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000);
         export const handler = async () => process.env.GREETING";
     function(&aws, account, "stubborn", handler).await;
@@ -227,8 +226,9 @@ async fn listens_on_loopback_only_and_leaves_no_process() {
 async fn ends_with_its_functions_when_it_is_killed() {
     let detached = Detached::start().await;
     let leader = detached.leader;
-    let aws = support::sdk_config(&detached.url, "000000000001", "local");
-    function(&aws, "000000000001", "plain", "export const handler = async () => 1").await;
+    let Endpoint { url, access_key: account, secret, .. } = &detached.endpoint;
+    let aws = support::sdk_config(url, account, secret);
+    function(&aws, account, "plain", "export const handler = async () => 1").await;
     aws_sdk_lambda::Client::new(&aws).invoke().function_name("plain").send().await.unwrap();
     assert_eq!(group(leader).len(), 2);
 
@@ -267,7 +267,6 @@ async fn leaves_other_processes_and_servers_alone() {
     assert!(!server.stop().await.unwrap());
     assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody called");
-    assert!(!path.exists());
 
     fs::write(&path, "{ half a rec").unwrap();
     assert_eq!(server.find().await.unwrap(), None);
@@ -331,13 +330,17 @@ async fn a_broken_installation_and_what_others_left_are_replaced() {
     let folder = Folder::new();
     let home = folder.0.join("local");
     let uv =
-        r#"[ "$1" = venv ] || exit 0; mkdir -p venv/bin; echo '#!/bin/sh' > venv/bin/python; chmod +x venv/bin/python"#;
-    let scripts = [("uv", uv), ("node", "echo v24.1.0"), ("npm", "mkdir node_modules")];
+        r#"[ "$1" = venv ] || exit 0; mkdir -p "$5/bin"; echo '#!/bin/sh' > "$5/bin/python"; chmod +x "$5/bin/python""#;
+    let scripts = [("uv", uv), ("node", "echo v24.1.0"), ("npm", "mkdir \"$7/node_modules\"")];
     let path = path_with(&folder, &["mkdir", "chmod", "sh"], &scripts);
     let env = Env([("PATH".to_owned(), path.display().to_string())].into());
-    fs::create_dir_all(home.join(".partial-0123")).unwrap();
-    fs::create_dir_all(home.join("of-another-version")).unwrap();
-    let installed = || fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let older = home.join("0123456789ab");
+    fs::create_dir_all(&older).unwrap();
+    fs::create_dir_all(home.join("of-somebody-else")).unwrap();
+    let installed = || {
+        let entries = fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.join(".made-by-chatctl").exists()).collect::<Vec<_>>()
+    };
 
     local::install(&home, &env, &Told).await.unwrap();
     let [made] = &installed()[..] else { panic!("{:?}", installed()) };
@@ -350,6 +353,12 @@ async fn a_broken_installation_and_what_others_left_are_replaced() {
     local::install(&home, &env, &Told).await.unwrap();
     assert!(!marked.exists(), "without its Python it is made anew");
     assert_eq!(&installed(), std::slice::from_ref(made));
+
+    // Of two that are named alike, the one that we made goes.
+    assert!(home.join("of-somebody-else").exists() && older.exists());
+    fs::copy(made.join(".made-by-chatctl"), older.join(".made-by-chatctl")).unwrap();
+    local::install(&home, &env, &Told).await.unwrap();
+    assert!(home.join("of-somebody-else").exists() && !older.exists());
 }
 
 #[tokio::test]

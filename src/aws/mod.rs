@@ -55,7 +55,7 @@ impl Clients {
 const ATTEMPTS: u32 = 8;
 
 /// The SDK's configuration by its own chain, with our timeouts (R1). Makes no call.
-pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&str>) -> SdkConfig {
+pub async fn sdk_config(config: &Config, host: &Host, local_aws: Option<&local::Endpoint>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(4))
         .operation_attempt_timeout(Duration::from_secs(25))
@@ -63,7 +63,7 @@ pub async fn sdk_config(config: &Config, host: &Host, local_endpoint: Option<&st
         .build();
     let ready = match &host.aws {
         Some(sdk) => sdk.clone(),
-        None => loader(config, local_endpoint).load().await,
+        None => loader(config, local_aws).load().await,
     };
     let mut builder = ready.into_builder().timeout_config(timeouts);
     if host.env.get("AWS_MAX_ATTEMPTS").is_none() {
@@ -84,19 +84,16 @@ pub fn region_of(sdk: &SdkConfig) -> Result<String> {
     })
 }
 
-fn loader(config: &Config, local_endpoint: Option<&str>) -> ConfigLoader {
+fn loader(config: &Config, local_aws: Option<&local::Endpoint>) -> ConfigLoader {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(Transport::new());
     if let Some(profile) = &config.profile {
         loader = loader.profile_name(profile);
     }
-    match local_endpoint {
-        Some(url) => {
-            let (access_key, secret) = local::credentials();
-            loader
-                .endpoint_url(url)
-                .region(Region::new(config.region.clone().unwrap_or_else(|| local::REGION.to_owned())))
-                .credentials_provider(aws_credential_types::Credentials::from_keys(access_key, secret, None))
-        }
+    match local_aws {
+        Some(local::Endpoint { url, access_key, secret, .. }) => loader
+            .endpoint_url(url)
+            .region(Region::new(config.region.clone().unwrap_or_else(|| local::REGION.to_owned())))
+            .credentials_provider(aws_credential_types::Credentials::from_keys(access_key, secret, None)),
         None => loader,
     }
 }

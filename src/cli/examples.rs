@@ -59,6 +59,7 @@ Examples:
 pub const LOCAL: &str = "\
 Examples:
   chatctl local start
+  eval \"$(chatctl local env)\"            # for the AWS CLI, an SDK, a test
   chatctl local stop";
 
 pub const COMPLETIONS: &str = "\

@@ -75,7 +75,7 @@ impl Session {
         // Handlers that are gone or broken keep nobody from `down`.
         let bundles = if needs == Needs::Handlers { bundles(&config, &*reporter)? } else { Bundles::load(None)? };
         let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
-        let sdk = aws::sdk_config(&config, host, local.as_ref().map(|endpoint| endpoint.url.as_str())).await;
+        let sdk = aws::sdk_config(&config, host, local.as_ref()).await;
         let region = if needs == Needs::Nothing { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());

@@ -2,24 +2,26 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
 
-use super::{ended, failed_io};
+use super::child::{command, which};
+use super::{ended, failed_io, own};
 use crate::error::{Error, Result};
 use crate::host::Env;
 use crate::progress::Reporter;
 
 /// What is installed, by name. The names are the ones that `pip`, `npm` and `Server::launch` look for.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("requirements.txt", include_str!("../../templates/local/requirements.txt")),
     ("package.json", include_str!("../../templates/local/package.json")),
     ("package-lock.json", include_str!("../../templates/local/package-lock.json")),
     ("serve.py", include_str!("../../templates/local/serve.py")),
+    ("guard.py", include_str!("../../templates/local/guard.py")),
     ("likeness.py", include_str!("../../templates/local/likeness.py")),
 ];
 
@@ -42,7 +44,7 @@ impl Installation {
     /// False when the Python that it was made with has since gone or become another.
     async fn works(&self, env: &Env) -> bool {
         let mut import = command(&self.python(), env);
-        import.args(["-c", "import hypercorn, ministack"]).stdout(Stdio::null()).stderr(Stdio::null());
+        import.args(["-I", "-c", "import hypercorn, ministack"]).stdout(Stdio::null()).stderr(Stdio::null());
         import.status().await.is_ok_and(|status| status.success())
     }
 }
@@ -55,8 +57,9 @@ impl Installation {
 /// # Errors
 /// `MissingPython`, `MissingNode`, `MissingNpm`, `InstallFailed`; `LocalFolder` when `home` cannot be written.
 pub async fn install(home: &Path, env: &Env, reporter: &dyn Reporter) -> Result<Installation> {
+    own::check(home)?;
     let installation = Installation { folder: home.join(stamp()) };
-    let works = installation.works(env).await;
+    let works = own::is_marked(&installation.folder) && installation.works(env).await;
     if !works && installation.folder.exists() {
         let broken = partial(home);
         fs::rename(&installation.folder, &broken).map_err(|error| failed_io("move", &installation.folder, error))?;
@@ -69,10 +72,11 @@ pub async fn install(home: &Path, env: &Env, reporter: &dyn Reporter) -> Result<
     let npm = npm(env).await?;
 
     let partial = partial(home);
-    fs::create_dir_all(&partial).map_err(|error| failed_io("create", &partial, error))?;
+    own::make(&partial).map_err(|error| failed_io("create", &partial, error))?;
     for (name, text) in FILES {
         let path = partial.join(name);
-        fs::write(&path, text).map_err(|error| failed_io("write", &path, error))?;
+        let written = own::create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| failed_io("write", &path, error))?;
     }
     // Both to their end, so that both have told how they ended.
     let (ministack, sdk) = tokio::join!(
@@ -80,7 +84,7 @@ pub async fn install(home: &Path, env: &Env, reporter: &dyn Reporter) -> Result<
         watched(reporter, "AWS SDK for Node.js", install_node_modules(&npm, &partial, env)),
     );
     if let Err(error) = ministack.and(sdk) {
-        let _ = fs::remove_dir_all(&partial);
+        own::remove(&partial);
         return Err(error);
     }
     fs::rename(&partial, &installation.folder).map_err(|error| failed_io("create", &installation.folder, error))?;
@@ -97,15 +101,29 @@ fn stamp() -> String {
 
 /// A place of its own: an installer whose parent was killed may still be at work in another one.
 fn partial(home: &Path) -> PathBuf {
-    home.join(format!(".partial-{:016x}", fastrand::u64(..)))
+    home.join(format!("{PARTIAL}{:016x}", fastrand::u64(..)))
+}
+
+const PARTIAL: &str = ".partial-";
+
+/// Whether an entry of the home is by its name an installation, whole or not.
+pub(super) fn is_installation(name: &str) -> bool {
+    match name.strip_prefix(PARTIAL) {
+        Some(rest) => is_hex(rest, 16),
+        None => is_hex(name, 12),
+    }
+}
+
+pub(super) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Removes what killed installers and other versions have left. What is still being written to stays until next time.
 fn clear(home: &Path, installation: &Path) -> Result<()> {
     let entries = fs::read_dir(home).map_err(|error| failed_io("read", home, error))?;
     for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.path() != installation {
-            let _ = fs::remove_dir_all(entry.path());
+        if entry.path() != installation && entry.file_name().to_str().is_some_and(is_installation) {
+            own::remove(&entry.path());
         }
     }
     Ok(())
@@ -130,7 +148,7 @@ impl Python {
         let mut problem = "no Python was found".to_owned();
         for python in names.iter().filter_map(|name| which(env, name)) {
             let mut probe = command(&python, env);
-            probe.args(["-c", "import sys; print(*sys.version_info[:2], flush=True); import ensurepip, venv"]);
+            probe.args(["-I", "-c", "import sys; print(*sys.version_info[:2], flush=True); import ensurepip, venv"]);
             let Ok(output) = probe.output().await else { continue };
             let text = String::from_utf8_lossy(&output.stdout);
             let mut numbers = text.split_whitespace().map_while(|number| number.parse::<u32>().ok());
@@ -155,23 +173,29 @@ impl Python {
     /// # Errors
     /// `InstallFailed`, with the tail of the output.
     pub async fn install(&self, folder: &Path, env: &Env) -> Result<()> {
-        let python = folder.join("venv/bin/python");
+        let (venv, requirements) = (folder.join("venv"), folder.join("requirements.txt"));
+        let python = venv.join("bin/python");
+        let (venv, python, requirements) = (venv.as_os_str(), python.as_os_str(), requirements.as_os_str());
         match self {
             Self::Uv(uv) => {
                 let oldest = format!(">={}.{}", OLDEST_PYTHON.0, OLDEST_PYTHON.1);
-                run(folder, env, uv, ["venv", "--no-project", "--python", &oldest, "venv"]).await?;
-                let install = ["pip", "install", "--require-hashes", "-r", "requirements.txt", "--python"];
-                run(folder, env, uv, install.iter().map(OsStr::new).chain([python.as_os_str()])).await
+                run(env, uv, words(&["venv", "--no-project", "--python", &oldest]).chain([venv])).await?;
+                let install = words(&["pip", "install", "--require-hashes", "-r"]);
+                run(env, uv, install.chain([requirements, OsStr::new("--python"), python])).await
             }
             Self::Itself(system) => {
-                run(folder, env, system, ["-m", "venv", "venv"]).await?;
-                let install = ["-m", "pip", "install", "--require-hashes", "-r", "requirements.txt"];
+                run(env, system, words(&["-I", "-m", "venv"]).chain([venv])).await?;
+                let install = words(&["-I", "-m", "pip", "install", "--require-hashes", "-r"]).chain([requirements]);
                 // Most of it is never imported, and what is gets compiled then.
                 let briefly = ["--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off"];
-                run(folder, env, &python, install.iter().chain(&briefly)).await
+                run(env, Path::new(python), install.chain(words(&briefly))).await
             }
         }
     }
+}
+
+fn words<'a>(words: &'a [&'a str]) -> impl Iterator<Item = &'a OsStr> {
+    words.iter().map(OsStr::new)
 }
 
 /// `npm`, once it is clear that it and a Node.js that is new enough are there.
@@ -194,18 +218,14 @@ async fn npm(env: &Env) -> Result<PathBuf> {
 }
 
 async fn install_node_modules(npm: &Path, folder: &Path, env: &Env) -> Result<()> {
-    run(folder, env, npm, ["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"]).await
+    let install = words(&["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--prefix"]);
+    run(env, npm, install.chain([folder.as_os_str()])).await
 }
 
 /// Runs a step of the installation; its output is seen only if it fails.
-async fn run(
-    folder: &Path,
-    env: &Env,
-    program: &Path,
-    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
-) -> Result<()> {
+async fn run(env: &Env, program: &Path, args: impl Iterator<Item = &OsStr>) -> Result<()> {
     let mut step = command(program, env);
-    step.args(args).current_dir(folder).stdin(Stdio::null());
+    step.args(args).stdin(Stdio::null());
     let name = program.display();
     let output = step
         .output()
@@ -239,20 +259,4 @@ async fn watched(reporter: &dyn Reporter, task: &str, work: impl Future<Output =
     };
     reporter.end(task, ended(&result, "installed"));
     result
-}
-
-fn command(program: &Path, env: &Env) -> Command {
-    let mut command = Command::new(program);
-    // An active environment or a caller's own modules must not get into ours.
-    command.env_clear().envs(&env.0).env_remove("VIRTUAL_ENV").env_remove("PYTHONPATH").env_remove("PYTHONHOME");
-    command.kill_on_drop(true);
-    command
-}
-
-fn which(env: &Env, name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let is_program = |path: &PathBuf| {
-        fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
-    std::env::split_paths(env.get("PATH")?).map(|folder| folder.join(name)).find(is_program)
 }

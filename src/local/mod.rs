@@ -3,10 +3,13 @@
 //! Its account lives as long as its process. `stop`, a crash and a reboot all end with the same thing, an empty
 //! account: MiniStack saves its state only when it ends in peace, so to keep it would be a promise that a crash breaks.
 
+mod child;
 mod install;
+mod own;
 mod server;
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,12 +23,6 @@ pub use server::{Endpoint, Lifetime, Server};
 /// The region of the local AWS where none is asked for.
 pub const REGION: &str = "us-east-1";
 
-/// Access key and secret for the local AWS, good for nothing else. MiniStack takes an access key of twelve digits for
-/// the root user of the account with that id, and looks at no secret.
-pub fn credentials() -> (&'static str, &'static str) {
-    ("000000000001", "local")
-}
-
 /// The running local AWS; installs it on first use, and starts it where none runs.
 ///
 /// Any number of `chatctl`s may do this at once, and any of them may be killed while it does.
@@ -36,6 +33,7 @@ pub fn credentials() -> (&'static str, &'static str) {
 pub async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Endpoint> {
     let home = home(&host.env)?;
     let server = Server::at(home.join("instance.json"));
+    own::claim(&home, is_known)?;
     if let Some(endpoint) = server.find().await? {
         return Ok(endpoint);
     }
@@ -65,7 +63,33 @@ pub async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Endpoint> {
 /// # Errors
 /// When the data folder cannot be read.
 pub async fn find(host: &Host) -> Result<Option<Endpoint>> {
-    Server::at(home(&host.env)?.join("instance.json")).find().await
+    match server(host)? {
+        Some(server) => server.find().await,
+        None => Ok(None),
+    }
+}
+
+/// Whether one ran here and was killed, or went with a restart of the machine.
+///
+/// # Errors
+/// When the data folder cannot be read.
+pub fn was_lost(host: &Host) -> Result<bool> {
+    server(host)?.map_or(Ok(false), |server| server.was_lost())
+}
+
+/// The place of the local AWS, if there is one yet; somebody else's is an error.
+fn server(host: &Host) -> Result<Option<Server>> {
+    let home = home(&host.env)?;
+    if fs::symlink_metadata(&home).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    own::check(&home)?;
+    Ok(Some(Server::at(home.join("instance.json"))))
+}
+
+/// What stands in our folder, by name.
+fn is_known(name: &str) -> bool {
+    matches!(name, "lock" | "port" | "port.new") || name.starts_with("instance.json") || install::is_installation(name)
 }
 
 /// Ends the local AWS, its functions and its account; says whether there was one.
@@ -73,7 +97,10 @@ pub async fn find(host: &Host) -> Result<Option<Endpoint>> {
 /// # Errors
 /// `StopFailed` when it does not end within ten seconds.
 pub async fn stop(host: &Host) -> Result<bool> {
-    Server::at(home(&host.env)?.join("instance.json")).stop().await
+    match server(host)? {
+        Some(server) => server.stop().await,
+        None => Ok(false),
+    }
 }
 
 /// Where installation and record are: below `CHATCTL_DATA_DIR`, or where this system keeps the data of programs.
@@ -97,8 +124,7 @@ async fn lock(home: &Path, reporter: &dyn Reporter) -> Result<File> {
     const TASK: &str = "local AWS";
     let path = home.join("lock");
     let cannot = |error| failed_io("lock", &path, error);
-    fs::create_dir_all(home).map_err(cannot)?;
-    let file = File::create(&path).map_err(cannot)?;
+    let file = own::lock_file(&path).map_err(cannot)?;
     let mut waits = false;
     loop {
         match file.try_lock() {

@@ -1,21 +1,26 @@
 //! One MiniStack process: how it is started, found again and ended.
 
-use std::fs::{self, File};
+use std::fmt;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use rustls::crypto::ring;
 use serde::Deserialize;
+use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::install::tail;
-use super::{Installation, failed_io};
+use super::install::{is_hex, is_installation, tail};
+use super::{Installation, failed_io, own};
 use crate::error::{Error, Result};
 use crate::host::Env;
 
@@ -27,12 +32,21 @@ const POLL: Duration = Duration::from_millis(10);
 /// With this, `serve.py` says that it left the field to another one.
 const ALREADY_RUNNING: i32 = 75;
 
-/// Where a local AWS listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a local AWS listens, and with what it is spoken to.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// `http://127.0.0.1:PORT`, for every service.
     pub url: String,
+    /// The account, as MiniStack has it for the root user.
+    pub access_key: String,
+    pub secret: String,
     pub log: PathBuf,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("url", &self.url).field("access_key", &self.access_key).finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {
@@ -53,11 +67,17 @@ pub enum Lifetime {
 
 /// What `serve.py` writes down about itself.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Record {
     pid: i32,
     port: u16,
     nonce: String,
     folder: PathBuf,
+    #[serde(default)]
+    access_key: String,
+    /// Empty where others may have read it; such a server is ended, but not spoken to.
+    #[serde(default)]
+    secret: String,
 }
 
 /// A place where at most one server runs: the file in which it writes down where it listens.
@@ -71,17 +91,31 @@ impl Server {
         Self { record }
     }
 
-    /// The server, if it runs and answers by its own name. Whoever else has got its process id or its port is not taken
-    /// for it.
+    /// The server, if it runs and proves that it knows the secret of the record. Whoever else has got its process id or
+    /// its port is not taken for it.
     ///
     /// # Errors
     /// `LocalFolder` when the record cannot be read.
     pub async fn find(&self) -> Result<Option<Endpoint>> {
-        let Some(record) = self.read()?.filter(Record::is_running) else { return Ok(None) };
-        let answer = timeout(ANSWER_DEADLINE, nonce_at(record.port)).await;
-        let is_ours = matches!(answer, Ok(Ok(nonce)) if nonce == record.nonce);
-        Ok(is_ours
-            .then(|| Endpoint { url: format!("http://127.0.0.1:{}", record.port), log: record.folder.join("log") }))
+        let Some(record) = self.read()?.filter(|record| !record.secret.is_empty() && record.is_running()) else {
+            return Ok(None);
+        };
+        let nonce = random()?;
+        let answer = timeout(ANSWER_DEADLINE, asked(record.port, &nonce)).await;
+        if !matches!(answer, Ok(Ok(proof)) if record.is_proven_by(&nonce, &proof)) {
+            return Ok(None);
+        }
+        let url = format!("http://127.0.0.1:{}", record.port);
+        let log = record.folder.join("log");
+        Ok(Some(Endpoint { url, access_key: record.access_key, secret: record.secret, log }))
+    }
+
+    /// Whether a server was started here and has ended without being stopped.
+    ///
+    /// # Errors
+    /// `LocalFolder` when the record cannot be read.
+    pub fn was_lost(&self) -> Result<bool> {
+        Ok(self.read()?.is_some_and(|record| !record.is_running()))
     }
 
     /// Starts a server and waits until it answers. Where another one was faster, its endpoint is returned.
@@ -94,17 +128,19 @@ impl Server {
         env: &Env,
         lifetime: Lifetime,
     ) -> Result<(Endpoint, Child)> {
-        let nonce = format!("{:032x}", fastrand::u128(..));
+        own::check(&installation.folder)?;
+        let nonce = random()?;
         // The functions are unpacked below this folder, so they find `node_modules` above it, as on AWS.
         let folder = installation.folder.join("run").join(&nonce);
         let log = folder.join("log");
-        let open_log = || fs::create_dir_all(folder.join("tmp")).and_then(|()| File::create(&log));
+        let make = |folder: &Path| DirBuilder::new().mode(0o700).recursive(true).create(folder);
+        let open_log = || make(&folder.join("tmp")).and_then(|()| own::create(&log));
         let output = open_log().map_err(|error| failed_io("create", &log, error))?;
         let errors = output.try_clone().map_err(|error| failed_io("open", &log, error))?;
 
         let mut command = Command::new(installation.python());
-        command.arg(installation.folder.join("serve.py")).arg(&self.record).arg(&nonce);
-        command.env_clear().envs(environment(env, &folder)).current_dir(&folder).stdout(output).stderr(errors);
+        command.arg("-I").arg(installation.folder.join("serve.py")).arg(&self.record).arg(&nonce);
+        command.env_clear().envs(environment(env, &folder, lifetime)).current_dir("/").stdout(output).stderr(errors);
         match lifetime {
             Lifetime::Detached => command.stdin(Stdio::null()),
             Lifetime::WithChild => command.arg("--until-eof").stdin(Stdio::piped()),
@@ -151,7 +187,7 @@ impl Server {
                 }
             }
         }
-        if record.folder.ends_with(&record.nonce) {
+        if record.has_its_folder() {
             let _ = fs::remove_dir_all(&record.folder);
         }
         let _ = fs::remove_file(&self.record);
@@ -160,11 +196,11 @@ impl Server {
 
     /// The record; one that is half there or not of our making counts as none.
     fn read(&self) -> Result<Option<Record>> {
-        match fs::read(&self.record) {
-            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed_io("read", &self.record, error)),
-        }
+        let found = own::read(&self.record).map_err(|error| failed_io("read", &self.record, error))?;
+        let Some((text, found)) = found else { return Ok(None) };
+        let record = serde_json::from_slice::<Record>(&text).ok().filter(|record| is_hex(&record.nonce, 32));
+        let is_closed = matches!(found.mode() & 0o077, 0);
+        Ok(record.map(|record| if is_closed { record } else { Record { secret: String::new(), ..record } }))
     }
 }
 
@@ -181,6 +217,26 @@ impl Record {
         self.pid > 1 && String::from_utf8_lossy(&command_line).contains(&self.nonce)
     }
 
+    /// Whether its folder is where we make such folders: `INSTALLATION/run/NONCE`, without a link on the way.
+    fn has_its_folder(&self) -> bool {
+        let run = self.folder.parent();
+        let Some((run, installation)) = run.and_then(|run| Some((run, run.parent()?))) else { return false };
+        let is_named = |folder: &Path, name: &str| folder.file_name().is_some_and(|found| found == name);
+        let has_names = is_named(&self.folder, &self.nonce)
+            && is_named(run, "run")
+            && installation.file_name().and_then(|name| name.to_str()).is_some_and(is_installation);
+        has_names
+            && [installation, run, &self.folder].iter().all(|folder| own::check(folder).is_ok())
+            && own::is_marked(installation)
+    }
+
+    fn is_proven_by(&self, nonce: &str, proof: &str) -> bool {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()) else { return false };
+        mac.update(format!("chatctl alive {} {nonce}", self.port).as_bytes());
+        let bytes = (0..proof.len() / 2).map(|at| u8::from_str_radix(proof.get(at * 2..at * 2 + 2)?, 16).ok());
+        bytes.collect::<Option<Vec<u8>>>().is_some_and(|bytes| mac.verify_slice(&bytes).is_ok())
+    }
+
     async fn ends(&self) -> bool {
         let deadline = Instant::now() + STOP_DEADLINE;
         while self.is_running() {
@@ -193,19 +249,34 @@ impl Record {
     }
 }
 
-/// Who listens on `port`. The socket listens before the server is ready, so one call also waits for it.
-async fn nonce_at(port: u16) -> io::Result<String> {
+/// What the one that listens on `port` says to `nonce`. The socket listens before the server is ready, so one call also
+/// waits for it.
+async fn asked(port: u16, nonce: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let request = format!("GET /_chatctl/nonce HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET /_chatctl/alive?{nonce} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut response = String::new();
     stream.take(4096).read_to_string(&mut response).await?;
     Ok(response.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
+/// 128 bits that nobody guesses, as 32 hex digits.
+fn random() -> Result<String> {
+    let mut bytes = [0; 16];
+    let filled = ring::default_provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_| Error::failed("NoRandomness", "this machine gives no random bytes"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// What MiniStack sees, and with it every function: nothing of the user's own AWS configuration.
-fn environment(env: &Env, folder: &Path) -> Vec<(&'static str, String)> {
+fn environment(env: &Env, folder: &Path, lifetime: Lifetime) -> Vec<(&'static str, String)> {
     let inside = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let services = match lifetime {
+        Lifetime::Detached => "apigateway,dynamodb,iam,lambda,logs,sqs,sts",
+        // Tests also deploy what `export` prints.
+        Lifetime::WithChild => "apigateway,cloudformation,dynamodb,iam,kms,lambda,logs,s3,sts,tagging",
+    };
     // By the last two, GitHub Actions and Jenkins know what to sweep up when the job ends.
     let kept = ["PATH", "LANG", "LC_ALL", "TZ", "RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE"];
     let mut environment: Vec<_> = kept.into_iter().filter_map(|name| Some((name, env.get(name)?.to_owned()))).collect();
@@ -213,7 +284,7 @@ fn environment(env: &Env, folder: &Path) -> Vec<(&'static str, String)> {
         [
             // Roles are enforced as on AWS; a root user (see `credentials`) may do all.
             ("AUTH", "true"),
-            ("SERVICES", "apigateway,cloudformation,dynamodb,iam,kms,lambda,logs,s3,sts,tagging"),
+            ("SERVICES", services),
             // With the domain of AWS, `requestContext.domainName` is such that handlers written for AWS work as they
             // are: MiniStack leads calls to that domain from within a function back to itself.
             ("MINISTACK_HOST", "us-east-1.amazonaws.com"),

@@ -62,12 +62,27 @@ impl DataDir {
         fs::create_dir(&home).expect("the target folder can be written to");
         let installed = installation().await.folder;
         let name = installed.file_name().expect("it has a name");
-        symlink(&installed, home.join(name)).expect("the target folder can be written to");
+        linked(&installed, &home.join(name));
         Self(folder)
     }
 
     pub fn path(&self) -> &Path {
         &self.0.0
+    }
+}
+
+/// The same files in folders of their own: no link to a folder is trusted.
+fn linked(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("the target folder can be written to");
+    for entry in fs::read_dir(from).expect("it can be read").flatten().filter(|entry| entry.file_name() != "run") {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().expect("it is there") {
+            kind if kind.is_dir() => linked(&from, &to),
+            kind if kind.is_symlink() => {
+                symlink(fs::read_link(&from).expect("it is a link"), &to).expect("links can be made");
+            }
+            _ => fs::hard_link(&from, &to).expect("files can be linked"),
+        }
     }
 }
 
