@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::SdkConfig;
+use rustls::crypto::ring;
 use tokio::sync::watch;
+
+use crate::error::{Error, Result};
 
 pub use escape::{json, lines, visible};
 
@@ -91,6 +94,17 @@ impl Output {
     pub fn line(&self, text: &str) {
         self.write(&format!("{}\n", lines(text)));
     }
+}
+
+/// 128 bits that nobody guesses, as 32 hex digits.
+///
+/// # Errors
+/// `NoRandomness` when this machine has none.
+pub fn random() -> Result<String> {
+    let mut bytes = [0; 16];
+    let filled = ring::default_provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_| Error::failed("NoRandomness", "this machine gives no random bytes"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The wish of a person or a runner to stop: how many signals have come.

@@ -29,7 +29,7 @@ pub mod websocket;
 
 use crate::arguments::Asked;
 use crate::cli::{Cli, Target, Verb};
-use crate::commands::{Needs, Session};
+use crate::commands::{Needs, Nothing, Session};
 use crate::config::{Config, Face, Settings};
 use crate::deadline::Deadline;
 use crate::error::{Error, Exit, Result};
@@ -55,11 +55,13 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
 async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
     let start = Start { host, settings: cli.settings };
     match cli.verb {
-        Verb::Up(flags) => start.on_aws(Needs::Handlers, async |s| commands::up::up(s, &flags).await).await,
-        Verb::Down => start.on_aws(Needs::Region, commands::down::down).await,
-        Verb::Status => start.on_aws(Needs::Handlers, commands::status::status).await,
+        Verb::Up(flags) => start.on_aws(Needs::Account, async |s| commands::up::up(s, &flags).await).await,
+        Verb::Down => start.on_aws_or(Needs::Region, commands::down::down, Some(commands::down::nothing)).await,
+        Verb::Status => {
+            start.on_aws_or(Needs::Handlers, commands::status::status, Some(commands::status::nothing)).await
+        }
         Verb::Plan(flags) => start.on_aws(Needs::Handlers, async |s| commands::plan::plan(s, &flags).await).await,
-        Verb::List => start.on_aws(Needs::Region, commands::list::list).await,
+        Verb::List => start.on_aws_or(Needs::Region, commands::list::list, Some(commands::list::nothing)).await,
         Verb::Reap(flags) => start.on_aws(Needs::Region, async |s| commands::reap::reap(s, flags.dry_run).await).await,
         Verb::Verify(flags) => {
             start.on_aws(reach(&flags.target), async |s| commands::verify::verify(s, &flags).await).await
@@ -96,13 +98,28 @@ impl Start<'_> {
         Config::resolve(self.settings, self.host)
     }
 
-    /// Does a verb that talks to AWS, within its time, and tells what that went to, where it was asked for.
     async fn on_aws(self, needs: Needs, verb: impl AsyncFnOnce(&Session) -> Result<Exit>) -> Result<Exit> {
-        let host = self.host;
-        let config = self.config()?;
+        self.on_aws_or(needs, verb, None).await
+    }
+
+    /// Does a verb that talks to AWS, within its time, and tells what that went to, where it was asked for. `nothing` is
+    /// its answer where no local AWS runs, if it has one.
+    async fn on_aws_or(
+        self,
+        needs: Needs,
+        verb: impl AsyncFnOnce(&Session) -> Result<Exit>,
+        nothing: Option<fn() -> Nothing>,
+    ) -> Result<Exit> {
+        let (host, config) = (self.host, self.config()?);
         let reporter = report::reporter(config.face, host);
         let deadline = Deadline::after(config.timeout);
-        let session = deadline.bound(Box::pin(Session::open(host, config, reporter, needs, deadline.clone()))).await?;
+        let session = Session::open(host, config.clone(), reporter.clone(), needs, deadline.clone());
+        let session = match (deadline.bound(Box::pin(session)).await, nothing) {
+            (Err(why), Some(nothing)) if why.code == "NotRunning" => {
+                return Ok(nothing().tell(host, &config, &*reporter, &why));
+            }
+            (session, _) => session?,
+        };
         let exit = deadline.bound(Box::pin(verb(&session))).await.map_err(|error| {
             // Whatever was cut short could not say itself what stands.
             if error.code == "Deadline" { Error { leftovers: session.ctx.standing(), ..error } } else { error }

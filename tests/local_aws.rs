@@ -173,7 +173,7 @@ struct Detached {
     record: PathBuf,
     leader: Pid,
     endpoint: Endpoint,
-    _data_dir: DataDir,
+    data_dir: DataDir,
 }
 
 impl Detached {
@@ -182,7 +182,7 @@ impl Detached {
         let record = data_dir.path().join("local/instance.json");
         let endpoint = local::start(&host(env_with_data_in(data_dir.path())), &Told).await.unwrap();
         let server = Server::at(record.clone());
-        Self { server, leader: pid_in(&record), record, endpoint, _data_dir: data_dir }
+        Self { server, leader: pid_in(&record), record, endpoint, data_dir }
     }
 }
 
@@ -270,6 +270,52 @@ async fn leaves_other_processes_and_servers_alone() {
 
     fs::write(&path, "{ half a rec").unwrap();
     assert_eq!(server.find().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_only_looks_or_removes_neither_installs_nor_starts() {
+    let folder = Folder::new();
+    let program = env!("CARGO_BIN_EXE_chatctl");
+    let run = async |args: &str| {
+        let args = args.split(' ').chain(["--local"]);
+        support::chatctl(program).args(args).env("CHATCTL_DATA_DIR", &folder.0).run().await
+    };
+    let nothing = "no local AWS is running; `chatctl up --local` starts one\n";
+    for (args, code, stdout) in
+        [("status", 4, "chat (absent, stage prod) in us-east-1\n"), ("down", 0, ""), ("list", 0, "")]
+    {
+        let done = run(args).await.expect(code);
+        assert_eq!((done.stdout.as_str(), done.stderr.as_str()), (stdout, nothing), "{args}");
+    }
+    for (args, code, answer) in [
+        ("status", 4, json!({ "state": "absent", "url": null, "expiresAt": null, "resources": [] })),
+        ("down", 0, json!({ "removed": [], "left": [] })),
+        ("list", 0, json!({ "deployments": [] })),
+    ] {
+        let done = run(&format!("{args} -o json")).await.expect(code);
+        let document: Value = serde_json::from_str(&done.stdout).unwrap();
+        for (key, value) in answer.as_object().unwrap() {
+            assert_eq!((&document["command"], &document[key]), (&json!(args), value), "{args}: {key}");
+        }
+    }
+    for args in ["plan", "verify", "chat", "open --no-browser", "logs", "reap"] {
+        let done = run(args).await.expect(1);
+        let error = "error: no local AWS is running\nhint: `chatctl up --local` starts one\n";
+        assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", error), "{args}");
+    }
+    assert!(!folder.0.join("local").exists(), "nothing was installed");
+}
+
+#[tokio::test]
+async fn that_it_was_killed_is_said_and_that_all_is_lost() {
+    let detached = Detached::start().await;
+    killpg(detached.leader, Signal::SIGKILL).unwrap();
+    until("its processes have ended", || group(detached.leader).is_empty()).await;
+    let program = env!("CARGO_BIN_EXE_chatctl");
+    let run = support::chatctl(program).args(["status", "--local"]).data_dir(&detached.data_dir).run();
+    let done = run.await.expect(4);
+    let lost = "the local AWS was killed, and its account is gone with all that was in it";
+    assert_eq!(done.stderr, format!("{lost}; `chatctl up --local` starts one\n"));
 }
 
 /// A folder for `PATH` with just these programs: links to real ones, and scripts.

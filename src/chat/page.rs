@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use self::entrance::Entrance;
 use crate::error::{Error, Exit, Result};
-use crate::host::Host;
+use crate::host::{Host, random};
 use crate::websocket::{Auth, Endpoint};
 
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub async fn open(host: &Host, endpoint: &Endpoint, options: OpenOptions) -> Res
 /// Shows the page in the user's browser; none when there is nothing to show it with.
 fn show(host: &Host, server: &server::Server) -> Option<Entrance> {
     let temp = host.cwd.join(host.env.get("TMPDIR").unwrap_or("/tmp"));
-    let folder = format!("chatctl-{}", server::random().ok()?);
+    let folder = format!("chatctl-{}", random().ok()?);
     let entrance = Entrance::create(&temp, &folder, &server.entrance().ok()?).ok()?;
     launch(&entrance.file()).then_some(entrance)
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Session;
+use super::{Nothing, Session};
 use crate::engine::{Wish, converge};
 use crate::error::{Exit, Result};
+
+pub fn nothing() -> Nothing {
+    Nothing { command: "down", exit: Exit::Done, body: json!({ "removed": [], "left": [] }) }
+}
 
 /// # Errors
 /// What failed, with what is left.

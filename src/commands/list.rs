@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Session, now};
+use super::{Nothing, Session, now};
 use crate::engine::observe::{Found, learn_identity};
 use crate::error::{Exit, Result};
 use crate::report::text::{columns, span};
@@ -21,6 +21,10 @@ pub struct Deployment {
     pub url: Option<String>,
     pub created: Option<OffsetDateTime>,
     pub expires_at: Option<OffsetDateTime>,
+}
+
+pub fn nothing() -> Nothing {
+    Nothing { command: "list", exit: Exit::Done, body: json!({ "deployments": [] }) }
 }
 
 /// # Errors

@@ -40,7 +40,7 @@ async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
 /// # Errors
 /// As [`local::find`].
 async fn env(host: &Host, face: Face, region: Option<&str>, reporter: &dyn Reporter) -> Result<Exit> {
-    let Some(endpoint) = local::find(host).await? else { return absent(host, reporter) };
+    let Some(endpoint) = local::find(host).await? else { return Ok(absent(host, reporter)) };
     let region = region.unwrap_or(local::REGION);
     let variables = [
         ("AWS_ACCESS_KEY_ID", endpoint.access_key.as_str()),
@@ -63,13 +63,9 @@ async fn env(host: &Host, face: Face, region: Option<&str>, reporter: &dyn Repor
     Ok(Exit::Done)
 }
 
-fn absent(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
-    reporter.note(if local::was_lost(host)? {
-        "the local AWS was killed, and its account is gone with all that was in it; `chatctl local start` starts a new one"
-    } else {
-        "no local AWS is running; `chatctl local start` starts one"
-    });
-    Ok(Exit::Absent)
+fn absent(host: &Host, reporter: &dyn Reporter) -> Exit {
+    reporter.note(&format!("{}; `chatctl local start` starts one", local::not_running(host)));
+    Exit::Absent
 }
 
 /// Prints nothing; that none was running is no failure.
@@ -93,6 +89,6 @@ async fn status(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
             reporter.note(&format!("its log is `{}`", endpoint.log.display()));
             Ok(Exit::Done)
         }
-        None => absent(host, reporter),
+        None => Ok(absent(host, reporter)),
     }
 }

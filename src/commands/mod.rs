@@ -33,9 +33,10 @@ use crate::deadline::Deadline;
 use crate::engine::graph::Graph;
 use crate::engine::observe::{Found, Observed};
 use crate::engine::scope::{Ctx, Scope};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
+use crate::local::{find, not_running, start};
 use crate::progress::Reporter;
 use crate::report::{self, style};
 use crate::resources::{api, stage, table};
@@ -47,6 +48,32 @@ pub enum Needs {
     Region,
     /// A region, and the handlers, with which what exists is compared.
     Handlers,
+    /// All of that, and an account to deploy to: a local AWS is installed and started where none runs.
+    Account,
+}
+
+/// How a verb answers where no local AWS runs, and so nothing stands.
+pub struct Nothing {
+    pub command: &'static str,
+    pub exit: Exit,
+    pub body: Value,
+}
+
+impl Nothing {
+    /// Tells it; `why` there is nothing is a note.
+    pub fn tell(self, host: &Host, config: &Config, reporter: &dyn Reporter, why: &Error) -> Exit {
+        reporter.note(&format!("{why}; {}", why.hint.as_deref().unwrap_or_default()));
+        let region = config.region.as_deref().unwrap_or(crate::local::REGION);
+        if config.face.json {
+            let head =
+                json!({ "name": config.name.as_str(), "stage": config.stage, "region": region, "account": null });
+            let both = [head, self.body].into_iter().filter_map(|part| part.as_object().cloned()).flatten();
+            host.stdout.line(&report::json::document(self.command, Value::Object(both.collect())));
+        } else if self.exit == Exit::Absent {
+            host.stdout.line(&format!("{} (absent, stage {}) in {region}", config.name, config.stage));
+        }
+        self.exit
+    }
 }
 
 /// What every verb that reaches AWS starts from.
@@ -64,7 +91,7 @@ impl Session {
     /// no AWS call.
     ///
     /// # Errors
-    /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had.
+    /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had, or `NotRunning`.
     pub async fn open(
         host: &Host,
         config: Config,
@@ -73,8 +100,14 @@ impl Session {
         deadline: Deadline,
     ) -> Result<Self> {
         // Handlers that are gone or broken keep nobody from `down`.
-        let bundles = if needs == Needs::Handlers { bundles(&config, &*reporter)? } else { Bundles::load(None)? };
-        let local = if config.local { Some(crate::local::start(host, &*reporter).await?) } else { None };
+        let has_handlers = matches!(needs, Needs::Handlers | Needs::Account);
+        let bundles = if has_handlers { bundles(&config, &*reporter)? } else { Bundles::load(None)? };
+        let local = match needs {
+            _ if !config.local => None,
+            Needs::Account => Some(start(host, &*reporter).await?),
+            // Who only looks or removes neither installs nor starts one.
+            _ => Some(find(host).await?.ok_or_else(|| not_running(host))?),
+        };
         let sdk = aws::sdk_config(&config, host, local.as_ref()).await;
         let region = if needs == Needs::Nothing { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Session, now};
+use super::{Nothing, Session, now};
 use crate::engine::graph::Key;
 use crate::engine::observe::{Observed, Patience, observe};
 use crate::engine::plan::{Action, Change, FieldChange, Plan};
@@ -23,6 +23,14 @@ struct Row<'a> {
     state: &'static str,
     id: Option<&'a str>,
     change: Option<&'a Change>,
+}
+
+pub fn nothing() -> Nothing {
+    Nothing {
+        command: "status",
+        exit: Exit::Absent,
+        body: json!({ "state": "absent", "url": null, "expiresAt": null, "resources": [] }),
+    }
 }
 
 /// # Errors

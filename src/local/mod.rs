@@ -69,12 +69,15 @@ pub async fn find(host: &Host) -> Result<Option<Endpoint>> {
     }
 }
 
-/// Whether one ran here and was killed, or went with a restart of the machine.
-///
-/// # Errors
-/// When the data folder cannot be read.
-pub fn was_lost(host: &Host) -> Result<bool> {
-    server(host)?.map_or(Ok(false), |server| server.was_lost())
+/// `NotRunning`: says that none runs, and whether one was killed, or went with a restart of the machine.
+pub fn not_running(host: &Host) -> Error {
+    let was_lost = server(host).is_ok_and(|server| server.is_some_and(|server| server.was_lost().unwrap_or(false)));
+    let what = if was_lost {
+        "the local AWS was killed, and its account is gone with all that was in it"
+    } else {
+        "no local AWS is running"
+    };
+    Error::failed("NotRunning", what).hint("`chatctl up --local` starts one")
 }
 
 /// The place of the local AWS, if there is one yet; somebody else's is an error.

@@ -11,7 +11,6 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use rustls::crypto::ring;
 use serde::Deserialize;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::install::{is_hex, is_installation, tail};
 use super::{Installation, failed_io, own};
 use crate::error::{Error, Result};
-use crate::host::Env;
+use crate::host::{Env, random};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -210,8 +209,11 @@ impl Record {
         let command_line = if cfg!(target_os = "linux") {
             fs::read(format!("/proc/{}/cmdline", self.pid))
         } else {
-            let mut ps = std::process::Command::new("ps");
-            ps.args(["-ww", "-o", "command=", "-p", &self.pid.to_string()]).output().map(|output| output.stdout)
+            let mut ps = std::process::Command::new("/bin/ps");
+            ps.env_clear()
+                .args(["-ww", "-o", "command=", "-p", &self.pid.to_string()])
+                .output()
+                .map(|output| output.stdout)
         };
         let Ok(command_line) = command_line else { return false };
         self.pid > 1 && String::from_utf8_lossy(&command_line).contains(&self.nonce)
@@ -259,14 +261,6 @@ async fn asked(port: u16, nonce: &str) -> io::Result<String> {
     let mut response = String::new();
     stream.take(4096).read_to_string(&mut response).await?;
     Ok(response.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-}
-
-/// 128 bits that nobody guesses, as 32 hex digits.
-fn random() -> Result<String> {
-    let mut bytes = [0; 16];
-    let filled = ring::default_provider().secure_random.fill(&mut bytes);
-    filled.map_err(|_| Error::failed("NoRandomness", "this machine gives no random bytes"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What MiniStack sees, and with it every function: nothing of the user's own AWS configuration.

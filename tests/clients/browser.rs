@@ -60,12 +60,18 @@ struct State {
 
 impl Browser {
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With more arguments.
+    pub async fn with(args: &[&str]) -> Self {
         let profile = std::env::temp_dir().join(format!("chatctl-browser-{:016x}", fastrand::u64(..)));
         std::fs::create_dir(&profile).unwrap();
         let process = Command::new(chromium())
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-dev-shm-usage", "--remote-debugging-port=0", "about:blank"])
+            .args(args)
             .arg(format!("--user-data-dir={}", profile.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -4,6 +4,7 @@
 mod browser;
 mod chat;
 mod chat_server;
+mod hostile_page;
 mod logs;
 mod open;
 mod proxy;

@@ -9,7 +9,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::crypto::ring;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::entrance;
 use crate::error::{Error, Result};
+use crate::host::random;
 use crate::websocket::Endpoint;
 
 /// `{{policy}}` says once more what the header says, `{{nonce}}` marks the page's own script and style.
@@ -180,14 +180,4 @@ impl Answer {
             body.len()
         )
     }
-}
-
-/// 128 bits that nobody guesses.
-pub(super) fn random() -> Result<String> {
-    let mut bytes = [0; 16];
-    ring::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| Error::failed("NoRandomness", "this machine gives no random bytes"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
