@@ -81,7 +81,7 @@ describe('a broadcast of a real process', { concurrency: 4 }, () => {
     });
   }
 
-  test('answers that come late, or never, after the copy was delivered, make nobody hear it twice', async (t) => {
+  test('answers that come late, or never, after the copy was delivered, make nobody hear it twice (H15)', async (t) => {
     const ids = many(60);
     const { aws, lambda } = await begin(t, ...ids);
     const after = [{ after: 'never' }, { after: 400 }, { after: 700 }, undefined];
@@ -92,12 +92,13 @@ describe('a broadcast of a real process', { concurrency: 4 }, () => {
     assert.match(told(aws, ids[0])[0], /15 of 60 receivers missed the message/);
   });
 
-  for (const mutes of [1, 300]) {
-    test(`${mutes} mute among 50 who answer: these hear it, and the sender hears of the others`, async (t) => {
+  test('however many are mute, whoever answers is reached', async (t) => {
+    const among = async (mutes) => {
       const well = many(50, 'well');
       const { aws, lambda } = await begin(t, ...many(mutes, 'mute'), ...well);
       aws.before = ({ connectionId }) => (connectionId?.startsWith('mute') ? never() : undefined);
-      const run = await lambda.say(well[0], 'hello');
+      // Not time enough for all of them to be waited for in turn.
+      const run = await lambda.say(well[0], 'hello', { time: 7_000 });
       assertOnce(aws, 'hello', well);
       assertCounts(run, { sent: 50, gone: 0, failed: mutes, left: 0 });
       assert.match(told(aws, well[0])[0], new RegExp(`${mutes} of ${50 + mutes} receivers missed the message`));
@@ -107,8 +108,9 @@ describe('a broadcast of a real process', { concurrency: 4 }, () => {
       assert.equal(posts.length, 50 + mutes);
       // Sockets may overtake each other, so not every place is certain.
       assert.ok(posts.slice(0, 20).filter((id) => id.startsWith('mute')).length < 10);
-    });
-  }
+    };
+    await Promise.all([1, 300].map(among));
+  });
 
   const REFUSALS = [429, 500, 503];
   test('who is refused for ever is given up, and stops nobody else', async (t) => {
@@ -137,11 +139,16 @@ describe('a broadcast of a real process', { concurrency: 4 }, () => {
     assert.deepEqual(Metrics.map(({ Name }) => Name), ['sent', 'gone', 'failed', 'left', 'ms']);
   });
 
-  test('a young role and a wrong clock cost a try, and nobody the message', async (t) => {
+  test('keys of a young role, not known everywhere yet, are tried again', async (t) => {
     const { aws, lambda } = await begin(t, 'a', 'b');
     const scan = aws.Scan.bind(aws);
     let tries = 0;
     aws.Scan = (call) => (++tries === 1 ? [400, { __type: 'x#UnrecognizedClientException' }] : scan(call));
+    assertCounts(await lambda.say('a', 'hello'), { sent: 2, gone: 0, failed: 0, left: 0 });
+  });
+
+  test('a wrong clock costs every post under way a try, and nobody the message', async (t) => {
+    const { aws, lambda } = await begin(t, 'a', 'b');
     const skewed = ({ headers }) => {
       const [, y, mo, d, h, mi, s] = /^(....)(..)(..)T(..)(..)(..)Z$/.exec(headers['x-amz-date']);
       return Math.abs(Date.UTC(y, mo - 1, d, h, mi, s) - Date.now()) > 300_000;

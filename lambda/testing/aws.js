@@ -22,7 +22,7 @@ export class StandIn {
   /** Serves; `environment` is what a process needs to take it for AWS. */
   static async serve(t) {
     const aws = new StandIn();
-    aws.server = http.createServer((request, response) => aws.#answer(request, response));
+    aws.server = http.createServer({ keepAliveTimeout: 0 }, (request, response) => aws.#answer(request, response));
     aws.server.on('connection', (socket) => aws.sockets.add(socket));
     aws.server.listen(0, '127.0.0.1');
     await once(aws.server, 'listening');
