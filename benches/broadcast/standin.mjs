@@ -70,12 +70,14 @@ function post(path) {
   return [200, ''];
 }
 
-function scan({ Limit = Infinity, ExclusiveStartKey, ProjectionExpression }) {
+function scan({ Limit = Infinity, ExclusiveStartKey, ProjectionExpression, Segment = 0, TotalSegments = 1 }) {
   tally.scans++;
-  const from = ExclusiveStartKey ? index.get(ExclusiveStartKey.connectionId.S) + 1 : 0;
-  const end = Math.min(ids.length, from + Math.min(Limit, Math.floor(PAGE_BYTES / rowBytes)));
+  const size = Math.ceil(ids.length / TotalSegments);
+  const last = Math.min(ids.length, (Segment + 1) * size);
+  const from = ExclusiveStartKey ? index.get(ExclusiveStartKey.connectionId.S) + 1 : Math.min(last, Segment * size);
+  const end = Math.min(last, from + Math.min(Limit, Math.floor(PAGE_BYTES / rowBytes)));
   const kind = !ProjectionExpression ? 'full' : ProjectionExpression.includes('connectedAt') ? 'idAndTime' : 'id';
-  const more = end < ids.length ? `,"LastEvaluatedKey":{"connectionId":{"S":"${ids[end - 1]}"}}` : '';
+  const more = end < last ? `,"LastEvaluatedKey":{"connectionId":{"S":"${ids[end - 1]}"}}` : '';
   return [200, `{"Items":[${rows[kind].slice(from, end).join()}],"Count":${end - from},"ScannedCount":${end - from}${more}}`];
 }
 
