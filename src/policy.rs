@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::engine::kind::{Access, Permission};
 use crate::engine::scope::Scope;
 use crate::functions::FUNCTIONS;
-use crate::resources::{Access, KINDS, Permission, api, role_policy};
+use crate::resources::{KINDS, names, role_policy};
 
 /// Whom a policy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub fn deployer(scope: &Scope, extent: Extent) -> Value {
 /// The most that the functions' roles may ever do: what the role policies say, for every API, because no id is known
 /// before there is an API (I7), and for the deployments whose names begin with `<this name>-` too.
 pub fn boundary(scope: &Scope) -> Value {
-    scope.learn_id(&api::key_of(scope), "*");
+    scope.learn_id(&names::api(scope), "*");
     let (own, family) = (format!("{}-", scope.config.name), format!("{}-*", scope.config.name));
     let statements = FUNCTIONS.iter().flat_map(|function| {
         let mut policy = role_policy::document(scope, function);

@@ -6,11 +6,14 @@ use serde_json::{Map, Value, json};
 
 use crate::aws::identity::Identity;
 use crate::config::Config;
-use crate::engine::graph::{Graph, Key};
+use crate::engine::graph::Graph;
+use crate::engine::key::Key;
+use crate::engine::kind::Part;
 use crate::engine::scope::Scope;
 use crate::handlers::{Bundles, inline};
-use crate::resources::function::{FUNCTION, function_of};
-use crate::resources::{KINDS, Part};
+use crate::resources::KINDS;
+use crate::resources::function::function_of;
+use crate::resources::names::FUNCTION;
 
 /// Where the functions' code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub fn template(scope: &Scope, code: Code) -> Value {
             parts.push(part);
         }
     }
-    let graph = Graph::declare(scope);
+    let graph = Graph::declare(KINDS, scope);
     let ids: BTreeMap<Key, String> = parts.iter().map(|part| (part.key.clone(), part.logical_id.clone())).collect();
     let resources: Map<String, Value> =
         parts.into_iter().map(|part| (part.logical_id.clone(), resource(scope, &graph, &ids, part, code))).collect();

@@ -1,5 +1,6 @@
 //! Who may do what in `src/`: the rules of CONTRIBUTING.md that the compiler does not know.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,18 +79,125 @@ fn only_the_way_out_knows_exit_codes() {
     assert_eq!(strays(&["process::exit", "std::process::abort"], &[]), [""; 0]);
 }
 
-/// The engine, the kinds and what they stand on know nothing of verbs and faces.
+/// From the ground up: a file imports from its own floor and from those below it.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("words", &["error.rs", "host.rs", "host/", "deadline.rs", "functions.rs"]),
+    ("the world outside", &["config/", "handlers.rs", "handlers/", "progress.rs", "websocket.rs", "websocket/"]),
+    ("the local AWS", &["local/"]),
+    ("AWS and the command line", &["aws/", "cli.rs", "cli/", "arguments.rs"]),
+    ("the engine", &["engine/"]),
+    ("the kinds", &["resources/"]),
+    ("what is told", &["report/", "policy.rs", "template.rs", "chat/"]),
+    ("the verbs", &["commands/"]),
+    ("the way in", &["lib.rs", "main.rs"]),
+];
+
+/// The floor of a file, by its path within `src/`.
+fn floor(file: &str) -> usize {
+    let holds = |place: &&str| if place.ends_with('/') { file.starts_with(*place) } else { file == *place };
+    let at = FLOORS.iter().position(|(_, places)| places.iter().any(holds));
+    at.unwrap_or_else(|| panic!("src/{file} is on no floor"))
+}
+
+/// What each file imports, as files: `crate::engine::key::Key` is `engine/key.rs`.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let known: BTreeSet<String> =
+        files(&root).iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect();
+    let mut texts: BTreeMap<String, String> = known.iter().map(|file| (file.clone(), String::new())).collect();
+    for (file, _, line) in lines() {
+        texts.get_mut(&file).unwrap().push_str(line.trim());
+    }
+    texts.into_iter().map(|(file, text)| (file.clone(), imported(&file, &text, &known))).collect()
+}
+
+fn imported(file: &str, text: &str, known: &BTreeSet<String>) -> BTreeSet<String> {
+    // The module that a file is, as a path without its ending.
+    let own = file.trim_end_matches(".rs").trim_end_matches("/mod").to_owned();
+    let above = own.rsplit_once('/').map_or_else(String::new, |(above, _)| format!("{above}::").replace('/', "::"));
+    let from = [("crate::", String::new()), ("super::", above), ("self::", format!("{}::", own.replace('/', "::")))];
+    let mut paths = BTreeSet::new();
+    for (word, base) in from {
+        for (at, _) in text.match_indices(word) {
+            let whole = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
+            if whole {
+                paths.extend(spelled_out(&text[at + word.len()..]).into_iter().map(|path| format!("{base}{path}")));
+            }
+        }
+    }
+    let file_of = |path: &String| {
+        let mut parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
+        while !parts.is_empty() {
+            let module = parts.join("/");
+            let found = [format!("{module}.rs"), format!("{module}/mod.rs")].into_iter().find(|f| known.contains(f));
+            if found.is_some() {
+                return found;
+            }
+            parts.pop();
+        }
+        None
+    };
+    paths.iter().filter_map(file_of).filter(|other| other != file).collect()
+}
+
+/// `engine::{key::Key, scope}` as `engine::key::Key` and `engine::scope`, of one path at the beginning of `text`.
+fn spelled_out(text: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let end = text.find(|c| !is_path(c)).unwrap_or(text.len());
+    let (head, rest) = text.split_at(end);
+    let Some(inner) = rest.strip_prefix('{').filter(|_| head.is_empty() || head.ends_with("::")) else {
+        return vec![head.to_owned()];
+    };
+    let (mut depth, mut parts, mut part) = (1, Vec::new(), String::new());
+    for c in inner.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 || (depth == 1 && c == ',') {
+            parts.push(std::mem::take(&mut part));
+        } else {
+            part.push(c);
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    parts.iter().flat_map(|part| spelled_out(part.trim())).map(|path| format!("{head}{path}")).collect()
+}
+
 #[test]
-fn the_layers_know_only_what_is_below_them() {
-    let upwards: Vec<String> = lines()
-        .into_iter()
-        .filter(|(file, _, _)| ["engine/", "resources/", "aws/"].iter().any(|place| file.starts_with(place)))
-        .filter(|(_, _, line)| {
-            ["crate::commands", "crate::report", "crate::cli", "crate::arguments"].iter().any(|m| line.contains(m))
-        })
-        .map(|(file, number, line)| format!("src/{file}:{number}: {}", line.trim()))
+fn no_import_runs_up() {
+    let imports = imports();
+    // What imports nothing needs a floor too.
+    for file in imports.keys() {
+        floor(file);
+    }
+    let upwards: Vec<String> = imports
+        .iter()
+        .flat_map(|(file, others)| others.iter().map(move |other| (file, other)))
+        .filter(|(file, other)| floor(other) > floor(file))
+        .map(|(file, other)| format!("src/{file} imports src/{other}"))
         .collect();
     assert_eq!(upwards, [""; 0]);
+    assert!(imports["engine/plan.rs"].contains("engine/graph.rs"), "this sees no imports: {imports:#?}");
+}
+
+#[test]
+fn no_files_import_one_another_in_a_circle() {
+    let mut left = imports();
+    // What imports nothing that is left is in no circle.
+    while let Some(free) = left.iter().find(|(_, others)| others.iter().all(|o| !left.contains_key(o))) {
+        let free = free.0.clone();
+        left.remove(&free);
+    }
+    // What nothing that is left imports only leads into one.
+    while let Some(free) = left.keys().find(|file| left.values().all(|others| !others.contains(*file))) {
+        let free = free.clone();
+        left.remove(&free);
+    }
+    assert!(left.is_empty(), "a circle: {:#?}", left.keys());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod client;
 mod report;
 mod round;
+mod terms;
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +24,7 @@ use crate::websocket::Endpoint;
 
 pub use report::{Bucket, Spread, TableCheck, UnknownAction, VerifyReport};
 
-use round::{At, Broken, Scale};
+use terms::{At, Broken, Scale};
 
 const TASK: &str = "chat round trip";
 /// What the process needs open besides the clients' sockets.

@@ -8,10 +8,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Nothing, Session, now};
-use crate::engine::observe::{Found, learn_identity};
+use crate::engine::found::Found;
+use crate::engine::kind::Kind;
+use crate::engine::observe::learn_identity;
 use crate::error::{Exit, Result};
 use crate::report::text::{columns, span};
-use crate::resources::{KINDS, Kind, stage};
+use crate::resources::{KINDS, names, stage};
 
 /// One deployment, whole or half made.
 pub struct Deployment {
@@ -51,7 +53,7 @@ pub async fn list(session: &Session) -> Result<Exit> {
 /// What cannot be read.
 pub async fn deployments(session: &Session) -> Result<Vec<Deployment>> {
     let ctx = &session.ctx;
-    learn_identity(ctx, None).await?;
+    learn_identity(ctx).await?;
     let traces = try_join_all(
         KINDS
             .iter()
@@ -63,8 +65,8 @@ pub async fn deployments(session: &Session) -> Result<Vec<Deployment>> {
         traces.into_iter().flat_map(|(kind, traces)| traces.into_iter().map(move |trace| (kind, trace)))
     {
         let rank = match kind {
-            crate::resources::api::API => 0,
-            crate::resources::table::TABLE => 1,
+            names::API => 0,
+            names::TABLE => 1,
             _ => 2,
         };
         let expires_at = trace.expires_at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok());

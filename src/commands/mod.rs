@@ -30,8 +30,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::aws::{self, Clients};
 use crate::config::{Config, Name};
 use crate::deadline::Deadline;
+use crate::engine::found::{Found, Observed};
 use crate::engine::graph::Graph;
-use crate::engine::observe::{Found, Observed};
 use crate::engine::scope::{Ctx, Scope};
 use crate::error::{Error, Exit, Result};
 use crate::handlers::Bundles;
@@ -39,7 +39,7 @@ use crate::host::Host;
 use crate::local::{find, not_running, start};
 use crate::progress::Reporter;
 use crate::report::{self, style};
-use crate::resources::{api, stage, table};
+use crate::resources::{KINDS, names};
 
 /// What has to be there before a verb can begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Session {
     }
 
     fn with(host: Host, sdk: SdkConfig, scope: Scope, reporter: Arc<dyn Reporter>, deadline: Deadline) -> Self {
-        let graph = Graph::declare(&scope);
+        let graph = Graph::declare(KINDS, &scope);
         let ctx = Ctx::new(scope, Clients::new(&sdk), reporter, host.interrupt.clone());
         Self { host, sdk, ctx, graph, deadline }
     }
@@ -133,7 +133,7 @@ impl Session {
 
     /// When what was found expires: its API says it, or its table (half made), or nothing does.
     pub fn expires_at(&self, observed: &Observed) -> Option<String> {
-        let table = || observed.of_kind(table::TABLE).next();
+        let table = || observed.of_kind(names::TABLE).next();
         let found = self.api(observed).or_else(table)?;
         Some(found.text("expiresAt").to_owned()).filter(|at| !at.is_empty())
     }
@@ -149,12 +149,12 @@ impl Session {
 
     /// The deployment's API, where it stands.
     pub fn api<'a>(&self, observed: &'a Observed) -> Option<&'a Found> {
-        observed.get(&api::key_of(&self.ctx.scope))
+        observed.get(&names::api(&self.ctx.scope))
     }
 
     /// Where clients connect (G15); through the override where there is one. None without the stage, the last part of it.
     pub fn url(&self, observed: &Observed) -> Option<String> {
-        observed.get(&stage::key_of(&self.ctx.scope))?;
+        observed.get(&names::stage(&self.ctx.scope))?;
         Some(url_of(&self.ctx.scope, self.api(observed)?, &self.config().stage))
     }
 

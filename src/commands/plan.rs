@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Session;
 use crate::cli;
+use crate::engine::change::Action;
 use crate::engine::observe::{Patience, observe};
-use crate::engine::plan::Action;
 use crate::engine::{Wish, plan as plan_for};
 use crate::error::{Exit, Result};
 use crate::report;

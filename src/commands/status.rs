@@ -7,9 +7,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Nothing, Session, now};
-use crate::engine::graph::Key;
-use crate::engine::observe::{Observed, Patience, observe};
-use crate::engine::plan::{Action, Change, FieldChange, Plan};
+use crate::engine::change::{Action, Change, FieldChange};
+use crate::engine::found::Observed;
+use crate::engine::key::Key;
+use crate::engine::observe::{Patience, observe};
+use crate::engine::plan::Plan;
 use crate::engine::scope::UNKNOWN;
 use crate::engine::{Wish, plan};
 use crate::error::{Exit, Result};

@@ -7,9 +7,10 @@ use std::path::Path;
 use super::{Session, url_of};
 use crate::cli;
 use crate::config::Authorizer;
+use crate::engine::kind::Kind;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::resources::{Kind, api};
+use crate::resources::{api, names};
 use crate::websocket::{Auth, Endpoint};
 
 /// The variables that stand for `--header` and `--query`, so that no token has to be an argument.
@@ -30,7 +31,7 @@ pub async fn endpoint(session: &Session, target: &cli::Target) -> Result<Endpoin
     let scope = &session.ctx.scope;
     let name = session.config().name.as_str();
     let found = api::ApiKind.find(&session.ctx, name, None).await?;
-    let api = found.iter().find(|found| found.key == api::key_of(scope)).ok_or_else(|| {
+    let api = found.iter().find(|found| found.key == names::api(scope)).ok_or_else(|| {
         Error::failed("NotDeployed", format!("there is no deployment `{name}` in {}", scope.region))
             .hint("`chatctl up` creates it; `chatctl list` shows those that exist")
     })?;

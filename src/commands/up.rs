@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Session, target, verify};
 use crate::cli;
-use crate::engine::graph::Key;
+use crate::engine::key::Key;
 use crate::engine::{Converged, Wish, converge};
 use crate::error::{Error, Exit, Result};
 use crate::report::github;

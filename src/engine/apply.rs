@@ -7,12 +7,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::aws::failure::{Class, Failure};
-use crate::engine::graph::{Graph, Key};
-use crate::engine::observe::{Fields, Found, Owner};
-use crate::engine::plan::{Action, Change, Plan};
+use crate::engine::change::{Action, Change};
+use crate::engine::found::{Fields, Found, Owner};
+use crate::engine::graph::Graph;
+use crate::engine::key::Key;
+use crate::engine::plan::Plan;
 use crate::engine::scope::Ctx;
 use crate::progress::Ended;
-use crate::resources::kind_of;
 
 /// How one step ended.
 pub enum End {
@@ -93,7 +94,7 @@ async fn step(ctx: &Ctx, graph: &Graph, change: &Change) -> End {
 }
 
 async fn carry_out(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
-    let kind = kind_of(&change.key);
+    let kind = graph.kind(&change.key);
     if change.with.is_some() {
         ctx.is_gone(&change.key);
         return Ok(());
@@ -106,6 +107,9 @@ async fn carry_out(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Fail
     };
     if let Some(last) = turn.as_deref_mut() {
         *last = ctx.trace.turn_after(*last);
+    }
+    if change.action != Action::Create {
+        outdate(ctx, graph, change).await?;
     }
     match (change.action, &change.found) {
         (Action::Delete, Some(found)) => {
@@ -126,9 +130,21 @@ async fn carry_out(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Fail
     Ok(())
 }
 
+/// Tells the snapshots of what is about to change, before the first such change of a pass; one that fails to hear it
+/// keeps the change from being made. What is new has a new id, by which a snapshot without it is known anyway.
+async fn outdate(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
+    for snapshot in graph.snapshots_of(change.key.kind) {
+        if !ctx.is_told(snapshot.name()) {
+            snapshot.outdate(ctx).await?;
+            ctx.told(snapshot.name());
+        }
+    }
+    Ok(())
+}
+
 /// Creates, or adopts what is there already and is ours: somebody raced us, or an answer was lost (L4, D3, G3).
 async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
-    let kind = kind_of(&change.key);
+    let kind = graph.kind(&change.key);
     match kind.create(ctx, &change.key.name).await {
         Ok(id) => {
             ctx.scope.learn_id(&change.key, id);
@@ -141,7 +157,7 @@ async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure
 }
 
 async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> Result<(), Failure> {
-    let kind = kind_of(&change.key);
+    let kind = graph.kind(&change.key);
     let parent = kind.parent().and_then(|parent| {
         let key = graph.needs(&change.key).iter().find(|need| need.kind == parent)?;
         Some(Found::new(key.clone(), ctx.scope.id(key), Fields::new()))

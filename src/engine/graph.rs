@@ -1,42 +1,26 @@
 //! What is wanted: resources by key, and what each needs before it can be made.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Serialize;
-
+use crate::engine::key::Key;
+use crate::engine::kind::Kind;
 use crate::engine::scope::Scope;
-use crate::resources::KINDS;
 
-/// Names one resource: its kind and its name within that kind.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Key {
-    pub kind: &'static str,
-    pub name: String,
-}
+/// The kinds that the engine works with, as it is handed them: each after those that it needs.
+pub type Kinds = &'static [&'static dyn Kind];
 
-impl Key {
-    pub fn new(kind: &'static str, name: impl Into<String>) -> Self {
-        Self { kind, name: name.into() }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
-    }
-}
-
-/// Everything one deployment consists of, in the order of `KINDS`, each with the keys it needs.
+/// Everything one deployment consists of, in the order of its kinds, each with the keys it needs.
 pub struct Graph {
+    pub kinds: Kinds,
     order: Vec<Key>,
     needs: BTreeMap<Key, Vec<Key>>,
 }
 
 impl Graph {
-    pub fn declare(scope: &Scope) -> Self {
-        let declared: Vec<(Key, Vec<Key>)> = KINDS.iter().flat_map(|kind| kind.declare(scope)).collect();
-        Self { order: declared.iter().map(|(key, _)| key.clone()).collect(), needs: declared.into_iter().collect() }
+    pub fn declare(kinds: Kinds, scope: &Scope) -> Self {
+        let declared: Vec<(Key, Vec<Key>)> = kinds.iter().flat_map(|kind| kind.declare(scope)).collect();
+        let order = declared.iter().map(|(key, _)| key.clone()).collect();
+        Self { kinds, order, needs: declared.into_iter().collect() }
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
@@ -50,5 +34,21 @@ impl Graph {
     /// What must stand before `key` can be made; nothing for a key that is not wanted.
     pub fn needs(&self, key: &Key) -> &[Key] {
         self.needs.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The kind of `key`.
+    ///
+    /// # Panics
+    /// For a key that no kind has made, which cannot be.
+    pub fn kind(&self, key: &Key) -> &'static dyn Kind {
+        match self.kinds.iter().find(|kind| kind.name() == key.kind) {
+            Some(kind) => *kind,
+            None => unreachable!("no kind is called {}", key.kind),
+        }
+    }
+
+    /// The kinds that are snapshots of `kind`.
+    pub fn snapshots_of(&self, kind: &str) -> impl Iterator<Item = &'static dyn Kind> {
+        self.kinds.iter().copied().filter(move |snapshot| snapshot.snapshot_of().contains(&kind))
     }
 }

@@ -1,7 +1,11 @@
 //! The one pipeline: declare, observe, plan, apply, and again until nothing differs.
 
 pub mod apply;
+pub mod change;
+pub mod found;
 pub mod graph;
+pub mod key;
+pub mod kind;
 pub mod observe;
 pub mod plan;
 pub mod scope;
@@ -10,8 +14,9 @@ pub mod trace;
 use std::time::Duration;
 
 use crate::engine::apply::{End, Step, apply};
+use crate::engine::found::Observed;
 use crate::engine::graph::Graph;
-use crate::engine::observe::{Observed, Patience, observe};
+use crate::engine::observe::{Patience, observe};
 use crate::engine::plan::Plan;
 use crate::engine::scope::Ctx;
 use crate::error::{Error, Exit, Result};

@@ -1,97 +1,21 @@
 //! What exists: reads everything that may be ours, all at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::aws::failure::{Failure, Operation};
 use crate::aws::identity::Identity;
-use crate::engine::graph::{Graph, Key};
-use crate::engine::scope::{Ctx, MANAGED, NAME, Scope};
+use crate::engine::found::{Found, Observed, Owner};
+use crate::engine::graph::Graph;
+use crate::engine::key::Key;
+use crate::engine::kind::Kind;
+use crate::engine::scope::Ctx;
 use crate::error::{Error, Exit};
 use crate::progress::Ended;
-use crate::resources::{KINDS, Kind};
-
-/// The properties of a resource, by name, as they are compared and shown.
-pub type Fields = Map<String, Value>;
-
-/// Whose it is, by its tags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    Ours,
-    /// Somebody else's; says how one can tell.
-    Foreign(String),
-}
-
-impl Owner {
-    pub fn by_tags(scope: &Scope, tags: &BTreeMap<String, String>) -> Self {
-        match (tags.get(MANAGED).map(String::as_str), tags.get(NAME)) {
-            (Some("true"), Some(name)) if name == scope.config.name.as_str() => Self::Ours,
-            (Some("true"), Some(other)) => Self::Foreign(format!("it belongs to the deployment `{other}`")),
-            _ => Self::Foreign(format!("it does not carry our tags `{MANAGED}` and `{NAME}`")),
-        }
-    }
-}
-
-/// One thing that exists.
-#[derive(Clone, Debug)]
-pub struct Found {
-    pub key: Key,
-    /// What AWS calls it: an id, an ARN or again the name.
-    pub id: String,
-    pub owner: Owner,
-    pub fields: Fields,
-    /// What it is waiting for, while AWS still works on it.
-    pub settling: Option<String>,
-    /// Why it must be made anew, when AWS gave up on it.
-    pub broken: Option<String>,
-    /// Facts that nobody can wish for: when it was made, its endpoint.
-    pub attributes: BTreeMap<&'static str, String>,
-    /// The resource that it lives in.
-    pub parent: Option<Key>,
-}
-
-impl Found {
-    pub fn new(key: Key, id: impl Into<String>, fields: Fields) -> Self {
-        Self {
-            key,
-            id: id.into(),
-            owner: Owner::Ours,
-            fields,
-            settling: None,
-            broken: None,
-            attributes: BTreeMap::new(),
-            parent: None,
-        }
-    }
-
-    pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.get(name).map(String::as_str)
-    }
-
-    /// A property that is a text; empty where there is none.
-    pub fn text(&self, field: &str) -> &str {
-        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
-    }
-}
-
-/// Everything that was found.
-#[derive(Default)]
-pub struct Observed(pub Vec<Found>);
-
-impl Observed {
-    pub fn get(&self, key: &Key) -> Option<&Found> {
-        self.0.iter().find(|found| found.key == *key)
-    }
-
-    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Found> {
-        self.0.iter().filter(move |found| found.key.kind == kind)
-    }
-}
 
 /// Whether to wait for what AWS still works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +41,7 @@ const SIGHT_BUDGET: Duration = Duration::from_secs(15);
 /// The first read that failed; a foreign look-alike; the interrupt.
 pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Observed, Error> {
     ctx.trace.begin_phase();
-    let places = KINDS.iter().filter(|kind| kind.parent().is_none()).flat_map(|kind| {
+    let places = graph.kinds.iter().filter(|kind| kind.parent().is_none()).flat_map(|kind| {
         kind.probes(&ctx.scope).into_iter().map(move |probe| look(ctx, graph, *kind, probe, None, patience))
     });
     let looks = try_join_all(places);
@@ -138,9 +62,10 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
         ctx.reporter.end("AWS", Ended::Done("answered"));
     }
     refuse_foreign(&found)?;
+    learn_identity(ctx).await?;
     let mut observed = Observed(found);
     ctx.scope.forget_ids();
-    for kind in KINDS {
+    for kind in graph.kinds {
         kind.identify(&ctx.scope, &mut observed);
         for found in observed.of_kind(kind.name()) {
             ctx.scope.learn_id(&found.key, &found.id);
@@ -178,12 +103,13 @@ fn look<'a>(
         }
         let parents: Vec<Found> =
             found.iter().filter(|f| f.owner == Owner::Ours && graph.contains(&f.key)).cloned().collect();
-        let within = try_join_all(KINDS.iter().filter(|child| child.parent() == Some(kind.name())).flat_map(|child| {
-            parents
-                .iter()
-                .map(move |parent| look(ctx, graph, *child, parent.key.name.clone(), Some((task, parent)), patience))
-        }))
-        .await?;
+        let within =
+            try_join_all(graph.kinds.iter().filter(|child| child.parent() == Some(kind.name())).flat_map(|child| {
+                parents.iter().map(move |parent| {
+                    look(ctx, graph, *child, parent.key.name.clone(), Some((task, parent)), patience)
+                })
+            }))
+            .await?;
         found.extend(within.concat());
         Ok(found)
     }
@@ -220,50 +146,46 @@ async fn settled(
     for key in waited {
         ctx.reporter.end(&key.to_string(), Ended::Done("ready"));
     }
-    if kind.name() == crate::resources::table::TABLE {
-        learn_identity(ctx, found.first()).await?;
+    for ours in found.iter().filter(|f| f.owner == Owner::Ours && kind.parent().is_none()) {
+        ctx.scope.learn_identity(Identity::from_arn(&ours.id));
+    }
+    if found.is_empty() && expected(graph, kind, probe).next().is_some() {
+        // Perhaps nothing exists that could tell us who we are: asked beside the other looks, not after them.
+        learn_identity(ctx).await?;
     }
     Ok(found)
 }
 
-/// Something that this run has just made and that this look, perhaps too early, does not show (I1, D1). Within an
-/// API, everything that a reply has confirmed is listed.
-fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found]) -> Option<Key> {
-    if kind.parent() == Some(crate::resources::api::API) {
-        return None;
-    }
-    let of_kind = || graph.keys().filter(|key| key.kind == kind.name());
+/// What is wanted at one place.
+fn expected<'a>(graph: &'a Graph, kind: &'a dyn Kind, probe: &'a str) -> impl Iterator<Item = &'a Key> {
+    let of_kind = move || graph.keys().filter(move |key| key.kind == kind.name());
     let by_name = of_kind().any(|key| key.name == probe);
-    of_kind()
-        .filter(|key| !by_name || key.name == probe)
-        .find(|key| ctx.is_fresh(key) && found.iter().all(|f| f.key != **key))
-        .cloned()
+    of_kind().filter(move |key| !by_name || key.name == probe)
 }
 
-/// Learns the account from the table's ARN where there is a table, and asks STS where there is none: one call
-/// less for every run that finds its deployment.
+/// Something that this run has just made and that this look, perhaps too early, does not show (I1, D1).
+fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found]) -> Option<Key> {
+    if kind.is_seen_at_once() {
+        return None;
+    }
+    expected(graph, kind, probe).find(|key| ctx.is_fresh(key) && found.iter().all(|f| f.key != **key)).cloned()
+}
+
+/// Asks STS whose account this is, unless that is known: the ARN of anything that was found tells it too, which is one
+/// call less for every run that finds its deployment.
 ///
 /// # Errors
 /// When STS does not answer.
-pub async fn learn_identity(ctx: &Ctx, table: Option<&Found>) -> Result<(), Failure> {
-    if ctx.scope.identity().is_some() {
-        return Ok(());
-    }
-    let known = table.and_then(|table| Identity::from_arn(&table.id));
-    let identity = match known {
-        Some(identity) => Some(identity),
-        None => {
-            let us = Key::new("identity", "of the caller");
-            let caller = ctx.call("sts:GetCallerIdentity", &us, || ctx.aws.sts.get_caller_identity().send()).await?;
-            caller.arn().and_then(Identity::from_arn)
-        }
+pub async fn learn_identity(ctx: &Ctx) -> Result<(), Failure> {
+    let ask = async {
+        let us = Key::new("identity", "of the caller");
+        let caller = ctx.call("sts:GetCallerIdentity", &us, || ctx.aws.sts.get_caller_identity().send()).await?;
+        caller.arn().and_then(Identity::from_arn).ok_or_else(|| {
+            let operation = Operation { service: "sts", name: "GetCallerIdentity" };
+            Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN")
+        })
     };
-    let identity = identity.ok_or_else(|| {
-        let operation = Operation { service: "sts", name: "GetCallerIdentity" };
-        Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN")
-    })?;
-    ctx.scope.learn_identity(identity);
-    Ok(())
+    ctx.scope.identity_or(ask.boxed()).await
 }
 
 fn refuse_foreign(found: &[Found]) -> Result<(), Error> {

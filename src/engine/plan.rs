@@ -2,96 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::engine::graph::{Graph, Key};
-use crate::engine::observe::{Fields, Found, Observed};
+use crate::engine::change::{Action, Change, Changes, FieldChange, root};
+use crate::engine::found::{Fields, Found, Observed};
+use crate::engine::graph::Graph;
+use crate::engine::key::Key;
 use crate::engine::scope::Ctx;
-use crate::resources::kind_of;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    Create,
-    Update,
-    Replace,
-    Delete,
-}
-
-impl Action {
-    /// `creating`
-    pub fn doing(self) -> &'static str {
-        match self {
-            Self::Create => "creating",
-            Self::Update => "updating",
-            Self::Replace => "replacing",
-            Self::Delete => "deleting",
-        }
-    }
-
-    /// `created`
-    pub fn done(self) -> &'static str {
-        match self {
-            Self::Create => "created",
-            Self::Update => "updated",
-            Self::Replace => "replaced",
-            Self::Delete => "deleted",
-        }
-    }
-}
-
-/// One property that is not as wanted. `Null` stands for none.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FieldChange {
-    pub field: String,
-    pub from: Value,
-    pub to: Value,
-}
-
-/// The property changes of one resource.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Changes(pub Vec<FieldChange>);
-
-impl Changes {
-    /// Whether `field`, or an entry of it, changes.
-    pub fn touches(&self, field: &str) -> bool {
-        self.0.iter().any(|change| root(&change.field) == field)
-    }
-
-    /// The entries of a map such as `tags`: those to set, and those to remove.
-    pub fn entries(&self, field: &str) -> (Vec<(String, String)>, Vec<String>) {
-        let (mut set, mut removed) = (Vec::new(), Vec::new());
-        for change in &self.0 {
-            if let Some(entry) = change.field.strip_prefix(field).and_then(|rest| rest.strip_prefix('.')) {
-                match &change.to {
-                    Value::String(value) => set.push((entry.to_owned(), value.clone())),
-                    _ => removed.push(entry.to_owned()),
-                }
-            }
-        }
-        (set, removed)
-    }
-}
-
-fn root(field: &str) -> &str {
-    field.split('.').next().unwrap_or(field)
-}
-
-/// One thing to do.
-#[derive(Clone, Debug)]
-pub struct Change {
-    pub action: Action,
-    pub key: Key,
-    pub fields: Changes,
-    /// What exists of it now.
-    pub found: Option<Found>,
-    /// It goes with this one, without a call of its own.
-    pub with: Option<Key>,
-    /// Indexes of the changes that must be done first.
-    pub after: Vec<usize>,
-}
 
 /// All there is to do. Empty means: as wanted.
 #[derive(Default)]
@@ -112,10 +29,10 @@ impl Plan {
             strays.map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone()))).collect();
         for key in graph.keys() {
             let found = observed.get(key).filter(|found| !lives_in_replaced(found, &changes));
-            let Some(change) = change_of(ctx, key, found, &changes) else { continue };
+            let Some(change) = change_of(ctx, graph, key, found, &changes) else { continue };
             if change.action == Action::Replace {
                 ctx.scope.forget_id(key);
-                changes.extend(old_snapshot(&change));
+                changes.extend(old_snapshot(graph, &change));
             }
             changes.push(change);
         }
@@ -135,7 +52,7 @@ impl Plan {
                 .found
                 .as_ref()
                 .and_then(|found| found.parent.clone())
-                .filter(|_| kind_of(&change.key).vanishes_with_parent());
+                .filter(|_| graph.kind(&change.key).vanishes_with_parent());
         }
         let order: Vec<Vec<usize>> = changes.iter().map(|change| after_for_nothing(graph, &changes, change)).collect();
         Self::ordered(changes, order)
@@ -146,15 +63,9 @@ impl Plan {
     }
 }
 
-impl Change {
-    fn new(action: Action, key: Key, found: Option<Found>) -> Self {
-        Self { action, key, fields: Changes::default(), found, with: None, after: Vec::new() }
-    }
-}
-
 /// What is different about one wanted resource, if anything, given the changes to what it needs.
-fn change_of(ctx: &Ctx, key: &Key, found: Option<&Found>, before: &[Change]) -> Option<Change> {
-    let kind = kind_of(key);
+fn change_of(ctx: &Ctx, graph: &Graph, key: &Key, found: Option<&Found>, before: &[Change]) -> Option<Change> {
+    let kind = graph.kind(key);
     let wanted = kind.wanted(&ctx.scope, &key.name);
     let Some(found) = found else {
         let fields = difference(&wanted, &Fields::new());
@@ -214,15 +125,15 @@ fn lives_in_replaced(found: &Found, changes: &[Change]) -> bool {
 }
 
 /// A resource that is a snapshot of others is made before the old one is deleted, once nothing uses that any more.
-fn old_snapshot(change: &Change) -> Option<Change> {
-    let found = change.found.as_ref().filter(|_| !kind_of(&change.key).snapshot_of().is_empty())?;
+fn old_snapshot(graph: &Graph, change: &Change) -> Option<Change> {
+    let found = change.found.as_ref().filter(|_| !graph.kind(&change.key).snapshot_of().is_empty())?;
     let old = Found { key: Key::new(change.key.kind, &found.id), ..found.clone() };
     Some(Change::new(Action::Delete, old.key.clone(), Some(old)))
 }
 
 /// A wanted resource waits for what it needs; a stray is deleted when whatever may use it has been changed.
 fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<usize> {
-    let snapshot_of = kind_of(&change.key).snapshot_of();
+    let snapshot_of = graph.kind(&change.key).snapshot_of();
     positions(changes, |other| {
         if other.key == change.key {
             return false;
@@ -230,7 +141,7 @@ fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<u
         if change.action != Action::Delete {
             return graph.needs(&change.key).contains(&other.key) || snapshot_of.contains(&other.key.kind);
         }
-        kind_of(&change.key).referred_to_by().contains(&other.key.kind)
+        graph.kind(&change.key).referred_to_by().contains(&other.key.kind)
     })
 }
 

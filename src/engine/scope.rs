@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::aws::Clients;
@@ -15,7 +16,7 @@ use crate::aws::failure::{Failure, Operation};
 use crate::aws::identity::{Identity, partition_of};
 use crate::aws::retry::{QUOTA, Rule};
 use crate::config::Config;
-use crate::engine::graph::Key;
+use crate::engine::key::Key;
 use crate::engine::trace::{Call, Trace};
 use crate::handlers::Bundles;
 use crate::host::Interrupt;
@@ -33,7 +34,7 @@ pub struct Scope {
     /// When this deployment expires, RFC 3339; set iff the configuration has a time to live.
     pub expires_at: Option<String>,
     pub bundles: Bundles,
-    identity: OnceLock<Identity>,
+    identity: OnceCell<Identity>,
     ids: Mutex<BTreeMap<Key, String>>,
 }
 
@@ -51,7 +52,7 @@ impl Scope {
             endpoint_override,
             expires_at,
             bundles,
-            identity: OnceLock::new(),
+            identity: OnceCell::new(),
             ids: Mutex::default(),
         }
     }
@@ -78,9 +79,17 @@ impl Scope {
         self.identity.get()
     }
 
-    pub fn learn_identity(&self, identity: Identity) {
+    pub fn learn_identity(&self, identity: impl Into<Option<Identity>>) {
         // Two observations of one run find the same account.
-        let _ = self.identity.set(identity);
+        let _ = identity.into().map(|identity| self.identity.set(identity));
+    }
+
+    /// Learns the identity from `ask`, once, unless it is known.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub async fn identity_or(&self, ask: impl Future<Output = Result<Identity, Failure>>) -> Result<(), Failure> {
+        self.identity.get_or_try_init(|| ask).await.map(drop)
     }
 
     /// `arn:<partition>:<service>:<region>:<account>:<resource>`; IAM's have no region.
@@ -134,8 +143,8 @@ pub struct Ctx {
     standing: Mutex<BTreeSet<Key>>,
     /// Fields that AWS will not change now; `up` says so and ends well (D8).
     deferred: Mutex<BTreeMap<(Key, &'static str), String>>,
-    /// What a pass does once only.
-    done_once: Mutex<BTreeSet<&'static str>>,
+    /// The snapshots that know, in this pass, that they are going to be out of date.
+    told: Mutex<BTreeSet<&'static str>>,
     /// What the time goes to, for `--timings`.
     pub trace: Trace,
     lanes: Mutex<BTreeMap<String, Lane>>,
@@ -152,7 +161,7 @@ impl Ctx {
             fresh: Mutex::default(),
             standing: Mutex::default(),
             deferred: Mutex::default(),
-            done_once: Mutex::default(),
+            told: Mutex::default(),
             trace: Trace::default(),
             lanes: Mutex::default(),
         }
@@ -236,9 +245,13 @@ impl Ctx {
         lock(&self.standing).contains(key)
     }
 
-    /// Whether `what` is about to be done for the first time in this pass.
-    pub fn first_time(&self, what: &'static str) -> bool {
-        lock(&self.done_once).insert(what)
+    /// Whether the snapshots of the kind `snapshot` know already that they are going to be out of date.
+    pub fn is_told(&self, snapshot: &str) -> bool {
+        lock(&self.told).contains(snapshot)
+    }
+
+    pub fn told(&self, snapshot: &'static str) {
+        lock(&self.told).insert(snapshot);
     }
 
     pub fn is_gone(&self, key: &Key) {
@@ -249,7 +262,7 @@ impl Ctx {
     /// A new pass begins, in which `keys` exist.
     pub fn set_standing(&self, keys: BTreeSet<Key>) {
         *lock(&self.standing) = keys;
-        lock(&self.done_once).clear();
+        lock(&self.told).clear();
     }
 
     pub fn standing(&self) -> Vec<String> {

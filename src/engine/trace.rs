@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::engine::graph::Key;
+use crate::engine::key::Key;
 
 /// One AWS call as it was made; several tries of the SDK count as one.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::style::{Tone, paint};
-use crate::engine::plan::{Action, Change, FieldChange, Plan};
+use crate::engine::change::{Action, Change, FieldChange};
+use crate::engine::plan::Plan;
 use crate::error::Error;
 use crate::host::visible;
 

@@ -9,19 +9,15 @@ use aws_sdk_apigatewayv2::types::{Api, ProtocolType};
 use serde::Serialize;
 use serde_json::json;
 
+use super::names;
 use super::tags::{self, Tags};
-use super::{Kind, Part, Permission, Trace, fields, permission, role_policy};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::aws::pages;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found, Owner};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, Owner, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission, Sign};
 use crate::engine::scope::{Ctx, Scope};
-
-pub const API: &str = "api";
-
-/// The lane of all writes to the API and what lives in it: two at once are refused (G2).
-pub const LANE: &str = "api";
 
 pub const ROUTE_SELECTION: &str = "$request.body.action";
 
@@ -38,18 +34,9 @@ struct ApiSpec {
     expires_at: Option<String>,
 }
 
-pub fn key_of(scope: &Scope) -> Key {
-    Key::new(API, scope.config.name.as_str())
-}
-
-/// API Gateway's own ARNs have no account (G16).
-pub fn tagging_arn(scope: &Scope, path: &str) -> String {
-    format!("arn:{}:apigateway:{}::{path}", scope.partition(), scope.region)
-}
-
 /// Every API of the account and region, page by page (G5).
 pub async fn list(ctx: &Ctx) -> Result<Vec<Api>, Failure> {
-    let key = &Key::new(API, "list");
+    let key = &Key::new(names::API, "list");
     let apis = pages::all(|token| async move {
         let page = ctx
             .call("apigateway:GetApis", key, || {
@@ -114,11 +101,11 @@ fn ours(scope: &Scope, apis: &[Api]) -> Vec<Api> {
 #[async_trait]
 impl Kind for ApiKind {
     fn name(&self) -> &'static str {
-        API
+        names::API
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(key_of(scope), vec![])]
+        vec![(names::api(scope), vec![])]
     }
 
     /// By tag. One of our name that is not ours stands in the way, like that of any other kind.
@@ -128,11 +115,11 @@ impl Kind for ApiKind {
         let mut found = Vec::new();
         for (at, api) in ours(scope, &apis).iter().enumerate() {
             let id = api.api_id().unwrap_or_default().to_owned();
-            let key = if at == 0 { key_of(scope) } else { Key::new(API, &id) };
+            let key = if at == 0 { names::api(scope) } else { Key::new(names::API, &id) };
             let mut of_api = found_of(scope, key, id, api, all_tags(api));
             if at == 0 && of_api.differs_in_tags(scope, self) {
-                let arn = tagging_arn(scope, &format!("/apis/{}", of_api.id));
-                of_api = found_of(scope, of_api.key, of_api.id, api, tags_of(ctx, &key_of(scope), &arn).await?);
+                let arn = names::api_arn(scope, &format!("/apis/{}", of_api.id));
+                of_api = found_of(scope, of_api.key, of_api.id, api, tags_of(ctx, &names::api(scope), &arn).await?);
             }
             found.push(of_api);
         }
@@ -140,7 +127,7 @@ impl Kind for ApiKind {
         found.extend(namesakes.filter_map(|api| {
             let owner = Owner::by_tags(scope, &all_tags(api));
             let id = api.api_id().unwrap_or_default();
-            (owner != Owner::Ours).then(|| Found { owner, ..Found::new(Key::new(API, id), id, Fields::new()) })
+            (owner != Owner::Ours).then(|| Found { owner, ..Found::new(Key::new(names::API, id), id, Fields::new()) })
         }));
         Ok(found)
     }
@@ -161,17 +148,17 @@ impl Kind for ApiKind {
     }
 
     fn referred_to_by(&self) -> &'static [&'static str] {
-        &[permission::PERMISSION, role_policy::ROLE_POLICY]
+        &[names::PERMISSION, names::ROLE_POLICY]
     }
 
     fn lane(&self, _change: &Change) -> Option<String> {
-        Some(LANE.to_owned())
+        Some(names::API_LANE.to_owned())
     }
 
     /// Sent once: after a doubtful failure the list tells whether it had its effect (G4).
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         const TRIES: u32 = 5;
-        let key = Key::new(API, name);
+        let key = Key::new(names::API, name);
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
         let mut tries = 0;
         loop {
@@ -222,7 +209,7 @@ impl Kind for ApiKind {
             .await?;
         }
         let (set, removed) = tags::changed(&ctx.scope, changes);
-        let arn = tagging_arn(&ctx.scope, &format!("/apis/{}", found.id));
+        let arn = names::api_arn(&ctx.scope, &format!("/apis/{}", found.id));
         change_tags(ctx, &found.key, &arn, set, removed).await
     }
 
@@ -233,18 +220,18 @@ impl Kind for ApiKind {
             .gone()
     }
 
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let mut apis = list(ctx).await?;
         apis.sort_by_key(seniority);
         let mut traces = Vec::new();
         for api in &apis {
-            let Some(listed) = Trace::of(&all_tags(api)) else { continue };
+            let Some(listed) = Sign::of(&all_tags(api)) else { continue };
             let id = api.api_id().unwrap_or_default();
-            let key = Key::new(API, &listed.deployment);
-            let arn = tagging_arn(&ctx.scope, &format!("/apis/{id}"));
-            let now = Trace::of(&tags_of(ctx, &key, &arn).await?).unwrap_or(listed);
+            let key = Key::new(names::API, &listed.deployment);
+            let arn = names::api_arn(&ctx.scope, &format!("/apis/{id}"));
+            let now = Sign::of(&tags_of(ctx, &key, &arn).await?).unwrap_or(listed);
             let found = found_of(&ctx.scope, key, id.to_owned(), api, all_tags(api));
-            traces.push(Trace { api: Some(found), ..now });
+            traces.push(Sign { api: Some(found), ..now });
         }
         Ok(traces)
     }
@@ -256,15 +243,20 @@ impl Kind for ApiKind {
             "RouteSelectionExpression": ROUTE_SELECTION,
             "Tags": scope.tags()
         });
-        vec![Part { key: key_of(scope), logical_id: "Api".to_owned(), r#type: "AWS::ApiGatewayV2::Api", properties }]
+        vec![Part {
+            key: names::api(scope),
+            logical_id: "Api".to_owned(),
+            r#type: "AWS::ApiGatewayV2::Api",
+            properties,
+        }]
     }
 
     /// Authorisation is by HTTP verb, for all that lives in an API at once, and by an id that nobody knows before.
     /// Creating with tags takes more, and reports differ on what (G16): all of their forms are here.
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let (apis, within, tags) =
-            (tagging_arn(scope, "/apis"), tagging_arn(scope, "/apis/*"), tagging_arn(scope, "/tags/*"));
-        let doubled = tagging_arn(scope, &tagging_arn(scope, "/tags/*"));
+            (names::api_arn(scope, "/apis"), names::api_arn(scope, "/apis/*"), names::api_arn(scope, "/tags/*"));
+        let doubled = names::api_arn(scope, &names::api_arn(scope, "/tags/*"));
         vec![
             Permission::read(&["apigateway:GET"], vec![apis.clone(), within.clone(), tags.clone()]),
             Permission::write(&["apigateway:POST"], vec![apis.clone(), within.clone(), tags.clone(), doubled]),

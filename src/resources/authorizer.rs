@@ -7,16 +7,15 @@ use aws_sdk_apigatewayv2::types::AuthorizerType;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Kind, Part, Permission, api, fields, route, stage};
+use super::names;
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::config::Authorizer;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found, Observed};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, Observed, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-
-pub const AUTHORIZER: &str = "authorizer";
 
 pub struct AuthorizerKind;
 
@@ -27,42 +26,29 @@ struct AuthorizerSpec {
     uri: String,
 }
 
-pub fn key_of(scope: &Scope) -> Key {
-    Key::new(AUTHORIZER, scope.config.name.as_str())
-}
-
-/// The key, where the configuration wants an authorizer function.
-pub fn wanted_key(scope: &Scope) -> Option<Key> {
-    matches!(scope.config.authorizer, Authorizer::Lambda(_)).then(|| key_of(scope))
-}
-
 fn uri(scope: &Scope) -> String {
     let Authorizer::Lambda(function) = &scope.config.authorizer else { return String::new() };
-    format!(
-        "arn:{}:apigateway:{}:lambda:path/2015-03-31/functions/{function}/invocations",
-        scope.partition(),
-        scope.region
-    )
+    names::invocation_uri(scope, function)
 }
 
 #[async_trait]
 impl Kind for AuthorizerKind {
     fn name(&self) -> &'static str {
-        AUTHORIZER
+        names::AUTHORIZER
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        wanted_key(scope).map(|key| (key, vec![api::key_of(scope)])).into_iter().collect()
+        names::wanted_authorizer(scope).map(|key| (key, vec![names::api(scope)])).into_iter().collect()
     }
 
     fn parent(&self) -> Option<&'static str> {
-        Some(api::API)
+        Some(names::API)
     }
 
     /// Only where one is wanted; one that is wanted no more is known from the route that still refers to it.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let Some(parent) = parent.filter(|_| wanted_key(&ctx.scope).is_some()) else { return Ok(vec![]) };
-        let key = &key_of(&ctx.scope);
+        let Some(parent) = parent.filter(|_| names::wanted_authorizer(&ctx.scope).is_some()) else { return Ok(vec![]) };
+        let key = &names::authorizer(&ctx.scope);
         let authorizers = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetAuthorizers", key, || {
@@ -80,25 +66,26 @@ impl Kind for AuthorizerKind {
                 uri: authorizer.authorizer_uri().unwrap_or_default().to_owned(),
             };
             let is_ours = authorizer.name() == Some(key.name.as_str()) && found.iter().all(|f| f.key != *key);
-            let key = if is_ours { key.clone() } else { Key::new(AUTHORIZER, id) };
+            let key = if is_ours { key.clone() } else { Key::new(names::AUTHORIZER, id) };
             found.push(Found::new(key, id, fields(&spec)));
         }
         Ok(found)
     }
 
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
-        if wanted_key(scope).is_some() {
+        if names::wanted_authorizer(scope).is_some() {
             return;
         }
         let referred: BTreeSet<(String, Option<Key>)> = observed
-            .of_kind(route::ROUTE)
+            .of_kind(names::ROUTE)
             .map(|route| (route.text("authorizer").to_owned(), route.parent.clone()))
             .filter(|(id, _)| !id.is_empty())
             .collect();
         observed.0.extend(
-            referred
-                .into_iter()
-                .map(|(id, parent)| Found { parent, ..Found::new(Key::new(AUTHORIZER, &id), id, Fields::new()) }),
+            referred.into_iter().map(|(id, parent)| Found {
+                parent,
+                ..Found::new(Key::new(names::AUTHORIZER, &id), id, Fields::new())
+            }),
         );
     }
 
@@ -107,16 +94,20 @@ impl Kind for AuthorizerKind {
     }
 
     fn referred_to_by(&self) -> &'static [&'static str] {
-        &[route::ROUTE]
+        &[names::ROUTE]
+    }
+
+    fn is_seen_at_once(&self) -> bool {
+        true
     }
 
     fn lane(&self, _change: &Change) -> Option<String> {
-        Some(api::LANE.to_owned())
+        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(AUTHORIZER, name);
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let key = Key::new(names::AUTHORIZER, name);
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let uri = uri(&ctx.scope);
         let created = ctx
             .call("apigateway:CreateAuthorizer", &key, || {
@@ -136,8 +127,7 @@ impl Kind for AuthorizerKind {
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        stage::mark_outdated(ctx).await?;
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let uri = uri(&ctx.scope);
         ctx.call("apigateway:UpdateAuthorizer", &found.key, || {
             ctx.aws
@@ -155,8 +145,7 @@ impl Kind for AuthorizerKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        stage::mark_outdated(ctx).await?;
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         ctx.call("apigateway:DeleteAuthorizer", &found.key, || {
             ctx.aws.apigateway.delete_authorizer().api_id(&api_id).authorizer_id(&found.id).send()
         })
@@ -167,7 +156,7 @@ impl Kind for AuthorizerKind {
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |key: Key| Part {
             properties: json!({
-                "ApiId": scope.id(&api::key_of(scope)),
+                "ApiId": scope.id(&names::api(scope)),
                 "Name": key.name,
                 "AuthorizerType": AuthorizerType::Request.as_str(),
                 "AuthorizerUri": uri(scope)
@@ -176,7 +165,7 @@ impl Kind for AuthorizerKind {
             logical_id: "Authorizer".to_owned(),
             r#type: "AWS::ApiGatewayV2::Authorizer",
         };
-        wanted_key(scope).map(part).into_iter().collect()
+        names::wanted_authorizer(scope).map(part).into_iter().collect()
     }
 
     /// Part of the API's.

@@ -9,16 +9,18 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Kind, Part, Permission, api, authorizer, fields, integration, kind_of, route, stage};
+use super::authorizer::AuthorizerKind;
+use super::integration::IntegrationKind;
+use super::route::RouteKind;
+use super::{api, names, stage};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::aws::pages;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found, Observed};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, Observed, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
 use crate::functions::FUNCTIONS;
-
-pub const DEPLOYMENT: &str = "deployment";
 
 pub struct DeploymentKind;
 
@@ -28,18 +30,16 @@ struct DeploymentSpec {
     description: String,
 }
 
-pub fn key_of(scope: &Scope) -> Key {
-    Key::new(DEPLOYMENT, scope.config.name.as_str())
-}
-
 /// Says which routes and integrations it is a snapshot of, by a hash of what they are and of their ids: whatever
 /// was made anew has another id.
 fn description(scope: &Scope) -> String {
-    let parts: Vec<_> = FUNCTIONS
-        .iter()
-        .flat_map(|function| [integration::key_of(function.route_key), route::key_of(function.route_key)])
-        .chain(authorizer::wanted_key(scope))
-        .map(|key| json!([key, scope.id(&key), kind_of(&key).wanted(scope, &key.name)]))
+    let integrations = FUNCTIONS.iter().map(|f| (&IntegrationKind as &dyn Kind, names::integration(f.route_key)));
+    let routes = FUNCTIONS.iter().map(|f| (&RouteKind as &dyn Kind, names::route(f.route_key)));
+    let behind_routes = integrations.zip(routes).flat_map(|(integration, route)| [integration, route]);
+    let authorizer = names::wanted_authorizer(scope).map(|key| (&AuthorizerKind as &dyn Kind, key));
+    let parts: Vec<_> = behind_routes
+        .chain(authorizer)
+        .map(|(kind, key)| json!([key, scope.id(&key), kind.wanted(scope, &key.name)]))
         .collect();
     let hash: String =
         Sha256::digest(json!(parts).to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -49,21 +49,21 @@ fn description(scope: &Scope) -> String {
 #[async_trait]
 impl Kind for DeploymentKind {
     fn name(&self) -> &'static str {
-        DEPLOYMENT
+        names::DEPLOYMENT
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(key_of(scope), FUNCTIONS.iter().map(|function| route::key_of(function.route_key)).collect())]
+        vec![(names::deployment(scope), FUNCTIONS.iter().map(|function| names::route(function.route_key)).collect())]
     }
 
     fn parent(&self) -> Option<&'static str> {
-        Some(api::API)
+        Some(names::API)
     }
 
     /// Under their ids: which one is wanted is seen only beside routes and stage.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = &Key::new(DEPLOYMENT, "list");
+        let key = &Key::new(names::DEPLOYMENT, "list");
         let deployments = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetDeployments", key, || {
@@ -79,7 +79,7 @@ impl Kind for DeploymentKind {
             .map(|deployment| {
                 let id = deployment.deployment_id().unwrap_or_default();
                 let spec = DeploymentSpec { description: deployment.description().unwrap_or_default().to_owned() };
-                let mut found = Found::new(Key::new(DEPLOYMENT, id), id, fields(&spec));
+                let mut found = Found::new(Key::new(names::DEPLOYMENT, id), id, fields(&spec));
                 match deployment.deployment_status() {
                     Some(DeploymentStatus::Pending) => found.settling = Some("the deployment to be live".to_owned()),
                     Some(DeploymentStatus::Failed) => {
@@ -96,20 +96,20 @@ impl Kind for DeploymentKind {
     /// The wanted one is a snapshot of the routes as they are now; of several, the one in use. There is none after a
     /// run that died between changing a route and deploying it, which the stage tells.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
-        let stage = observed.get(&stage::key_of(scope));
+        let stage = observed.get(&names::stage(scope));
         if stage.is_some_and(stage::is_outdated) {
             return;
         }
         let in_use = stage.map(|stage| stage.text("deployment").to_owned());
         let description = description(scope);
         let best = observed
-            .of_kind(DEPLOYMENT)
+            .of_kind(names::DEPLOYMENT)
             .filter(|found| found.text("description") == description && found.broken.is_none())
             .min_by_key(|found| (in_use.as_ref() != Some(&found.id), found.id.clone()))
             .map(|found| found.id.clone());
-        for found in observed.0.iter_mut().filter(|found| found.key.kind == DEPLOYMENT) {
+        for found in observed.0.iter_mut().filter(|found| found.key.kind == names::DEPLOYMENT) {
             if Some(&found.id) == best.as_ref() {
-                found.key = key_of(scope);
+                found.key = names::deployment(scope);
             }
         }
     }
@@ -119,21 +119,30 @@ impl Kind for DeploymentKind {
     }
 
     fn snapshot_of(&self) -> &'static [&'static str] {
-        &[route::ROUTE, integration::INTEGRATION, authorizer::AUTHORIZER]
+        &[names::ROUTE, names::INTEGRATION, names::AUTHORIZER]
+    }
+
+    /// Written on the stage, which points at it.
+    async fn outdate(&self, ctx: &Ctx) -> Result<(), Failure> {
+        stage::mark_outdated(ctx).await
     }
 
     fn referred_to_by(&self) -> &'static [&'static str] {
-        &[stage::STAGE]
+        &[names::STAGE]
+    }
+
+    fn is_seen_at_once(&self) -> bool {
+        true
     }
 
     fn lane(&self, _change: &Change) -> Option<String> {
-        Some(api::LANE.to_owned())
+        Some(names::API_LANE.to_owned())
     }
 
     /// Without the SDK's retries, whose pauses would waste the account's quota of one in 5 s (G1).
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(DEPLOYMENT, name);
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let key = Key::new(names::DEPLOYMENT, name);
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let description = description(&ctx.scope);
         let created = ctx
             .call("apigateway:CreateDeployment", &key, || {
@@ -160,7 +169,7 @@ impl Kind for DeploymentKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         ctx.call("apigateway:DeleteDeployment", &found.key, || {
             ctx.aws.apigateway.delete_deployment().api_id(&api_id).deployment_id(&found.id).send()
         })
@@ -173,8 +182,8 @@ impl Kind for DeploymentKind {
         let description = description(scope);
         let hash = description.rsplit(' ').next().unwrap_or_default();
         let logical_id = format!("Deployment{hash}");
-        let properties = json!({ "ApiId": scope.id(&api::key_of(scope)), "Description": description });
-        vec![Part { key: key_of(scope), logical_id, r#type: "AWS::ApiGatewayV2::Deployment", properties }]
+        let properties = json!({ "ApiId": scope.id(&names::api(scope)), "Description": description });
+        vec![Part { key: names::deployment(scope), logical_id, r#type: "AWS::ApiGatewayV2::Deployment", properties }]
     }
 
     /// Part of the API's.

@@ -12,16 +12,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::names;
 use super::tags::{self, Tags};
-use super::{Kind, Part, Permission, fields, log_group, logical_id, role, role_policy};
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found, Observed, Owner};
-use crate::engine::plan::Changes;
+use crate::engine::change::Changes;
+use crate::engine::found::{Fields, Found, Observed, Owner, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
 use crate::functions::{FUNCTIONS, Function};
-
-pub const FUNCTION: &str = "function";
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
 
@@ -43,20 +42,18 @@ struct FunctionSpec {
     tags: Tags,
 }
 
-pub fn key_of(scope: &Scope, function: &str) -> Key {
-    Key::new(FUNCTION, scope.config.function_name(function))
-}
-
-pub fn arn_of(scope: &Scope, function: &str) -> String {
-    scope.arn("lambda", &format!("function:{}", scope.config.function_name(function)))
-}
-
 /// The function behind a full name such as `chat-onConnect`.
 pub fn function_of(scope: &Scope, name: &str) -> &'static Function {
     match FUNCTIONS.iter().find(|function| scope.config.function_name(function.name) == name) {
         Some(function) => function,
         None => unreachable!("no function is called {name}"),
     }
+}
+
+/// The role that `function` runs as: ours, or the one brought along.
+fn role_of(scope: &Scope, function: &str) -> String {
+    let brought = scope.config.role_arns.get(function).cloned();
+    brought.unwrap_or_else(|| names::role_arn(scope, &names::role(scope, function).name))
 }
 
 fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
@@ -72,7 +69,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         handler: format!("{}.handler", function.name),
         memory: scope.config.memory.unwrap_or(function.memory),
         timeout: scope.config.function_timeout,
-        role: role::arn_of(scope, function.name),
+        role: role_of(scope, function.name),
         environment,
         code_sha256: scope.bundles.of(function.name).sha256.clone(),
         tags: scope.tags(),
@@ -82,7 +79,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
 #[async_trait]
 impl Kind for FunctionKind {
     fn name(&self) -> &'static str {
-        FUNCTION
+        names::FUNCTION
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -90,12 +87,12 @@ impl Kind for FunctionKind {
             .iter()
             .map(|function| {
                 // The log group before the first line (L13), the policy before the first cold start (L2).
-                let mut needs = vec![log_group::key_of(scope, function.name)];
+                let mut needs = vec![names::log_group(scope, function.name)];
                 if !scope.config.role_arns.contains_key(function.name) {
-                    needs.push(role::key_of(scope, function.name));
-                    needs.push(role_policy::key_of(scope, function.name));
+                    needs.push(names::role(scope, function.name));
+                    needs.push(names::role_policy(scope, function.name));
                 }
-                (key_of(scope, function.name), needs)
+                (names::function(scope, function.name), needs)
             })
             .collect()
     }
@@ -111,7 +108,7 @@ impl Kind for FunctionKind {
 
     /// By GetFunction: it has the tags, and the largest quota of all the ways to look (L8).
     async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let key = Key::new(FUNCTION, probe);
+        let key = Key::new(names::FUNCTION, probe);
         let answer = ctx
             .call("lambda:GetFunction", &key, || ctx.aws.lambda.get_function().function_name(probe).send())
             .await
@@ -149,14 +146,14 @@ impl Kind for FunctionKind {
     /// A role that was made anew under a function is another principal, which Lambda learns of only when it is told
     /// the role again (I9). The dates tell, so that this holds over a kill as well.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
-        for function in role::ours(scope) {
+        for function in names::with_own_role(scope) {
             let number = |key: Key, attribute| {
                 observed.get(&key).and_then(|f| f.attribute(attribute)).and_then(|text| text.parse::<i64>().ok())
             };
-            let role_made = number(role::key_of(scope, function.name), "created");
-            let changed = number(key_of(scope, function.name), "modified");
+            let role_made = number(names::role(scope, function.name), "created");
+            let changed = number(names::function(scope, function.name), "modified");
             if role_made > changed && changed.is_some() {
-                let key = key_of(scope, function.name);
+                let key = names::function(scope, function.name);
                 for found in observed.0.iter_mut().filter(|found| found.key == key) {
                     let stale = format!("{} as it was before it was made anew", found.text("role"));
                     found.fields.insert("role".to_owned(), stale.into());
@@ -170,7 +167,7 @@ impl Kind for FunctionKind {
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(FUNCTION, name);
+        let key = Key::new(names::FUNCTION, name);
         let function = function_of(&ctx.scope, name);
         let spec = spec(&ctx.scope, function);
         let zip = Blob::new(ctx.scope.bundles.of(function.name).zip.clone());
@@ -193,7 +190,7 @@ impl Kind for FunctionKind {
                     .send()
             })
             .await?;
-        Ok(created.function_arn.unwrap_or_else(|| arn_of(&ctx.scope, function.name)))
+        Ok(created.function_arn.unwrap_or_else(|| names::function_arn(&ctx.scope, function.name)))
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
@@ -278,8 +275,8 @@ impl Kind for FunctionKind {
                 "Tags": tags::listed(spec.tags)
             });
             Part {
-                key: key_of(scope, function.name),
-                logical_id: logical_id(function.name, "Function"),
+                key: names::function(scope, function.name),
+                logical_id: names::logical_id(function.name, "Function"),
                 r#type: "AWS::Lambda::Function",
                 properties,
             }
@@ -288,7 +285,7 @@ impl Kind for FunctionKind {
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
+        let functions = vec![names::function_pattern(scope)];
         vec![
             // GetFunction leaves out the tags, by which we know our own, for whoever may not list them.
             Permission::read(&["lambda:GetFunction", "lambda:ListTags"], functions.clone()),

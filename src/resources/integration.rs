@@ -5,16 +5,15 @@ use aws_sdk_apigatewayv2::types::IntegrationType;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Kind, Part, Permission, api, fields, function, logical_id, route, stage};
+use super::{names, route};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found, Observed};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, Observed, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
 use crate::functions::{FUNCTIONS, Function};
-
-pub const INTEGRATION: &str = "integration";
 
 pub struct IntegrationKind;
 
@@ -26,19 +25,8 @@ struct IntegrationSpec {
     uri: String,
 }
 
-/// Named after the route that it stands behind.
-pub fn key_of(route_key: &str) -> Key {
-    Key::new(INTEGRATION, route_key)
-}
-
-/// The long form; a WebSocket API takes no bare function ARN (G7).
-pub fn uri(scope: &Scope, function: &str) -> String {
-    format!(
-        "arn:{}:apigateway:{}:lambda:path/2015-03-31/functions/{}/invocations",
-        scope.partition(),
-        scope.region,
-        function::arn_of(scope, function)
-    )
+fn uri(scope: &Scope, function: &str) -> String {
+    names::invocation_uri(scope, &names::function_arn(scope, function))
 }
 
 fn spec(scope: &Scope, name: &str) -> IntegrationSpec {
@@ -53,21 +41,21 @@ fn spec(scope: &Scope, name: &str) -> IntegrationSpec {
 #[async_trait]
 impl Kind for IntegrationKind {
     fn name(&self) -> &'static str {
-        INTEGRATION
+        names::INTEGRATION
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        FUNCTIONS.iter().map(|function| (key_of(function.route_key), vec![api::key_of(scope)])).collect()
+        FUNCTIONS.iter().map(|function| (names::integration(function.route_key), vec![names::api(scope)])).collect()
     }
 
     fn parent(&self) -> Option<&'static str> {
-        Some(api::API)
+        Some(names::API)
     }
 
     /// Under their ids: which route each belongs to is seen only beside the routes.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = &Key::new(INTEGRATION, "list");
+        let key = &Key::new(names::INTEGRATION, "list");
         let integrations = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetIntegrations", key, || {
@@ -88,7 +76,7 @@ impl Kind for IntegrationKind {
                     method: integration.integration_method().unwrap_or("POST").to_owned(),
                     uri: integration.integration_uri().unwrap_or_default().to_owned(),
                 };
-                Found::new(Key::new(INTEGRATION, id), id, fields(&spec))
+                Found::new(Key::new(names::INTEGRATION, id), id, fields(&spec))
             })
             .collect())
     }
@@ -97,27 +85,27 @@ impl Kind for IntegrationKind {
     /// One that calls no function of ours, but is what a route of ours targets, was edited, and is that route's.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
         let target = |observed: &Observed, route_key: &str| {
-            observed.get(&route::key_of(route_key)).map(|route| route.text("target").to_owned())
+            observed.get(&names::route(route_key)).map(|route| route.text("target").to_owned())
         };
         let mut given = Vec::new();
         for by_uri in [true, false] {
             for function in &FUNCTIONS {
-                let key = key_of(function.route_key);
+                let key = names::integration(function.route_key);
                 if given.iter().any(|(known, _)| *known == key) {
                     continue;
                 }
                 let uri = uri(scope, function.name);
                 let target = target(observed, function.route_key);
-                let is_target = |found: &Found| target == Some(route::target(&found.id));
+                let is_target = |found: &Found| target == Some(names::target(&found.id));
                 let best = observed
-                    .of_kind(INTEGRATION)
+                    .of_kind(names::INTEGRATION)
                     .filter(|found| if by_uri { found.text("uri") == uri } else { is_target(found) })
                     .filter(|found| given.iter().all(|(_, id)| *id != found.id))
                     .min_by_key(|found| (!is_target(found), found.id.clone()));
                 given.extend(best.map(|found| (key, found.id.clone())));
             }
         }
-        for found in observed.0.iter_mut().filter(|found| found.key.kind == INTEGRATION) {
+        for found in observed.0.iter_mut().filter(|found| found.key.kind == names::INTEGRATION) {
             if let Some((key, _)) = given.iter().find(|(_, id)| *id == found.id) {
                 found.key = key.clone();
             }
@@ -129,16 +117,20 @@ impl Kind for IntegrationKind {
     }
 
     fn referred_to_by(&self) -> &'static [&'static str] {
-        &[route::ROUTE]
+        &[names::ROUTE]
+    }
+
+    fn is_seen_at_once(&self) -> bool {
+        true
     }
 
     fn lane(&self, _change: &Change) -> Option<String> {
-        Some(api::LANE.to_owned())
+        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(INTEGRATION, name);
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let key = Key::new(names::INTEGRATION, name);
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let spec = spec(&ctx.scope, name);
         let created = ctx
             .call("apigateway:CreateIntegration", &key, || {
@@ -156,8 +148,7 @@ impl Kind for IntegrationKind {
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        stage::mark_outdated(ctx).await?;
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let spec = spec(&ctx.scope, &found.key.name);
         ctx.call("apigateway:UpdateIntegration", &found.key, || {
             ctx.aws
@@ -175,8 +166,7 @@ impl Kind for IntegrationKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        stage::mark_outdated(ctx).await?;
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         ctx.call("apigateway:DeleteIntegration", &found.key, || {
             ctx.aws.apigateway.delete_integration().api_id(&api_id).integration_id(&found.id).send()
         })
@@ -188,11 +178,11 @@ impl Kind for IntegrationKind {
         let part = |function: &Function| {
             let spec = spec(scope, function.route_key);
             Part {
-                key: key_of(function.route_key),
-                logical_id: logical_id(function.name, "Integration"),
+                key: names::integration(function.route_key),
+                logical_id: names::logical_id(function.name, "Integration"),
                 r#type: "AWS::ApiGatewayV2::Integration",
                 properties: json!({
-                    "ApiId": scope.id(&api::key_of(scope)),
+                    "ApiId": scope.id(&names::api(scope)),
                     "IntegrationType": spec.r#type,
                     "IntegrationMethod": spec.method,
                     "IntegrationUri": spec.uri

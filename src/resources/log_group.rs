@@ -6,17 +6,16 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::json;
 
+use super::names;
 use super::tags::{self, Tags};
-use super::{Kind, Part, Permission, Trace, fields, logical_id};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found, Owner};
-use crate::engine::plan::Changes;
+use crate::engine::change::Changes;
+use crate::engine::found::{Fields, Found, Owner, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission, Sign};
 use crate::engine::scope::{Ctx, Scope};
 use crate::functions::{FUNCTIONS, Function};
-
-pub const LOG_GROUP: &str = "log-group";
 
 pub struct LogGroupKind;
 
@@ -28,15 +27,6 @@ struct LogGroupSpec {
     tags: Tags,
 }
 
-/// `/aws/lambda/<function>`
-pub fn name_of(function: &str) -> String {
-    format!("/aws/lambda/{function}")
-}
-
-pub fn key_of(scope: &Scope, function: &str) -> Key {
-    Key::new(LOG_GROUP, name_of(&scope.config.function_name(function)))
-}
-
 /// Without the `:*` that some of the API's answers end in.
 fn arn_of(scope: &Scope, name: &str) -> String {
     scope.arn("logs", &format!("log-group:{name}"))
@@ -45,22 +35,22 @@ fn arn_of(scope: &Scope, name: &str) -> String {
 #[async_trait]
 impl Kind for LogGroupKind {
     fn name(&self) -> &'static str {
-        LOG_GROUP
+        names::LOG_GROUP
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        FUNCTIONS.iter().map(|function| (key_of(scope, function.name), vec![])).collect()
+        FUNCTIONS.iter().map(|function| (names::log_group(scope, function.name), vec![])).collect()
     }
 
     /// One look for all three: the names share a prefix.
     async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let wanted: Vec<Key> = self.declare(&ctx.scope).into_iter().map(|(key, _)| key).collect();
-        let groups = groups(ctx, &name_of(&format!("{probe}-"))).await?;
+        let groups = groups(ctx, &names::log_group_name(&format!("{probe}-"))).await?;
         let ours = groups
             .into_iter()
             .filter(|group| wanted.iter().any(|key| Some(key.name.as_str()) == group.log_group_name()));
         let found = try_join_all(ours.map(|group| async move {
-            let key = Key::new(LOG_GROUP, group.log_group_name().unwrap_or_default());
+            let key = Key::new(names::LOG_GROUP, group.log_group_name().unwrap_or_default());
             // Deleted between the two looks.
             let Some(all) = tags_of(ctx, &group).await? else { return Ok(None) };
             let owner = Owner::by_tags(&ctx.scope, &all);
@@ -77,7 +67,7 @@ impl Kind for LogGroupKind {
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(LOG_GROUP, name);
+        let key = Key::new(names::LOG_GROUP, name);
         let tags = ctx.scope.tags_at_creation();
         ctx.call("logs:CreateLogGroup", &key, || {
             ctx.aws
@@ -121,31 +111,36 @@ impl Kind for LogGroupKind {
             .gone()
     }
 
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let is_ours = |name: &str| FUNCTIONS.iter().any(|function| name.ends_with(&format!("-{}", function.name)));
-        let groups = groups(ctx, &name_of("")).await?;
+        let groups = groups(ctx, &names::log_group_name("")).await?;
         let ours = groups.iter().filter(|group| group.log_group_name().is_some_and(is_ours));
         let tags = try_join_all(ours.map(|group| tags_of(ctx, group))).await?;
-        Ok(tags.iter().flatten().filter_map(Trace::of).collect())
+        Ok(tags.iter().flatten().filter_map(Sign::of).collect())
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |function: &Function| {
-            let key = key_of(scope, function.name);
+            let key = names::log_group(scope, function.name);
             let properties = json!({
                 "LogGroupName": key.name,
                 "RetentionInDays": scope.config.log_retention_days,
                 "Tags": tags::listed(scope.tags())
             });
-            Part { key, logical_id: logical_id(function.name, "LogGroup"), r#type: "AWS::Logs::LogGroup", properties }
+            Part {
+                key,
+                logical_id: names::logical_id(function.name, "LogGroup"),
+                r#type: "AWS::Logs::LogGroup",
+                properties,
+            }
         };
         FUNCTIONS.iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         // What follows the name, `:*` or a stream, is covered by the star.
-        let ours = arn_of(scope, &name_of(&format!("{}-*", scope.config.name)));
-        let all = FUNCTIONS.map(|function| arn_of(scope, &name_of(&format!("*-{}", function.name))));
+        let ours = arn_of(scope, &names::log_group_name(&format!("{}-*", scope.config.name)));
+        let all = FUNCTIONS.map(|function| arn_of(scope, &names::log_group_name(&format!("*-{}", function.name))));
         vec![
             // Takes no resource: it lists by prefix.
             Permission::read(&["logs:DescribeLogGroups"], vec!["*".to_owned()]),
@@ -168,7 +163,7 @@ impl Kind for LogGroupKind {
 
 /// All log groups whose names begin with `prefix`, page by page.
 async fn groups(ctx: &Ctx, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
-    let key = &Key::new(LOG_GROUP, prefix);
+    let key = &Key::new(names::LOG_GROUP, prefix);
     let groups = pages::all(|token| async move {
         let page = ctx
             .call("logs:DescribeLogGroups", key, || {
@@ -182,7 +177,7 @@ async fn groups(ctx: &Ctx, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
 
 /// `None` where the group has gone.
 async fn tags_of(ctx: &Ctx, group: &LogGroup) -> Result<Option<Tags>, Failure> {
-    let key = Key::new(LOG_GROUP, group.log_group_name().unwrap_or_default());
+    let key = Key::new(names::LOG_GROUP, group.log_group_name().unwrap_or_default());
     let arn = arn_in(group);
     let answer = ctx
         .call("logs:ListTagsForResource", &key, || ctx.aws.logs.list_tags_for_resource().resource_arn(&arn).send())

@@ -4,15 +4,14 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Part, Permission, api, fields, function, logical_id};
+use super::{function, names};
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
 use crate::functions::{FUNCTIONS, Function};
-
-pub const PERMISSION: &str = "permission";
 
 const STATEMENT_ID: &str = "chatctl";
 
@@ -26,14 +25,9 @@ struct Statement {
     source_arn: String,
 }
 
-/// Named after its function, of which it is the only permission.
-pub fn key_of(scope: &Scope, function: &str) -> Key {
-    Key::new(PERMISSION, scope.config.function_name(function))
-}
-
 fn wanted(scope: &Scope, name: &str) -> Statement {
     let route_key = function::function_of(scope, name).route_key;
-    let source = format!("{}/*/{route_key}", scope.id(&api::key_of(scope)));
+    let source = format!("{}/*/{route_key}", scope.id(&names::api(scope)));
     Statement {
         // The same in every partition (L6).
         principal: "apigateway.amazonaws.com".to_owned(),
@@ -45,22 +39,22 @@ fn wanted(scope: &Scope, name: &str) -> Statement {
 #[async_trait]
 impl Kind for PermissionKind {
     fn name(&self) -> &'static str {
-        PERMISSION
+        names::PERMISSION
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
         FUNCTIONS
             .iter()
-            .map(|f| (key_of(scope, f.name), vec![function::key_of(scope, f.name), api::key_of(scope)]))
+            .map(|f| (names::permission(scope, f.name), vec![names::function(scope, f.name), names::api(scope)]))
             .collect()
     }
 
     fn parent(&self) -> Option<&'static str> {
-        Some(function::FUNCTION)
+        Some(names::FUNCTION)
     }
 
     async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let key = Key::new(PERMISSION, probe);
+        let key = Key::new(names::PERMISSION, probe);
         let answer = ctx
             .call("lambda:GetPolicy", &key, || ctx.aws.lambda.get_policy().function_name(probe).send())
             .await
@@ -69,7 +63,8 @@ impl Kind for PermissionKind {
         Ok(statements(&policy)
             .into_iter()
             .map(|(id, statement)| {
-                let key = if id == STATEMENT_ID { key.clone() } else { Key::new(PERMISSION, format!("{probe}/{id}")) };
+                let key =
+                    if id == STATEMENT_ID { key.clone() } else { Key::new(names::PERMISSION, format!("{probe}/{id}")) };
                 Found::new(key, id, fields(&statement))
             })
             .collect())
@@ -85,7 +80,7 @@ impl Kind for PermissionKind {
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(PERMISSION, name);
+        let key = Key::new(names::PERMISSION, name);
         let wanted = wanted(&ctx.scope, name);
         ctx.call("lambda:AddPermission", &key, || {
             ctx.aws
@@ -119,22 +114,22 @@ impl Kind for PermissionKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |function: &Function| {
-            let key = key_of(scope, function.name);
+            let key = names::permission(scope, function.name);
             let wanted = wanted(scope, &key.name);
             let properties = json!({
-                "FunctionName": scope.id(&function::key_of(scope, function.name)),
+                "FunctionName": scope.id(&names::function(scope, function.name)),
                 "Action": wanted.action,
                 "Principal": wanted.principal,
                 "SourceArn": wanted.source_arn
             });
-            let logical_id = logical_id(function.name, "Permission");
+            let logical_id = names::logical_id(function.name, "Permission");
             Part { key, logical_id, r#type: "AWS::Lambda::Permission", properties }
         };
         FUNCTIONS.iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let functions = vec![scope.arn("lambda", &format!("function:{}-*", scope.config.name))];
+        let functions = vec![names::function_pattern(scope)];
         vec![
             Permission::read(&["lambda:GetPolicy"], functions.clone()),
             Permission::write(&["lambda:AddPermission", "lambda:RemovePermission"], functions),

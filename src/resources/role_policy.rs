@@ -4,16 +4,15 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Part, Permission, api, fields, log_group, logical_id, role, table};
+use super::{names, policy_document};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
 use crate::functions::{FUNCTIONS, Function};
-
-pub const ROLE_POLICY: &str = "role-policy";
 
 /// The name of the inline policy within its role.
 const POLICY_NAME: &str = "chatctl";
@@ -26,13 +25,8 @@ struct RolePolicy {
     document: Value,
 }
 
-/// Named after its role, of which it is the only policy.
-pub fn key_of(scope: &Scope, function: &str) -> Key {
-    Key::new(ROLE_POLICY, role::key_of(scope, function).name)
-}
-
 fn function_of(scope: &Scope, name: &str) -> &'static Function {
-    match FUNCTIONS.iter().find(|function| role::key_of(scope, function.name).name == name) {
+    match FUNCTIONS.iter().find(|function| names::role(scope, function.name).name == name) {
         Some(function) => function,
         None => unreachable!("no function has the role {name}"),
     }
@@ -41,13 +35,13 @@ fn function_of(scope: &Scope, name: &str) -> &'static Function {
 /// Least privilege: the table actions it takes, its own log group, and, for the one that posts, `@connections` of
 /// this stage by POST alone (I8).
 pub fn document(scope: &Scope, function: &Function) -> Value {
-    let log_group = log_group::key_of(scope, function.name).name;
+    let log_group = names::log_group(scope, function.name).name;
     let mut statements = vec![
         json!({
             "Sid": "Connections",
             "Effect": "Allow",
             "Action": function.table_actions,
-            "Resource": table::arn_of(scope)
+            "Resource": names::table_arn(scope)
         }),
         json!({
             "Sid": "Logs",
@@ -57,7 +51,7 @@ pub fn document(scope: &Scope, function: &Function) -> Value {
         }),
     ];
     if function.posts_to_connections {
-        let posts = format!("{}/{}/POST/@connections/*", scope.id(&api::key_of(scope)), scope.config.stage);
+        let posts = format!("{}/{}/POST/@connections/*", scope.id(&names::api(scope)), scope.config.stage);
         statements.push(json!({
             "Sid": "Post",
             "Effect": "Allow",
@@ -76,24 +70,30 @@ pub fn document(scope: &Scope, function: &Function) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
+/// That the role has the configured boundary, if there is one.
+pub fn bounded(scope: &Scope) -> Option<Value> {
+    let boundary = scope.config.permissions_boundary.as_ref()?;
+    Some(json!({ "ArnEquals": { "iam:PermissionsBoundary": boundary } }))
+}
+
 #[async_trait]
 impl Kind for RolePolicyKind {
     fn name(&self) -> &'static str {
-        ROLE_POLICY
+        names::ROLE_POLICY
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        role::ours(scope)
+        names::with_own_role(scope)
             .map(|function| {
-                let mut needs = vec![role::key_of(scope, function.name)];
-                needs.extend(function.posts_to_connections.then(|| api::key_of(scope)));
-                (key_of(scope, function.name), needs)
+                let mut needs = vec![names::role(scope, function.name)];
+                needs.extend(function.posts_to_connections.then(|| names::api(scope)));
+                (names::role_policy(scope, function.name), needs)
             })
             .collect()
     }
 
     fn parent(&self) -> Option<&'static str> {
-        Some(role::ROLE)
+        Some(names::ROLE)
     }
 
     /// IAM deletes no role that still has policies (I3).
@@ -102,7 +102,7 @@ impl Kind for RolePolicyKind {
     }
 
     async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let key = Key::new(ROLE_POLICY, probe);
+        let key = Key::new(names::ROLE_POLICY, probe);
         let (inline, attached, document) =
             tokio::try_join!(inline_names(ctx, &key), attached_arns(ctx, &key), document_of(ctx, &key))?;
         let mut found: Vec<Found> = document
@@ -114,7 +114,7 @@ impl Kind for RolePolicyKind {
     }
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&RolePolicy { document: role::normal(document(scope, function_of(scope, name))) })
+        fields(&RolePolicy { document: policy_document::normal(document(scope, function_of(scope, name))) })
     }
 
     fn lane(&self, change: &Change) -> Option<String> {
@@ -122,7 +122,7 @@ impl Kind for RolePolicyKind {
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        put(ctx, &Key::new(ROLE_POLICY, name)).await?;
+        put(ctx, &Key::new(names::ROLE_POLICY, name)).await?;
         Ok(POLICY_NAME.to_owned())
     }
 
@@ -137,29 +137,29 @@ impl Kind for RolePolicyKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |function: &Function| Part {
-            key: key_of(scope, function.name),
-            logical_id: logical_id(function.name, "Policy"),
+            key: names::role_policy(scope, function.name),
+            logical_id: names::logical_id(function.name, "Policy"),
             r#type: "AWS::IAM::Policy",
             properties: json!({
                 "PolicyName": POLICY_NAME,
-                "Roles": [scope.id(&role::key_of(scope, function.name))],
+                "Roles": [scope.id(&names::role(scope, function.name))],
                 "PolicyDocument": document(scope, function)
             }),
         };
-        role::ours(scope).map(part).collect()
+        names::with_own_role(scope).map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        if role::ours(scope).next().is_none() {
+        if names::with_own_role(scope).next().is_none() {
             return vec![];
         }
         vec![
             Permission::read(
                 &["iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
-                role::pattern_of_any(scope),
+                names::any_role_pattern(scope),
             ),
-            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy"], role::pattern_of_any(scope)),
-            Permission::write(&["iam:PutRolePolicy"], vec![role::pattern(scope)]).when(role::bounded(scope)),
+            Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy"], names::any_role_pattern(scope)),
+            Permission::write(&["iam:PutRolePolicy"], vec![names::role_pattern(scope)]).when(bounded(scope)),
         ]
     }
 }
@@ -180,7 +180,7 @@ async fn document_of(ctx: &Ctx, key: &Key) -> Result<Option<Value>, Failure> {
         })
         .await
         .optional()?;
-    Ok(answer.map(|answer| role::parse_policy(answer.policy_document())))
+    Ok(answer.map(|answer| policy_document::parse(answer.policy_document())))
 }
 
 async fn inline_names(ctx: &Ctx, key: &Key) -> Result<Vec<String>, Failure> {
@@ -215,7 +215,7 @@ fn strays(role: &str, inline: Vec<String>, attached: Vec<String>) -> impl Iterat
         .into_iter()
         .filter(|name| name != POLICY_NAME)
         .chain(attached)
-        .map(move |id| Found::new(Key::new(ROLE_POLICY, format!("{role}/{id}")), id, Fields::new()))
+        .map(move |id| Found::new(Key::new(names::ROLE_POLICY, format!("{role}/{id}")), id, Fields::new()))
 }
 
 /// An inline policy is deleted; a managed one is somebody's, and only taken off our role.
@@ -234,7 +234,7 @@ async fn take_off(ctx: &Ctx, role: &str, found: &Found) -> Result<(), Failure> {
 
 /// Takes everything off a role that is about to be deleted.
 pub async fn strip(ctx: &Ctx, role: &str) -> Result<(), Failure> {
-    let key = Key::new(ROLE_POLICY, role);
+    let key = Key::new(names::ROLE_POLICY, role);
     let (inline, attached) = tokio::try_join!(inline_names(ctx, &key), attached_arns(ctx, &key))?;
     let ours = inline.iter().any(|name| name == POLICY_NAME).then(|| Found::new(key, POLICY_NAME, Fields::new()));
     for found in strays(role, inline, attached).chain(ours) {

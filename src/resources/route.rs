@@ -5,17 +5,16 @@ use aws_sdk_apigatewayv2::types::AuthorizationType;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Kind, Part, Permission, api, authorizer, fields, integration, logical_id, stage};
+use super::names;
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::config::Authorizer;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
 use crate::functions::{FUNCTIONS, Function};
-
-pub const ROUTE: &str = "route";
 
 pub struct RouteKind;
 
@@ -26,15 +25,6 @@ struct RouteSpec {
     authorization: String,
     authorizer: Option<String>,
     api_key_required: bool,
-}
-
-pub fn key_of(route_key: &str) -> Key {
-    Key::new(ROUTE, route_key)
-}
-
-/// How a route names its integration (G7).
-pub fn target(integration_id: &str) -> String {
-    format!("integrations/{integration_id}")
 }
 
 /// The function behind a route.
@@ -51,10 +41,10 @@ fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
         _ if route_key != "$connect" => (AuthorizationType::None, None),
         Authorizer::None => (AuthorizationType::None, None),
         Authorizer::Iam => (AuthorizationType::AwsIam, None),
-        Authorizer::Lambda(_) => (AuthorizationType::Custom, Some(scope.id(&authorizer::key_of(scope)))),
+        Authorizer::Lambda(_) => (AuthorizationType::Custom, Some(scope.id(&names::authorizer(scope)))),
     };
     RouteSpec {
-        target: target(&scope.id(&integration::key_of(route_key))),
+        target: names::target(&scope.id(&names::integration(route_key))),
         authorization: authorization.as_str().to_owned(),
         authorizer,
         api_key_required: false,
@@ -64,28 +54,28 @@ fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
 #[async_trait]
 impl Kind for RouteKind {
     fn name(&self) -> &'static str {
-        ROUTE
+        names::ROUTE
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
         FUNCTIONS
             .iter()
             .map(|function| {
-                let mut needs = vec![integration::key_of(function.route_key)];
-                needs.extend(authorizer::wanted_key(scope));
-                (key_of(function.route_key), needs)
+                let mut needs = vec![names::integration(function.route_key)];
+                needs.extend(names::wanted_authorizer(scope));
+                (names::route(function.route_key), needs)
             })
             .collect()
     }
 
     fn parent(&self) -> Option<&'static str> {
-        Some(api::API)
+        Some(names::API)
     }
 
     /// Of two with the same key, which only an emulator allows, the second is a stray.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = &Key::new(ROUTE, "list");
+        let key = &Key::new(names::ROUTE, "list");
         let routes = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetRoutes", key, || {
@@ -112,7 +102,7 @@ impl Kind for RouteKind {
             };
             let taken = found.iter().any(|other| other.key.name == route_key);
             let name = if taken { format!("{route_key} ({id})") } else { route_key.to_owned() };
-            found.push(Found::new(Key::new(ROUTE, name), id, fields(&spec)));
+            found.push(Found::new(Key::new(names::ROUTE, name), id, fields(&spec)));
         }
         Ok(found)
     }
@@ -121,13 +111,17 @@ impl Kind for RouteKind {
         fields(&spec(scope, name))
     }
 
+    fn is_seen_at_once(&self) -> bool {
+        true
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
-        Some(api::LANE.to_owned())
+        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = key_of(name);
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let key = names::route(name);
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let spec = spec(&ctx.scope, name);
         let created = ctx
             .call("apigateway:CreateRoute", &key, || {
@@ -146,8 +140,7 @@ impl Kind for RouteKind {
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        stage::mark_outdated(ctx).await?;
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let spec = spec(&ctx.scope, &found.key.name);
         ctx.call("apigateway:UpdateRoute", &found.key, || {
             ctx.aws
@@ -166,8 +159,7 @@ impl Kind for RouteKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        stage::mark_outdated(ctx).await?;
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         ctx.call("apigateway:DeleteRoute", &found.key, || {
             ctx.aws.apigateway.delete_route().api_id(&api_id).route_id(&found.id).send()
         })
@@ -179,7 +171,7 @@ impl Kind for RouteKind {
         let part = |function: &Function| {
             let spec = spec(scope, function.route_key);
             let mut properties = json!({
-                "ApiId": scope.id(&api::key_of(scope)),
+                "ApiId": scope.id(&names::api(scope)),
                 "RouteKey": function.route_key,
                 "Target": spec.target,
                 "AuthorizationType": spec.authorization
@@ -188,8 +180,8 @@ impl Kind for RouteKind {
                 properties["AuthorizerId"] = json!(authorizer);
             }
             Part {
-                key: key_of(function.route_key),
-                logical_id: logical_id(function.name, "Route"),
+                key: names::route(function.route_key),
+                logical_id: names::logical_id(function.name, "Route"),
                 r#type: "AWS::ApiGatewayV2::Route",
                 properties,
             }

@@ -8,15 +8,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::tags::{self, Tags};
-use super::{Kind, Part, Permission, api, deployment, fields};
+use super::{api, names};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found};
-use crate::engine::plan::{Change, Changes};
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-
-pub const STAGE: &str = "stage";
 
 const LIVE: &str = "made by chatctl";
 /// Written before a route is changed in place: should the run die before it has deployed that, the next one knows.
@@ -36,25 +35,21 @@ struct StageSpec {
     tags: Tags,
 }
 
-pub fn key_of(scope: &Scope) -> Key {
-    Key::new(STAGE, scope.config.stage.as_str())
-}
-
 /// Whether routes were changed since its deployment was taken.
 pub fn is_outdated(found: &Found) -> bool {
     found.text("description") == OUTDATED
 }
 
-/// Called before a route or an integration is changed in place or deleted.
+/// Notes on the stage that what its deployment is a snapshot of is about to change.
 ///
 /// # Errors
 /// When the stage cannot be written.
 pub async fn mark_outdated(ctx: &Ctx) -> Result<(), Failure> {
-    let key = key_of(&ctx.scope);
-    if !ctx.stands(&key) || !ctx.first_time("mark the stage") {
+    let key = names::stage(&ctx.scope);
+    if !ctx.stands(&key) {
         return Ok(());
     }
-    let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+    let api_id = ctx.scope.id(&names::api(&ctx.scope));
     ctx.call("apigateway:UpdateStage", &key, || {
         ctx.aws.apigateway.update_stage().api_id(&api_id).stage_name(&key.name).description(OUTDATED).send()
     })
@@ -63,26 +58,26 @@ pub async fn mark_outdated(ctx: &Ctx) -> Result<(), Failure> {
 }
 
 fn arn_of(ctx: &Ctx, api_id: &str, name: &str) -> String {
-    api::tagging_arn(&ctx.scope, &format!("/apis/{api_id}/stages/{name}"))
+    names::api_arn(&ctx.scope, &format!("/apis/{api_id}/stages/{name}"))
 }
 
 #[async_trait]
 impl Kind for StageKind {
     fn name(&self) -> &'static str {
-        STAGE
+        names::STAGE
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(key_of(scope), vec![deployment::key_of(scope)])]
+        vec![(names::stage(scope), vec![names::deployment(scope)])]
     }
 
     fn parent(&self) -> Option<&'static str> {
-        Some(api::API)
+        Some(names::API)
     }
 
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
-        let key = &Key::new(STAGE, "list");
+        let key = &Key::new(names::STAGE, "list");
         let stages = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetStages", key, || {
@@ -95,9 +90,9 @@ impl Kind for StageKind {
         let stages = stages.await?.unwrap_or_default();
         let mut found = Vec::new();
         for stage in &stages {
-            let key = Key::new(STAGE, stage.stage_name().unwrap_or_default());
+            let key = Key::new(names::STAGE, stage.stage_name().unwrap_or_default());
             let mut tags: Tags = stage.tags().cloned().unwrap_or_default().into_iter().collect();
-            if key == key_of(&ctx.scope) && tags::split(tags.clone()).0 != ctx.scope.tags() {
+            if key == names::stage(&ctx.scope) && tags::split(tags.clone()).0 != ctx.scope.tags() {
                 tags = api::tags_of(ctx, &key, &arn_of(ctx, &parent.id, &key.name)).await?;
             }
             found.push(found_of(key, stage, tags::split(tags).0));
@@ -107,7 +102,7 @@ impl Kind for StageKind {
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
         fields(&StageSpec {
-            deployment: scope.id(&deployment::key_of(scope)),
+            deployment: scope.id(&names::deployment(scope)),
             description: LIVE.to_owned(),
             auto_deploy: false,
             throttle_rate: scope.config.throttle.map(|throttle| throttle.rate),
@@ -116,14 +111,18 @@ impl Kind for StageKind {
         })
     }
 
+    fn is_seen_at_once(&self) -> bool {
+        true
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
-        Some(api::LANE.to_owned())
+        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(STAGE, name);
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
-        let deployment_id = ctx.scope.id(&deployment::key_of(&ctx.scope));
+        let key = Key::new(names::STAGE, name);
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let deployment_id = ctx.scope.id(&names::deployment(&ctx.scope));
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
         ctx.call("apigateway:CreateStage", &key, || {
             ctx.aws
@@ -143,7 +142,7 @@ impl Kind for StageKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let (key, apigateway) = (&found.key, &ctx.aws.apigateway);
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let throttle_changes = changes.touches("throttleRate") || changes.touches("throttleBurst");
         if changes.touches("autoDeploy") {
             // Before anything else: with it on, no deployment can be attached (G10).
@@ -155,7 +154,7 @@ impl Kind for StageKind {
         if throttle_changes && ctx.scope.config.throttle.is_none() {
             recreate(ctx, found).await?;
         } else if throttle_changes || changes.touches("deployment") || changes.touches("description") {
-            let deployment_id = ctx.scope.id(&deployment::key_of(&ctx.scope));
+            let deployment_id = ctx.scope.id(&names::deployment(&ctx.scope));
             ctx.call("apigateway:UpdateStage", key, || {
                 apigateway
                     .update_stage()
@@ -173,7 +172,7 @@ impl Kind for StageKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&api::key_of(&ctx.scope));
+        let api_id = ctx.scope.id(&names::api(&ctx.scope));
         ctx.call("apigateway:DeleteStage", &found.key, || {
             ctx.aws.apigateway.delete_stage().api_id(&api_id).stage_name(&found.key.name).send()
         })
@@ -183,9 +182,9 @@ impl Kind for StageKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let mut properties = json!({
-            "ApiId": scope.id(&api::key_of(scope)),
+            "ApiId": scope.id(&names::api(scope)),
             "StageName": scope.config.stage,
-            "DeploymentId": scope.id(&deployment::key_of(scope)),
+            "DeploymentId": scope.id(&names::deployment(scope)),
             "Description": LIVE,
             "Tags": scope.tags()
         });
@@ -194,7 +193,7 @@ impl Kind for StageKind {
                 json!({ "ThrottlingRateLimit": throttle.rate, "ThrottlingBurstLimit": throttle.burst });
         }
         vec![Part {
-            key: key_of(scope),
+            key: names::stage(scope),
             logical_id: "Stage".to_owned(),
             r#type: "AWS::ApiGatewayV2::Stage",
             properties,

@@ -13,17 +13,16 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::names;
 use super::tags::{self, Tags};
-use super::{Kind, Part, Permission, Trace, fields};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::aws::pages;
 use crate::config::TABLE_SUFFIX;
-use crate::engine::graph::Key;
-use crate::engine::observe::{Fields, Found, Owner};
-use crate::engine::plan::Changes;
+use crate::engine::change::Changes;
+use crate::engine::found::{Fields, Found, Owner, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission, Sign};
 use crate::engine::scope::{Ctx, Scope};
-
-pub const TABLE: &str = "table";
 
 /// The attribute that holds when a row expires, in epoch seconds.
 const TTL_ATTRIBUTE: &str = "expiresAt";
@@ -42,26 +41,18 @@ struct Table {
     expires_at: Option<String>,
 }
 
-pub fn key_of(scope: &Scope) -> Key {
-    Key::new(TABLE, scope.config.table_name())
-}
-
-pub fn arn_of(scope: &Scope) -> String {
-    scope.arn("dynamodb", &format!("table/{}", scope.config.table_name()))
-}
-
 #[async_trait]
 impl Kind for TableKind {
     fn name(&self) -> &'static str {
-        TABLE
+        names::TABLE
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(key_of(scope), vec![])]
+        vec![(names::table(scope), vec![])]
     }
 
     async fn find(&self, ctx: &Ctx, _probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let key = key_of(&ctx.scope);
+        let key = names::table(&ctx.scope);
         let Some(table) = describe(ctx, &key).await? else { return Ok(vec![]) };
         let arn = table.table_arn().unwrap_or_default().to_owned();
         let settling = match table.table_status() {
@@ -108,7 +99,7 @@ impl Kind for TableKind {
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(TABLE, name);
+        let key = Key::new(names::TABLE, name);
         let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
         let created = ctx
             .call("dynamodb:CreateTable", &key, || {
@@ -149,7 +140,7 @@ impl Kind for TableKind {
             .await?;
         }
         enable_ttl(ctx, &key).await?;
-        Ok(table.and_then(|table| table.table_arn).unwrap_or_else(|| arn_of(&ctx.scope)))
+        Ok(table.and_then(|table| table.table_arn).unwrap_or_else(|| names::table_arn(&ctx.scope)))
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
@@ -206,8 +197,8 @@ impl Kind for TableKind {
         wait_until(ctx, key, |table| table.is_none_or(|table| table.table_status() != deleting)).await
     }
 
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Trace>, Failure> {
-        let key = &Key::new(TABLE, "list");
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+        let key = &Key::new(names::TABLE, "list");
         let names = pages::all(|last| async move {
             let page = ctx
                 .call("dynamodb:ListTables", key, || {
@@ -219,10 +210,10 @@ impl Kind for TableKind {
         let names = names.await?.unwrap_or_default();
         let tags = try_join_all(names.iter().filter(|name| name.ends_with(TABLE_SUFFIX)).map(|name| async move {
             let arn = ctx.scope.arn("dynamodb", &format!("table/{name}"));
-            tags_of(ctx, &Key::new(TABLE, name), &arn).await
+            tags_of(ctx, &Key::new(names::TABLE, name), &arn).await
         }))
         .await?;
-        Ok(tags.iter().flatten().filter_map(Trace::of).collect())
+        Ok(tags.iter().flatten().filter_map(Sign::of).collect())
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
@@ -237,7 +228,12 @@ impl Kind for TableKind {
         if let Some(key) = &scope.config.kms_key {
             properties["SSESpecification"] = json!({ "SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": key });
         }
-        vec![Part { key: key_of(scope), logical_id: "Table".to_owned(), r#type: "AWS::DynamoDB::Table", properties }]
+        vec![Part {
+            key: names::table(scope),
+            logical_id: "Table".to_owned(),
+            r#type: "AWS::DynamoDB::Table",
+            properties,
+        }]
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::engine::plan::Changes;
+use crate::engine::change::Changes;
 use crate::engine::scope::{EXPIRES_AT, Scope};
 
 pub type Tags = BTreeMap<String, String>;

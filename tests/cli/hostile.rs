@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use chatctl::engine::graph::Key;
-use chatctl::engine::plan::{Action, Change, Changes, FieldChange, Plan};
+use chatctl::engine::change::{Action, Change, Changes, FieldChange};
+use chatctl::engine::key::Key;
+use chatctl::engine::plan::Plan;
 use chatctl::error::{Error, Exit};
 use chatctl::host::{Output, lines, visible};
 use chatctl::progress::{Ended, Reporter};

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::tungstenite::{self};
 
-use super::round::{At, Broken, Scale};
+use super::terms::{At, Broken, Scale};
 use crate::host::visible;
 use crate::websocket::{ConnectError, Notice, Socket, close, send, send_message, why_closed};
 

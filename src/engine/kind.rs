@@ -1,0 +1,173 @@
+//! What the engine asks of a kind of resource.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::aws::failure::Failure;
+use crate::engine::change::{Change, Changes};
+use crate::engine::found::{Fields, Found, Observed};
+use crate::engine::key::Key;
+use crate::engine::scope::{Ctx, EXPIRES_AT, MANAGED, NAME, Scope};
+
+/// One kind of resource: what is wanted of it, how it is found, compared, made, changed and deleted.
+///
+/// Every write is idempotent: what is already gone counts as deleted, and what exists already makes `create` fail
+/// with `AlreadyExists`, upon which the engine adopts it if it is ours.
+#[async_trait]
+pub trait Kind: Send + Sync {
+    /// As users read it: `log-group`.
+    fn name(&self) -> &'static str;
+
+    /// The keys that this deployment wants, each with what must stand before. Pure.
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)>;
+
+    /// The kind that this one lives in; it is looked for only where its parent was found.
+    fn parent(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether deleting the parent deletes it too.
+    fn vanishes_with_parent(&self) -> bool {
+        self.parent().is_some()
+    }
+
+    /// The places to look at: one look each, all at once. A kind that has a parent is looked for once a parent.
+    fn probes(&self, scope: &Scope) -> Vec<String> {
+        vec![scope.config.name.to_string()]
+    }
+
+    /// What exists at `probe`; what is not wanted there too. Nothing only if AWS says that there is nothing:
+    /// access denied is an error.
+    async fn find(&self, ctx: &Ctx, probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure>;
+
+    /// Gives what was found under ids the keys that it is known by, where that takes a look at other kinds. Pure.
+    fn identify(&self, _scope: &Scope, _observed: &mut Observed) {}
+
+    /// The properties as they should be. Pure; ids that are not known yet show as a placeholder.
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields;
+
+    /// Properties that cannot be changed in place.
+    fn immutable(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The kinds that this one is a snapshot of: it is made anew when one of those changes.
+    fn snapshot_of(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Called before the first change, in a pass, of something that this kind is a snapshot of: notes where it lasts
+    /// that the snapshot is about to be out of date, so that the next run knows if this one dies in between.
+    async fn outdate(&self, _ctx: &Ctx) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The kinds that may refer to a stray of this one: it is deleted when they have been changed.
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The lane whose writes are strictly serial, if this change is one of those.
+    fn lane(&self, _change: &Change) -> Option<String> {
+        None
+    }
+
+    /// Whether a look shows everything that a reply has confirmed, at once.
+    fn is_seen_at_once(&self) -> bool {
+        false
+    }
+
+    /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
+    fn look_again(&self) -> Duration {
+        Duration::from_millis(450)
+    }
+
+    /// Makes it as wanted and returns its id.
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure>;
+
+    /// Changes the properties that differ.
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure>;
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure>;
+
+    /// The deployments that own something of this kind in this account and region; only of kinds that can be listed.
+    async fn owners(&self, _ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+        Ok(vec![])
+    }
+
+    /// The same in CloudFormation. Pure; what CloudFormation alone knows stands as `${…}` in texts.
+    fn template(&self, scope: &Scope) -> Vec<Part>;
+
+    /// What the identity that runs `chatctl` must be allowed to do for this kind, on no more than what belongs to
+    /// this deployment and to those whose names begin with `<its name>-`.
+    fn permissions(&self, scope: &Scope) -> Vec<Permission>;
+}
+
+/// One resource of a CloudFormation template.
+pub struct Part {
+    pub key: Key,
+    /// What the template calls it.
+    pub logical_id: String,
+    /// Such as `AWS::IAM::Role`.
+    pub r#type: &'static str,
+    pub properties: Value,
+}
+
+/// A sign of a deployment: something that carries its tags.
+#[derive(Clone, Debug)]
+pub struct Sign {
+    pub deployment: String,
+    pub expires_at: Option<String>,
+    /// The API, where this is one.
+    pub api: Option<Found>,
+}
+
+impl Sign {
+    /// The deployment whose tags these are, if they are ours.
+    pub fn of(tags: &BTreeMap<String, String>) -> Option<Self> {
+        let is_managed = tags.get(MANAGED).is_some_and(|value| value == "true");
+        let deployment = tags.get(NAME).filter(|_| is_managed)?.clone();
+        Some(Self { deployment, expires_at: tags.get(EXPIRES_AT).cloned(), api: None })
+    }
+}
+
+/// Which verbs need an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// All that look at a deployment; `status` needs no more.
+    Read,
+    /// `up`, `down` and `reap`.
+    Write,
+    /// `list`, `reap`, `verify`, `chat`, `open` and `logs`: beyond the resources of one deployment, or into them.
+    Other,
+}
+
+/// One statement of the deployer's policy.
+pub struct Permission {
+    pub access: Access,
+    pub actions: &'static [&'static str],
+    pub resources: Vec<String>,
+    pub condition: Option<Value>,
+}
+
+impl Permission {
+    pub fn read(actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { access: Access::Read, actions, resources, condition: None }
+    }
+
+    pub fn write(actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { access: Access::Write, actions, resources, condition: None }
+    }
+
+    pub fn other(actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { access: Access::Other, actions, resources, condition: None }
+    }
+
+    /// Only where `condition` holds, if there is one.
+    pub fn when(self, condition: Option<Value>) -> Self {
+        Self { condition, ..self }
+    }
+}

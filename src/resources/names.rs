@@ -1,0 +1,143 @@
+//! What each resource is called: every key, name and ARN, by which kinds refer to one another.
+
+use crate::config::Authorizer;
+use crate::engine::key::Key;
+use crate::engine::scope::Scope;
+use crate::functions::{FUNCTIONS, Function};
+
+pub const API: &str = "api";
+pub const AUTHORIZER: &str = "authorizer";
+pub const DEPLOYMENT: &str = "deployment";
+pub const FUNCTION: &str = "function";
+pub const INTEGRATION: &str = "integration";
+pub const LOG_GROUP: &str = "log-group";
+pub const PERMISSION: &str = "permission";
+pub const ROLE: &str = "role";
+pub const ROLE_POLICY: &str = "role-policy";
+pub const ROUTE: &str = "route";
+pub const STAGE: &str = "stage";
+pub const TABLE: &str = "table";
+
+/// The lane of all writes to the API and what lives in it: two at once are refused (G2).
+pub const API_LANE: &str = "api";
+
+pub fn api(scope: &Scope) -> Key {
+    Key::new(API, scope.config.name.as_str())
+}
+
+/// API Gateway's own ARNs have no account (G16).
+pub fn api_arn(scope: &Scope, path: &str) -> String {
+    format!("arn:{}:apigateway:{}::{path}", scope.partition(), scope.region)
+}
+
+pub fn authorizer(scope: &Scope) -> Key {
+    Key::new(AUTHORIZER, scope.config.name.as_str())
+}
+
+/// The key, where the configuration wants an authorizer function.
+pub fn wanted_authorizer(scope: &Scope) -> Option<Key> {
+    matches!(scope.config.authorizer, Authorizer::Lambda(_)).then(|| authorizer(scope))
+}
+
+pub fn deployment(scope: &Scope) -> Key {
+    Key::new(DEPLOYMENT, scope.config.name.as_str())
+}
+
+pub fn function(scope: &Scope, function: &str) -> Key {
+    Key::new(FUNCTION, scope.config.function_name(function))
+}
+
+pub fn function_arn(scope: &Scope, function: &str) -> String {
+    scope.arn("lambda", &format!("function:{}", scope.config.function_name(function)))
+}
+
+/// The functions of this deployment and of those whose names begin with `<its name>-`.
+pub fn function_pattern(scope: &Scope) -> String {
+    scope.arn("lambda", &format!("function:{}-*", scope.config.name))
+}
+
+/// How API Gateway calls a function: the long form; a WebSocket API takes no bare function ARN (G7).
+pub fn invocation_uri(scope: &Scope, function_arn: &str) -> String {
+    let (partition, region) = (scope.partition(), &scope.region);
+    format!("arn:{partition}:apigateway:{region}:lambda:path/2015-03-31/functions/{function_arn}/invocations")
+}
+
+/// Named after the route that it stands behind.
+pub fn integration(route_key: &str) -> Key {
+    Key::new(INTEGRATION, route_key)
+}
+
+/// How a route names its integration (G7).
+pub fn target(integration_id: &str) -> String {
+    format!("integrations/{integration_id}")
+}
+
+/// `/aws/lambda/<function>`
+pub fn log_group_name(function: &str) -> String {
+    format!("/aws/lambda/{function}")
+}
+
+pub fn log_group(scope: &Scope, function: &str) -> Key {
+    Key::new(LOG_GROUP, log_group_name(&scope.config.function_name(function)))
+}
+
+/// Named after its function, of which it is the only permission.
+pub fn permission(scope: &Scope, function: &str) -> Key {
+    Key::new(PERMISSION, scope.config.function_name(function))
+}
+
+/// Role names are global to the account, so the region is part of the name (I2).
+pub fn role(scope: &Scope, function: &str) -> Key {
+    Key::new(ROLE, format!("{}-{}-{function}", scope.config.name, scope.region))
+}
+
+/// The functions whose roles are ours to make: all but those with a role brought along (I7).
+pub fn with_own_role(scope: &Scope) -> impl Iterator<Item = &'static Function> {
+    FUNCTIONS.iter().filter(|function| !scope.config.role_arns.contains_key(function.name))
+}
+
+/// The ARN of a role of ours, or the pattern of several.
+pub fn role_arn(scope: &Scope, name: &str) -> String {
+    scope.arn("iam", &format!("role{}{name}", scope.config.role_path))
+}
+
+/// The roles of this deployment, and of those whose names begin with `<its name>-`, in this region.
+pub fn role_pattern(scope: &Scope) -> String {
+    role_arn(scope, &role_names(scope))
+}
+
+/// The same, and as IAM writes a role that is not there, or that it does not see yet: without its path (I11).
+pub fn any_role_pattern(scope: &Scope) -> Vec<String> {
+    vec![role_pattern(scope), scope.arn("iam", &format!("role/{}", role_names(scope)))]
+}
+
+fn role_names(scope: &Scope) -> String {
+    format!("{}-*{}-*", scope.config.name, scope.region)
+}
+
+/// Named after its role, of which it is the only policy.
+pub fn role_policy(scope: &Scope, function: &str) -> Key {
+    Key::new(ROLE_POLICY, role(scope, function).name)
+}
+
+pub fn route(route_key: &str) -> Key {
+    Key::new(ROUTE, route_key)
+}
+
+pub fn stage(scope: &Scope) -> Key {
+    Key::new(STAGE, scope.config.stage.as_str())
+}
+
+pub fn table(scope: &Scope) -> Key {
+    Key::new(TABLE, scope.config.table_name())
+}
+
+pub fn table_arn(scope: &Scope) -> String {
+    scope.arn("dynamodb", &format!("table/{}", scope.config.table_name()))
+}
+
+/// What templates call the resource of a kind that belongs to `function`: `OnConnectRole`.
+pub fn logical_id(function: &str, kind: &str) -> String {
+    let (first, rest) = function.split_at(1);
+    format!("{}{rest}{kind}", first.to_uppercase())
+}
