@@ -1,7 +1,5 @@
 //! Carries out a plan: each step starts the moment what it comes after is done.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -11,6 +9,7 @@ use crate::engine::change::{Action, Change};
 use crate::engine::found::{Fields, Found, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
+use crate::engine::observe::TAGS_BUDGET;
 use crate::engine::plan::Plan;
 use crate::engine::scope::Ctx;
 use crate::progress::Ended;
@@ -169,12 +168,15 @@ async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> R
         },
         |parent| parent.key.name.clone(),
     );
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + TAGS_BUDGET;
     loop {
         let there = kind.find(ctx, &probe, parent.as_ref()).await?;
+        let may_wait = Instant::now() < deadline;
         match there.into_iter().find(|found| found.key == change.key) {
+            // Its tags are not shown yet (D9).
+            Some(Found { owner: Owner::Unclear(_), .. }) if may_wait && ctx.pause(kind.look_again()).await => {}
             Some(found) => {
-                if let Owner::Foreign(why) = found.owner {
+                if let Owner::Foreign(why) | Owner::Unclear(why) = found.owner {
                     let mut refused = failure;
                     refused.class = Class::Other;
                     refused.message = format!("somebody else's stands in the way: {why}");
@@ -185,7 +187,7 @@ async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> R
                 return Ok(());
             }
             // It exists, but is not shown yet (I1), or is on its way out (D2, L5).
-            None if Instant::now() < deadline && ctx.pause(Duration::from_millis(450)).await => {}
+            None if may_wait && ctx.pause(kind.look_again()).await => {}
             None => return Err(failure),
         }
     }

@@ -23,6 +23,8 @@ pub fn fields(of: &impl Serialize) -> Fields {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     Ours,
+    /// Its tags may just not be shown yet; says what is missing.
+    Unclear(String),
     /// Somebody else's; says how one can tell.
     Foreign(String),
 }

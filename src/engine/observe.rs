@@ -32,6 +32,8 @@ pub enum Patience {
 const SLOW: Duration = Duration::from_secs(8);
 /// How long a thing may take to settle: D2's slow tables are the longest.
 const SETTLE_BUDGET: Duration = Duration::from_secs(300);
+/// How long the tags of what may be ours may stay out of sight (D9).
+pub const TAGS_BUDGET: Duration = Duration::from_secs(30);
 /// How long what we made may stay out of sight (I1, D1).
 const SIGHT_BUDGET: Duration = Duration::from_secs(15);
 
@@ -130,12 +132,17 @@ async fn settled(
     let found = loop {
         let found = kind.find(ctx, probe, parent).await?;
         let settling = found.iter().find_map(|f| Some((f.key.clone(), f.settling.clone()?)));
-        let waits = settling.or_else(|| {
+        let unclear = found.iter().find(|f| matches!(f.owner, Owner::Unclear(_))).map(|f| f.key.clone());
+        // Nobody, in no hurry whatever, may take what is ours for somebody else's.
+        let patient = patience == Patience::Wait || unclear.is_some();
+        let unclear = unclear.filter(|_| begun.elapsed() < TAGS_BUDGET);
+        let waits = settling.or_else(|| Some((unclear?, "its tags to be seen".to_owned())));
+        let waits = waits.or_else(|| {
             let key = unseen(ctx, graph, kind, probe, &found)?;
             (begun.elapsed() < SIGHT_BUDGET).then(|| (key, "to be seen".to_owned()))
         });
         match waits {
-            Some((key, what)) if patience == Patience::Wait && begun.elapsed() < SETTLE_BUDGET => {
+            Some((key, what)) if patient && begun.elapsed() < SETTLE_BUDGET => {
                 ctx.reporter.waiting(&key.to_string(), &what);
                 waited.insert(key);
                 tokio::time::sleep(kind.look_again()).await;
@@ -192,7 +199,7 @@ fn refuse_foreign(found: &[Found]) -> Result<(), Error> {
     let foreign: Vec<String> = found
         .iter()
         .filter_map(|f| match &f.owner {
-            Owner::Foreign(why) => Some(format!("{} (`{}`): {why}", f.key, f.id)),
+            Owner::Foreign(why) | Owner::Unclear(why) => Some(format!("{} (`{}`): {why}", f.key, f.id)),
             Owner::Ours => None,
         })
         .collect();

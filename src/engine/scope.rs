@@ -130,6 +130,9 @@ pub const EXPIRES_AT: &str = "chatctl:expires-at";
 /// Holds the task that had the last turn.
 pub type Lane = Arc<tokio::sync::Mutex<Option<usize>>>;
 
+/// When tags were written, and which; `None` where one was removed.
+type Written = (Instant, BTreeMap<String, Option<String>>);
+
 /// A run: the scope, the way to AWS, and what is known of the run so far.
 pub struct Ctx {
     pub scope: Scope,
@@ -139,6 +142,8 @@ pub struct Ctx {
     pub began: Instant,
     /// What this run has made and when, for the rules that forgive a young resource (I1).
     fresh: Mutex<BTreeMap<Key, Instant>>,
+    /// The tags that this run has written: reads may be older (D9).
+    tagged: Mutex<BTreeMap<Key, Written>>,
     /// What stands now, as far as this run knows: the leftovers, should it fail.
     standing: Mutex<BTreeSet<Key>>,
     /// Fields that AWS will not change now; `up` says so and ends well (D8).
@@ -159,6 +164,7 @@ impl Ctx {
             interrupt,
             began: Instant::now(),
             fresh: Mutex::default(),
+            tagged: Mutex::default(),
             standing: Mutex::default(),
             deferred: Mutex::default(),
             told: Mutex::default(),
@@ -238,6 +244,20 @@ impl Ctx {
     pub fn made(&self, key: &Key) {
         lock(&self.fresh).insert(key.clone(), Instant::now());
         lock(&self.standing).insert(key.clone());
+    }
+
+    /// This run has set and removed these tags of `key`.
+    pub fn tagged(&self, key: &Key, set: &[(String, String)], removed: &[String]) {
+        let set = set.iter().map(|(tag, value)| (tag.clone(), Some(value.clone())));
+        let written = set.chain(removed.iter().map(|tag| (tag.clone(), None))).collect();
+        lock(&self.tagged).insert(key.clone(), (Instant::now(), written));
+    }
+
+    /// Whether `tags` of `key` are likely older than what this run has written: a matter of seconds.
+    pub fn is_outdated(&self, key: &Key, tags: &BTreeMap<String, String>) -> bool {
+        lock(&self.tagged).get(key).is_some_and(|(at, written)| {
+            at.elapsed() < YOUNG && written.iter().any(|(tag, value)| tags.get(tag) != value.as_ref())
+        })
     }
 
     /// Whether `key` exists, as far as this run knows.

@@ -55,14 +55,20 @@ impl Kind for TableKind {
         let key = names::table(&ctx.scope);
         let Some(table) = describe(ctx, &key).await? else { return Ok(vec![]) };
         let arn = table.table_arn().unwrap_or_default().to_owned();
+        let (tags, ttl) = tokio::try_join!(tags_of(ctx, &key, &arn), ttl_of(ctx, &key))?;
+        // Deleted between the two looks, or just made (D9): another look will tell.
+        let all = tags.unwrap_or_default();
         let settling = match table.table_status() {
-            Some(TableStatus::Active) | None => None,
+            Some(TableStatus::Active) | None => {
+                ctx.is_outdated(&key, &all).then(|| "its new tags to be seen".to_owned())
+            }
             Some(status) => Some(format!("the table, which is {}", status.as_str())),
         };
-        let (tags, ttl) = tokio::try_join!(tags_of(ctx, &key, &arn), ttl_of(ctx, &key))?;
-        // Deleted between the two looks.
-        let Some(all) = tags else { return Ok(vec![]) };
-        let owner = Owner::by_tags(&ctx.scope, &all);
+        let owner = match Owner::by_tags(&ctx.scope, &all) {
+            // After any write of tags, AWS may show none for some seconds (D9).
+            Owner::Foreign(why) if all.is_empty() => Owner::Unclear(why),
+            owner => owner,
+        };
         let (tags, expires_at) = tags::split(all);
         let fields = fields(&Table {
             hash_key: hash_key(&table),
@@ -100,7 +106,8 @@ impl Kind for TableKind {
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::TABLE, name);
-        let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
+        let at_creation: Vec<_> = ctx.scope.tags_at_creation().into_iter().collect();
+        let tags: Vec<Tag> = at_creation.iter().filter_map(|(k, v)| tag(k, v)).collect();
         let created = ctx
             .call("dynamodb:CreateTable", &key, || {
                 ctx.aws
@@ -130,6 +137,7 @@ impl Kind for TableKind {
             })
             .await?;
         ctx.made(&key);
+        ctx.tagged(&key, &at_creation, &[]);
         let table = created.table_description;
         // TTL can be set only once the table is active (D1).
         if table.as_ref().and_then(|table| table.table_status()) != Some(&TableStatus::Active) {
@@ -179,6 +187,9 @@ impl Kind for TableKind {
                 ctx.aws.dynamodb.untag_resource().resource_arn(&found.id).set_tag_keys(Some(removed.clone())).send()
             })
             .await?;
+        }
+        if !set.is_empty() || !removed.is_empty() {
+            ctx.tagged(key, &set, &removed);
         }
         Ok(())
     }

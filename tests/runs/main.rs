@@ -4,6 +4,7 @@ mod battery;
 mod contract;
 mod crash;
 mod faults;
+mod lag;
 mod races;
 mod timing;
 mod weather;

@@ -32,6 +32,7 @@ fn switches(rng: &mut Rng, seed: u64) -> Switches {
         table_creating: seconds(rng, 20),
         table_deleting: seconds(rng, 25),
         table_window: seconds(rng, 1),
+        table_tags_lag: seconds(rng, 20),
         list_lag: if rng.bool() { seconds(rng, 3) } else { Duration::ZERO },
         ..Switches::default()
     }

@@ -9,7 +9,7 @@ use crate::context::{Context, limit, new_id, page};
 use crate::fields::{Fields, tags_of};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, spelled};
-use crate::state::{Table, TimeToLive};
+use crate::state::{Table, Tags, TimeToLive};
 
 pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
@@ -44,25 +44,36 @@ fn table<'a>(cx: &'a mut Context<'_>, name: &str) -> Result<&'a mut Table, Refus
     cx.account.region(&cx.place.region).tables.get_mut(name).ok_or_else(|| not_found(name))
 }
 
+/// When every read of tags that are written now gives them (D9).
+fn tags_shown_at(cx: &mut Context<'_>) -> Moment {
+    let most = cx.switches.table_tags_lag;
+    if most.is_zero() { cx.now } else { cx.now + most.mul_f64(cx.ids.f64()) }
+}
+
+fn write_tags(table: &mut Table, tags: Tags, shown_at: Moment) {
+    table.old_tags = std::mem::replace(&mut table.tags, tags);
+    table.tags_shown_at = shown_at;
+}
+
 /// The table of an ARN, for the tag operations.
 fn table_by_arn<'a>(cx: &'a mut Context<'_>, arn: &str) -> Result<&'a mut Table, Refusal> {
     let name = Arn::read(arn)
         .filter(|parts| parts.service == "dynamodb" && parts.is_in(cx.place))
         .and_then(|parts| parts.rest.strip_prefix("table/"))
         .ok_or_else(|| invalid(format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}")))?;
-    let missing = || {
-        Refusal::new(
-            400,
-            "ResourceNotFoundException",
-            format!("Requested resource not found: ResourcArn: {arn} not found"),
-        )
-    };
-    cx.account.region(&cx.place.region).tables.get_mut(name).ok_or_else(missing)
+    cx.account.region(&cx.place.region).tables.get_mut(name).ok_or_else(|| arn_not_found(arn))
+}
+
+fn arn_not_found(arn: &str) -> Refusal {
+    let message = format!("Requested resource not found: ResourcArn: {arn} not found");
+    Refusal::new(400, "ResourceNotFoundException", message)
 }
 
 fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.text("TableName").unwrap_or_default();
+    let tags_shown_at = tags_shown_at(cx);
     let mut table = Table {
+        tags_shown_at,
         arn: cx.place.arn("dynamodb", &format!("table/{name}")),
         id: new_id(cx.ids, 32),
         key_schema: pairs(fields.objects("KeySchema"), "AttributeName", "KeyType"),
@@ -284,7 +295,7 @@ fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let arn = fields.text("ResourceArn").unwrap_or_default();
     let new = tags_of(fields.tag_list("Tags").unwrap_or_default());
     fields.done();
-    let now = cx.now;
+    let (now, shown_at) = (cx.now, tags_shown_at(cx));
     let table = table_by_arn(cx, &arn)?;
     check_active(table, now)?;
     let mut all = table.tags.clone();
@@ -292,7 +303,7 @@ fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     if let Some(fault) = rules::tags_fault(&all) {
         return Err(invalid(fault));
     }
-    table.tags = all;
+    write_tags(table, all, shown_at);
     Ok(Reply::empty(200))
 }
 
@@ -300,19 +311,33 @@ fn untag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let arn = fields.text("ResourceArn").unwrap_or_default();
     let keys = fields.texts("TagKeys").unwrap_or_default();
     fields.done();
-    let now = cx.now;
+    let (now, shown_at) = (cx.now, tags_shown_at(cx));
     let table = table_by_arn(cx, &arn)?;
     check_active(table, now)?;
-    table.tags.retain(|key, _| !keys.contains(key));
+    let mut all = table.tags.clone();
+    all.retain(|key, _| !keys.contains(key));
+    write_tags(table, all, shown_at);
     Ok(Reply::empty(200))
 }
 
 fn list_tags(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let (arn, token) = (fields.text("ResourceArn").unwrap_or_default(), fields.text("NextToken"));
     fields.done();
-    let limit = limit(None, cx.switches);
+    let (now, limit) = (cx.now, limit(None, cx.switches));
+    let roll = if cx.switches.table_tags_lag.is_zero() { 0 } else { cx.ids.u8(0..4) };
     let table = table_by_arn(cx, &arn)?;
-    let page = page(&table.tags, token, limit, |_, _| true);
+    // D9; a list that goes on is of the set that it began with.
+    let tags = match roll {
+        2 if now < table.tags_shown_at && token.is_none() => &table.old_tags,
+        3 if now < table.tags_shown_at && token.is_none() => {
+            if table.status(now) == "CREATING" {
+                return Err(arn_not_found(&arn));
+            }
+            &Tags::new()
+        }
+        _ => &table.tags,
+    };
+    let page = page(tags, token, limit, |_, _| true);
     let tags: Vec<Value> = page.items.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
     Ok(Reply::json(200, json!({ "Tags": tags, "NextToken": page.next })))
 }

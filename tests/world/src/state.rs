@@ -324,6 +324,9 @@ pub struct Table {
     pub deletion_protection: bool,
     pub table_class: Option<String>,
     pub tags: Tags,
+    /// What a read may still give instead, before `tags_shown_at` (D9).
+    pub old_tags: Tags,
+    pub tags_shown_at: Moment,
     pub ttl: TimeToLive,
     pub created: Moment,
     /// `CREATING` before.

@@ -61,6 +61,9 @@ pub struct Switches {
     pub ttl_settling: Duration,
     /// No second change of the time to live within so long (D8).
     pub ttl_cooldown: Duration,
+    /// Reads of a table's tags may give older ones, none or not found for so long at most after each write of them: each
+    /// read as the dice fall (D9). Off by default.
+    pub table_tags_lag: Duration,
     /// `ListTagsOfResource` (D4).
     pub table_list_tags_rate: Option<Rate>,
     /// `TagResource` and `UntagResource` (D4).
@@ -106,6 +109,7 @@ impl Default for Switches {
             table_deleting: Duration::from_secs(5),
             ttl_settling: Duration::from_secs(60),
             ttl_cooldown: Duration::from_secs(3_600),
+            table_tags_lag: Duration::ZERO,
             table_list_tags_rate: Some(Rate { per_second: 10.0, burst: 10.0 }),
             table_tag_rate: Some(Rate { per_second: 5.0, burst: 5.0 }),
             api_conflicts: true,
@@ -148,6 +152,7 @@ impl Switches {
             table_creating: Duration::from_secs(20),
             table_window: Duration::from_secs(1),
             table_deleting: Duration::from_secs(25),
+            table_tags_lag: Duration::from_secs(20),
             list_lag: Duration::from_secs(3),
             ..Self::default()
         }

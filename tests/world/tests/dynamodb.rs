@@ -115,3 +115,35 @@ async fn tables_are_listed_by_page() {
     }
     assert_eq!(sizes, [2, 1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn tags_are_late_after_each_write_of_them() {
+    let (world, c) = world();
+    world.switch(|switches| {
+        switches.table_tags_lag = std::time::Duration::from_secs(20);
+        switches.table_list_tags_rate = None;
+    });
+    let made = create(&c).send().await.unwrap();
+    let arn = made.table_description().unwrap().table_arn().unwrap().to_owned();
+    let seen = async || {
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..60 {
+            seen.insert(match c.dynamodb.list_tags_of_resource().resource_arn(&arn).send().await {
+                Ok(tags) => tags.tags().len().to_string(),
+                Err(error) => error.into_service_error().meta().code().unwrap_or_default().to_owned(),
+            });
+        }
+        seen.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(seen().await, ["0", "1", "ResourceNotFoundException"]);
+    wait(20).await;
+    assert_eq!(seen().await, ["1"]);
+    c.dynamodb.tag_resource().resource_arn(&arn).tags(tag("a", "1")).send().await.unwrap();
+    assert_eq!(seen().await, ["0", "1", "2"]);
+    wait(20).await;
+    assert_eq!(seen().await, ["2"]);
+    c.dynamodb.untag_resource().resource_arn(&arn).tag_keys("a").send().await.unwrap();
+    assert_eq!(seen().await, ["0", "1", "2"]);
+    wait(20).await;
+    assert_eq!(seen().await, ["1"]);
+}

@@ -1,0 +1,101 @@
+//! AWS shows the tags of a table some seconds late after each write of them (D9): no run takes its own deployment for
+//! somebody else's, and none writes again and again what it has written.
+
+use std::time::Duration;
+
+use chatctl::error::Exit;
+use futures_util::future::join;
+use support::{Process, assert_nothing_left, assert_whole, run};
+use world::{Switches, Verdict, World};
+
+const SEEDS: u64 = 25;
+
+/// `CHATCTL_LAG_SEEDS=2000 cargo test --test runs lag` tries more.
+fn seeds() -> std::ops::Range<u64> {
+    let seeds =
+        std::env::var("CHATCTL_LAG_SEEDS").ok().map(|text| text.parse().expect("CHATCTL_LAG_SEEDS is a number"));
+    0..seeds.unwrap_or(SEEDS)
+}
+
+fn late(seed: u64) -> World {
+    World::new(Switches { seed, page_size: 25, table_tags_lag: Duration::from_secs(20), ..Switches::default() })
+}
+
+/// How often the run made `operation`.
+fn count(world: &World, operation: &str) -> usize {
+    world.effects().iter().filter(|call| call.operation == operation).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_up_right_after_another_does_not_write_tags_again_and_again() {
+    for seed in seeds() {
+        let world = late(seed);
+        for line in ["up --ttl 1h", "up --ttl 1h", "up --ttl 2h --tag team=blue", "up"] {
+            world.clear_calls();
+            let ended = run(&world, line).await;
+            assert_eq!(ended.exit, Some(Exit::Done), "seed {seed}: `{line}`: {}", ended.stderr);
+            // It may begin with tags older than those of the run before, and so need a second pass; no more.
+            for operation in ["TagResource", "UntagResource"] {
+                let effects = world.effects();
+                let writes = effects.iter().filter(|c| c.operation == operation && c.resource.contains("connections"));
+                assert!(writes.count() <= 2, "seed {seed}: `{line}` wrote again and again");
+            }
+            assert_whole(&world, "chat");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_right_after_a_kill_knows_its_own_table() {
+    for seed in seeds() {
+        let world = late(seed);
+        let killer = world.clone();
+        world.set_interceptor(move |call| {
+            // Some calls after the table's creation.
+            let made = count(&killer, "CreateTable") == 1;
+            let dies = &*call.label == "victim" && made && call.seq as u64 % 5 == seed % 5;
+            if dies { Verdict::HangBefore } else { Verdict::Pass }
+        });
+        let killed = Process::new(&world, "up --ttl 1h").label("victim").run().await;
+        assert_eq!(killed.exit, None, "seed {seed}");
+        world.clear_interceptor();
+        let (next, exit) = match seed % 3 {
+            0 => ("up", Exit::Done),
+            1 => ("status", Exit::Differs),
+            _ => ("down", Exit::Done),
+        };
+        let ended = run(&world, next).await;
+        assert_eq!(ended.exit, Some(exit), "seed {seed}: `{next}`: {}", ended.stderr);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_ups_at_once_share_the_table() {
+    for seed in seeds() {
+        let world = late(seed);
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(seed * 130)).await;
+            Process::new(&world, "up").label("second").run().await
+        };
+        let (first, second) = join(Process::new(&world, "up").label("first").run(), late).await;
+        for ended in [first, second] {
+            assert_eq!(ended.exit, Some(Exit::Done), "seed {seed}: {}", ended.stderr);
+        }
+        assert_whole(&world, "chat");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn down_and_status_right_after_up_know_their_own_table() {
+    for seed in seeds() {
+        let world = late(seed);
+        run(&world, "up --ttl 1h").await.expect(Exit::Done);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        run(&world, "up --ttl 1h").await.expect(Exit::Done);
+        let status = run(&world, "status --ttl 1h").await;
+        assert_eq!(status.exit, Some(Exit::Done), "seed {seed}: {}{}", status.stdout, status.stderr);
+        let down = run(&world, "down").await;
+        assert_eq!(down.exit, Some(Exit::Done), "seed {seed}: {}", down.stderr);
+        assert_nothing_left(&world);
+    }
+}
