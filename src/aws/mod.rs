@@ -69,8 +69,9 @@ pub async fn sdk_config(config: &Config, host: &Host, local_aws: Option<&local::
     if host.env.get("AWS_MAX_ATTEMPTS").is_none() {
         builder.set_retry_config(Some(RetryConfig::standard().with_max_attempts(ATTEMPTS)));
     }
-    if let Some(region) = &config.region {
-        builder.set_region(Some(Region::new(region.clone())));
+    // What a caller handed in has a region of its own.
+    if let Some(region) = region(config) {
+        builder.set_region(Some(region));
     }
     builder.build()
 }
@@ -92,8 +93,16 @@ fn loader(config: &Config, local_aws: Option<&local::Endpoint>) -> ConfigLoader 
     match local_aws {
         Some(local::Endpoint { url, access_key, secret, .. }) => loader
             .endpoint_url(url)
-            .region(Region::new(config.region.clone().unwrap_or_else(|| local::REGION.to_owned())))
+            .region(region(config).unwrap_or_else(|| Region::from_static(local::REGION)))
             .credentials_provider(aws_credential_types::Credentials::from_keys(access_key, secret, None)),
-        None => loader,
+        // Known before the credentials are made: STS is asked in a region.
+        None => match region(config) {
+            Some(region) => loader.region(region),
+            None => loader,
+        },
     }
+}
+
+fn region(config: &Config) -> Option<Region> {
+    config.region.clone().map(Region::new)
 }

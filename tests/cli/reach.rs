@@ -1,9 +1,12 @@
 //! An AWS or a chat that cannot be reached: it is named, and given up in time.
 
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::sync::mpsc;
 
 use chatctl::error::Exit;
-use support::chatctl as binary;
+use support::{Folder, chatctl as binary};
 
 use crate::run::chatctl;
 
@@ -26,4 +29,33 @@ async fn an_endpoint_that_refuses_is_named() {
         assert!(ended.stderr.contains("connection refused at http://127.0.0.1:1"), "{verb}: {}", ended.stderr);
         assert!(ended.stderr.contains("hint: nothing listens there"), "{verb}: {}", ended.stderr);
     }
+}
+
+/// Credentials that STS gives are fetched from the region that was asked for: a pipeline's token needs no `AWS_REGION` beside
+/// `--region`.
+#[tokio::test]
+async fn the_region_that_was_given_is_that_of_the_credentials_too() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let (asked, first) = mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in proxy.incoming() {
+            let mut line = String::new();
+            BufReader::new(connection.unwrap()).read_line(&mut line).unwrap();
+            if asked.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let folder = Folder::new();
+    let token = folder.0.join("token");
+    fs::write(&token, "header.payload.signature").unwrap();
+    let run = binary(env!("CARGO_BIN_EXE_chatctl"))
+        .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token)
+        .env("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/deployer")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("HTTPS_PROXY", address);
+    let ended = run.args(["status", "--region", "eu-central-1", "--timeout", "12s"]).run().await.expect(1);
+    let first = first.try_recv().unwrap_or_else(|_| panic!("nobody was asked: {}", ended.stderr));
+    assert!(first.starts_with("CONNECT sts.eu-central-1.amazonaws.com:443 "), "{first}");
 }
