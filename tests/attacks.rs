@@ -274,8 +274,11 @@ async fn who_has_the_port_but_not_the_secret_is_not_believed() {
     let folder = Folder::new();
     let record = folder.0.join("instance.json");
     let nonce = "0123456789abcdef0123456789abcdef";
-    // A process that bears the name of the recorded one.
-    let mut namesake = Command::new("sh").args(["-c", "read line", nonce]).stdin(Stdio::piped()).spawn().unwrap();
+    // A process that bears the name of the recorded one; it has that name only from when it runs.
+    let mut namesake = Command::new("sh");
+    namesake.args(["-c", "echo; read line", nonce]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut namesake = namesake.spawn().unwrap();
+    namesake.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let believed = async |port: u16| {
         let _ = fs::remove_file(&record);
         let facts = json!({
