@@ -42,7 +42,11 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
             host.stdout.write(&text);
             return Exit::Done;
         }
-        Ok(Asked::Run(cli)) => (Face::guess(&cli.settings, host), dispatch(*cli, host).await),
+        Ok(Asked::Run(cli)) => {
+            let given = cli.settings.clone();
+            let ended = dispatch(*cli, host).await.map_err(|error| report::hints::complete(error, &given));
+            (Face::guess(&given, host), ended)
+        }
         Err(error) => (Face::guess(&arguments::lenient(args, &host.env), host), Err(error)),
     };
     ended.unwrap_or_else(|error| {
@@ -110,13 +114,13 @@ impl Start<'_> {
         verb: impl AsyncFnOnce(&Session) -> Result<Exit>,
         nothing: Option<fn() -> Nothing>,
     ) -> Result<Exit> {
-        let (host, config) = (self.host, self.config()?);
+        let (host, given, config) = (self.host, self.settings.clone(), self.config()?);
         let reporter = report::reporter(config.face, host);
         let deadline = Deadline::after(config.timeout);
         let session = Session::open(host, config.clone(), reporter.clone(), needs, deadline.clone());
         let session = match (deadline.bound(Box::pin(session)).await, nothing) {
             (Err(why), Some(nothing)) if why.code == "NotRunning" => {
-                return Ok(nothing().tell(host, &config, &*reporter, &why));
+                return Ok(nothing().tell(host, &config, &*reporter, &report::hints::complete(why, &given)));
             }
             (session, _) => session?,
         };

@@ -1,6 +1,7 @@
 //! The faces of the program: how progress and results reach people and machines.
 
 pub mod github;
+pub mod hints;
 pub mod json;
 pub mod plain;
 pub mod style;

@@ -2,6 +2,7 @@
 
 mod faces;
 mod help;
+mod hints;
 mod hostile;
 mod pipeline;
 mod precedence;
