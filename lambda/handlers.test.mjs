@@ -59,7 +59,7 @@ const TEXTS = {
   false: [false, 'false'],
   'an object': [{ a: [1, 'ü', '\ud83d'] }, '{"a":[1,"ü","\\ud83d"]}'],
   'line breaks': ['a\r\n\r\nb', 'a\r\n\r\nb'],
-  '120 KB': ['ä'.repeat(60 * 1024), 'ä'.repeat(60 * 1024)],
+  '32 KB': ['ä'.repeat(16 * 1024), 'ä'.repeat(16 * 1024)],
 };
 
 for (const [name, [data, text]] of Object.entries(TEXTS)) {
@@ -70,6 +70,21 @@ for (const [name, [data, text]] of Object.entries(TEXTS)) {
     assert.deepEqual(aws.received.get('a'), [text]);
   });
 }
+
+test('`data` has at most 32 KB in UTF-8, or what is set', async (t) => {
+  const aws = await StandIn.start(t);
+  const send = async (bytes) => {
+    aws.connect('a');
+    await say('a', 'ä'.repeat(bytes / 2));
+    return aws.received.get('a').pop();
+  };
+  assert.equal(Buffer.byteLength(await send(32 * 1024)), 32 * 1024);
+  assert.match(JSON.parse(await send(32 * 1024 + 2)).chatctl.error, /larger than 32768 bytes/);
+  process.env.MESSAGE_SIZE = '131072';
+  t.after(() => delete process.env.MESSAGE_SIZE);
+  assert.equal(Buffer.byteLength(await send(120 * 1024)), 120 * 1024);
+  assert.match(JSON.parse(await send(128 * 1024 + 2)).chatctl.error, /larger than 131072 bytes/);
+});
 
 const GARBAGE = {
   'no body': undefined,
@@ -82,7 +97,7 @@ const GARBAGE = {
   'inherited data': '{"action":"sendmessage","__proto__":{"data":"x"}}',
   'deep JSON': `{"data":${'['.repeat(64_000)}${']'.repeat(64_000)}}`,
   'deep JSON, cut': '['.repeat(128 * 1024),
-  'numbers that grow beyond the limit': `{"data":[${'1e20,'.repeat(25_000)}1]}`,
+  'numbers that grow beyond the limit': `{"data":[${'1e20,'.repeat(4_000)}1]}`,
   'lone surrogates for keys': '{"\ud83d":"\udc4b"}',
   'a frame of the service': JSON.stringify({ data: ' {"chatctl":{"error":"pay here"}}' }),
   'a frame of the service, written otherwise': JSON.stringify({ data: '{"more":1,"\\u0063hatctl":0}' }),

@@ -6,8 +6,8 @@ import { connectionsEndpoint, payload, reasonOf } from './aws.mjs';
 import { Delivery } from './delivery.mjs';
 import { Receivers } from './receivers.mjs';
 
-// The largest message that `@connections` takes (H1). Bytes.
-const MAX_MESSAGE = 128 * 1024;
+// The largest message that is taken where none is set, in bytes. `@connections` itself takes 128 KB (H1).
+const MESSAGE_SIZE = 32 * 1024;
 
 // Kept back of the invocation's time: for the last posts to be answered, and for telling the sender and
 // the log what could not be done. Milliseconds, and at most this share of the time.
@@ -78,7 +78,8 @@ function messageOf(body) {
   const text = typeof frame.data === 'string' ? frame.data : jsonText(frame.data);
   if (isOfService(text)) throw new Error('`data` looks like a frame of the service');
   const message = payload(text);
-  if (message.body.length > MAX_MESSAGE) throw new Error(`\`data\` is larger than ${MAX_MESSAGE} bytes`);
+  const largest = Number(process.env.MESSAGE_SIZE) || MESSAGE_SIZE;
+  if (message.body.length > largest) throw new Error(`\`data\` is larger than ${largest} bytes`);
   return message;
 }
 

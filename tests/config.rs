@@ -51,6 +51,7 @@ fn what_cannot_be_is_refused_by_name() {
         ("ttl = \"0s\"", "not a valid ttl"),
         ("timeout = \"-1m\"", "not a valid timeout"),
         ("memory = 64", "not a valid memory"),
+        ("message-size = 129", "not a valid message size"),
         ("function-timeout = 30", "not a valid function timeout"),
         ("log-retention-days = 2", "not a valid log retention"),
         ("architecture = \"arm\"", "not a valid architecture"),

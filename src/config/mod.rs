@@ -35,6 +35,8 @@ pub struct Config {
     pub role_arns: BTreeMap<String, String>,
     pub kms_key: Option<String>,
     /// MB, of every function.
+    /// The largest `data` of a message, KB.
+    pub message_size: i32,
     pub memory: Option<i32>,
     /// Seconds.
     pub function_timeout: i32,
@@ -70,6 +72,9 @@ pub enum Color {
     Always,
     Never,
 }
+
+/// What `sendMessage` itself takes where nothing else is set (`lambda/sendMessage.mjs`). KB.
+pub const MESSAGE_SIZE: i32 = 32;
 
 /// Stage throttling: both numbers, because a lone one is stored as zero and refuses everybody (G12).
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +134,13 @@ impl Config {
                 .or(file.kms_key)
                 .map(|arn| checked_arn("KMS key", arn, "kms", "key/"))
                 .transpose()?,
+            message_size: in_range(
+                "message size",
+                flags.message_size.or(file.message_size).unwrap_or(MESSAGE_SIZE),
+                1,
+                128,
+                "KB",
+            )?,
             memory: flags.memory.or(file.memory).map(|mb| in_range("memory", mb, 128, 10_240, "MB")).transpose()?,
             function_timeout: in_range(
                 "function timeout",

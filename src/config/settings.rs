@@ -39,6 +39,9 @@ pub struct Settings {
     /// Stage throttling, burst; needs --throttle-rate
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub throttle_burst: Option<i32>,
+    /// The largest `data` of a message in KB, at most 128 [default: 32]
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "KB")]
+    pub message_size: Option<i32>,
 
     /// Folder with the handlers, instead of those built in
     #[arg(long, global = true, help_heading = "Functions", value_name = "DIR")]

@@ -88,7 +88,7 @@ fn change_of(ctx: &Ctx, graph: &Graph, key: &Key, found: Option<&Found>, before:
 /// Whether the value of a map's entry is none of ours to show: somebody set it by hand, and it may be a secret.
 fn is_private(field: &str, entry: &str, to: &Value) -> bool {
     match field {
-        "environment" => entry != "TABLE_NAME",
+        "environment" => !["TABLE_NAME", "MESSAGE_SIZE"].contains(&entry),
         "tags" => to.is_null(),
         _ => false,
     }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::names;
 use super::tags::{self, Tags};
 use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::config::MESSAGE_SIZE;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
@@ -62,6 +63,9 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         // No real AWS: the function must call back where we do.
         environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.clone());
         environment.insert("CHATCTL_CONNECTIONS_ENDPOINT".to_owned(), format!("{endpoint}/_aws/execute-api"));
+    }
+    if function.posts_to_connections && scope.config.message_size != MESSAGE_SIZE {
+        environment.insert("MESSAGE_SIZE".to_owned(), (scope.config.message_size * 1024).to_string());
     }
     FunctionSpec {
         runtime: scope.config.runtime.clone(),

@@ -370,8 +370,9 @@ async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_w
 /// A change of a setting is exactly that change, made by exactly these writes.
 #[tokio::test(start_paused = true)]
 async fn a_changed_setting_is_exactly_that_change() {
-    let settings: [(&str, &[&str]); 7] = [
+    let settings: [(&str, &[&str]); 8] = [
         ("--memory 1024", &["UpdateFunctionConfiguration"; 3]),
+        ("--message-size 64", &["UpdateFunctionConfiguration"]),
         ("--function-timeout 20", &["UpdateFunctionConfiguration"; 3]),
         ("--log-retention-days 30", &["PutRetentionPolicy"; 3]),
         ("--throttle-rate 50 --throttle-burst 20", &["UpdateStage"]),
