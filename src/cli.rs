@@ -162,6 +162,12 @@ pub struct Target {
 pub struct Verify {
     #[command(flatten)]
     pub load: Load,
+    /// Exit with 5 if the 99th percentile of the deliveries' latency is above this many milliseconds
+    #[arg(long, value_name = "MS")]
+    pub max_p99: Option<u32>,
+    /// Also write the steps there as a JUnit report, whether they pass or fail
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     #[command(flatten)]
     pub target: Target,
 }

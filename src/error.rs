@@ -17,7 +17,7 @@ pub enum Exit {
     Differs = 3,
     /// Nothing exists.
     Absent = 4,
-    /// The resources stand, but the chat round trip failed.
+    /// The resources stand, but the chat round trip failed or took too long.
     ChatFailed = 5,
     /// Interrupted; a re-run continues.
     Interrupted = 130,

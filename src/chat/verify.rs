@@ -5,6 +5,7 @@
 //! A round that breaks is tried again, because permissions take a while to spread after `up` (H13).
 
 mod client;
+mod junit;
 mod report;
 mod round;
 mod terms;
@@ -22,6 +23,7 @@ use crate::host::{Host, visible};
 use crate::progress::{Ended, Reporter};
 use crate::websocket::Endpoint;
 
+pub use junit::Junit;
 pub use report::{Bucket, Spread, TableCheck, UnknownAction, VerifyReport};
 
 use terms::{At, Broken, Scale};
@@ -33,7 +35,7 @@ const OTHER_FILES: u64 = 64;
 const LOG_LINES: usize = 12;
 const LOG_AGE: Duration = Duration::from_secs(120);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct VerifyOptions {
     /// At least 1.
     pub clients: usize,
@@ -43,11 +45,22 @@ pub struct VerifyOptions {
     pub messages: usize,
     /// For how long a broken round is tried again; thousands of clients get more, for the time that they take.
     pub patience: Duration,
+    /// A chat whose 99th percentile of latency is above this fails.
+    pub max_p99_ms: Option<u32>,
+    /// Where the steps are told as well, whether they pass or fail.
+    pub junit: Option<Junit>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { clients: 2, senders: None, messages: 1, patience: Duration::from_secs(60) }
+        Self {
+            clients: 2,
+            senders: None,
+            messages: 1,
+            patience: Duration::from_secs(60),
+            max_p99_ms: None,
+            junit: None,
+        }
     }
 }
 
@@ -64,7 +77,8 @@ pub struct Backstage {
 /// Proves that the chat at `endpoint` works. Without a `backstage` the table and the logs are left out.
 ///
 /// # Errors
-/// `ChatFailed` (exit 5) when the last round broke, with what broke where; 2 or 1 when it could not begin.
+/// `ChatFailed` (exit 5) when the last round broke, with what broke where, `TooSlow` (5) when it took longer than it may;
+/// 2 or 1 when it could not begin, 1 when its report could not be written.
 pub async fn verify(
     host: &Host,
     reporter: &dyn Reporter,
@@ -72,20 +86,52 @@ pub async fn verify(
     options: &VerifyOptions,
     backstage: Option<&Backstage>,
 ) -> Result<VerifyReport> {
+    let verified = attempt(host, reporter, endpoint, options, backstage).await;
+    if let Some(junit) = &options.junit {
+        let failed = verified.as_ref().err().map(|failure| (failure.at, &failure.error));
+        match junit.end(failed, options.max_p99_ms.is_some()) {
+            // What is wrong with the chat matters more.
+            Err(unwritten) if verified.is_err() => reporter.note(&unwritten.message),
+            ended => ended?,
+        }
+    }
+    verified.map_err(|failure| failure.error)
+}
+
+/// Why a verification failed, and at which of its steps if it had come that far.
+struct Failure {
+    at: Option<At>,
+    error: Error,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { at: None, error }
+    }
+}
+
+async fn attempt(
+    host: &Host,
+    reporter: &dyn Reporter,
+    endpoint: &Endpoint,
+    options: &VerifyOptions,
+    backstage: Option<&Backstage>,
+) -> Result<VerifyReport, Failure> {
     let scale = Scale::of(options)?;
     allow_open_files(scale.clients as u64)?;
     reporter.begin(TASK, "verifying");
     let verified = tokio::select! {
         verified = rounds(reporter, endpoint, scale, options.patience, backstage) => verified,
         () = host.interrupt.raised(1) => {
-            Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted before the chat was verified"))
+            Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted before the chat was verified").into())
         }
     };
+    let verified = verified.and_then(|report| quick_enough(report, options.max_p99_ms));
     reporter.end(
         TASK,
         match &verified {
             Ok(_) => Ended::Done("verified"),
-            Err(error) => Ended::Failed(error.message.lines().next().unwrap_or_default().to_owned()),
+            Err(Failure { error, .. }) => Ended::Failed(error.message.lines().next().unwrap_or_default().to_owned()),
         },
     );
     verified
@@ -97,7 +143,7 @@ async fn rounds(
     scale: Scale,
     patience: Duration,
     backstage: Option<&Backstage>,
-) -> Result<VerifyReport> {
+) -> Result<VerifyReport, Failure> {
     let begun = Instant::now();
     let deadline = begun + patience + scale.allowance();
     let mut rounds = 0;
@@ -111,10 +157,27 @@ async fn rounds(
         };
         let pause = Duration::from_secs(rounds.min(4).into()).mul_f64(0.75 + fastrand::f64() / 2.0);
         if !broken.may_pass || Instant::now() + pause >= deadline {
-            return Err(failure(broken, rounds, begun.elapsed(), backstage).await);
+            let at = Some(broken.at);
+            return Err(Failure { at, error: failure(broken, rounds, begun.elapsed(), backstage).await });
         }
         reporter.waiting(TASK, &format!("another try: {}", broken.what));
         tokio::time::sleep(pause).await;
+    }
+}
+
+fn quick_enough(report: VerifyReport, max_p99_ms: Option<u32>) -> Result<VerifyReport, Failure> {
+    let p99 = report.latency_ms.p99;
+    match max_p99_ms {
+        Some(most) if p99 > f64::from(most) => {
+            let deliveries = report.deliveries;
+            let message = format!(
+                "the p99 latency of {deliveries} deliveries is {p99:.1} ms, above the {most} ms of `--max-p99`"
+            );
+            let error = Error::new(Exit::ChatFailed, "TooSlow", message)
+                .hint("`chatctl verify` without `--max-p99` shows how the latencies are spread");
+            Err(Failure { at: Some(At::Latency), error })
+        }
+        _ => Ok(report),
     }
 }
 
@@ -126,7 +189,7 @@ async fn failure(broken: Broken, rounds: u32, took: Duration, backstage: Option<
         At::Connect => Some(&backstage.on_connect),
         At::SendMessage => Some(&backstage.send_message),
         At::Disconnect => Some(&backstage.on_disconnect),
-        At::Network => None,
+        At::Network | At::Latency => None,
     });
     if let (Some(function), Some(backstage)) = (function, backstage) {
         message.push_str(&last_lines(&backstage.aws, function).await);

@@ -39,7 +39,8 @@ Examples:
 pub const VERIFY: &str = "\
 Examples:
   chatctl verify --local
-  chatctl verify --clients 5 --messages 2 -o json";
+  chatctl verify --clients 5 --messages 2 -o json
+  chatctl verify --max-p99 500 --junit verify.xml";
 
 pub const CHAT: &str = "\
 Examples:

@@ -24,7 +24,7 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     let verified = if flags.verify {
         let endpoint = Endpoint { url: url.clone(), auth };
         // The resources stand, so they are the leftovers of a chat that does not work.
-        let verified = verify::verified(session, &endpoint, &flags.load).await;
+        let verified = verify::verified(session, &endpoint, &verify::options(&flags.load)).await;
         Some(verified.map_err(|error| Error { leftovers: session.ctx.standing(), ..error })?)
     } else {
         None

@@ -3,19 +3,21 @@
 use serde_json::json;
 
 use super::{Session, target};
-use crate::chat::verify::{Backstage, VerifyOptions, VerifyReport, verify as verify_chat};
+use crate::chat::verify::{Backstage, Junit, VerifyOptions, VerifyReport, verify as verify_chat};
 use crate::cli;
 use crate::error::{Exit, Result};
 use crate::websocket::Endpoint;
 
 /// # Errors
-/// `ChatFailed` with what broke where.
+/// `ChatFailed` with what broke where, `TooSlow` with how slow; 2 or 1 when the JUnit report cannot be written.
 pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
+    let junit = flags.junit.as_ref().map(|file| Junit::begin(session.host.cwd.join(file))).transpose()?;
+    let options = VerifyOptions { junit, max_p99_ms: flags.max_p99, ..options(&flags.load) };
     let endpoint = target::endpoint(session, &flags.target).await?;
     let report = if flags.target.url.is_some() {
-        verify_chat(&session.host, &*session.ctx.reporter, &endpoint, &options(&flags.load), None).await?
+        verify_chat(&session.host, &*session.ctx.reporter, &endpoint, &options, None).await?
     } else {
-        verified(session, &endpoint, &flags.load).await?
+        verified(session, &endpoint, &options).await?
     };
     if session.config().face.json {
         session.print_json("verify", [("url", json!(endpoint.shown())), ("result", json!(report))].into());
@@ -29,7 +31,7 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
 ///
 /// # Errors
 /// `ChatFailed` with what broke where.
-pub async fn verified(session: &Session, endpoint: &Endpoint, load: &cli::Load) -> Result<VerifyReport> {
+pub async fn verified(session: &Session, endpoint: &Endpoint, options: &VerifyOptions) -> Result<VerifyReport> {
     let config = session.config();
     let backstage = Backstage {
         aws: session.sdk.clone(),
@@ -38,10 +40,10 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, load: &cli::Load) 
         on_disconnect: config.function_name("onDisconnect"),
         send_message: config.function_name("sendMessage"),
     };
-    verify_chat(&session.host, &*session.ctx.reporter, endpoint, &options(load), Some(&backstage)).await
+    verify_chat(&session.host, &*session.ctx.reporter, endpoint, options, Some(&backstage)).await
 }
 
-fn options(load: &cli::Load) -> VerifyOptions {
+pub fn options(load: &cli::Load) -> VerifyOptions {
     let cli::Load { clients, senders, messages } = *load;
     VerifyOptions { clients, senders, messages, ..VerifyOptions::default() }
 }

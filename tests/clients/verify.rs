@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
 use crate::stage::Stage;
-use chatctl::chat::verify::{Backstage, TableCheck, UnknownAction, VerifyOptions, VerifyReport, verify};
+use chatctl::chat::verify::{Backstage, Junit, TableCheck, UnknownAction, VerifyOptions, VerifyReport, verify};
 use chatctl::error::{Error, Exit, Result};
 use chatctl::progress::{Ended, Reporter};
 use chatctl::websocket::{Auth, Endpoint};
 use serde_json::json;
+use support::Folder;
 
 /// Keeps what it is told, a line each.
 #[derive(Default)]
@@ -278,6 +279,73 @@ async fn nobody_there_and_no_tls_are_told_apart() {
     let error = verify(&Stage::new().host, &Ear::default(), &plain, &impatient(), None).await.unwrap_err();
     assert!(error.message.contains("the TLS handshake failed"), "{error}");
     assert!(error.hint.unwrap().contains("ws://"), "{}", error.message);
+}
+
+/// A report in a folder of its own, begun.
+fn junit() -> (Folder, std::path::PathBuf, Junit) {
+    let folder = Folder::new();
+    let file = folder.0.join("verify.xml");
+    let junit = Junit::begin(file.clone()).unwrap();
+    (folder, file, junit)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_junit_report_has_a_case_for_each_step() {
+    let server = ChatServer::start().await;
+    let (_folder, file, junit) = junit();
+    let begun = std::fs::read_to_string(&file).unwrap();
+    assert!(begun.contains(r#"failures="1""#) && begun.contains("the verification did not end"), "{begun}");
+    run(&server, VerifyOptions { junit: Some(junit), ..VerifyOptions::default() }).await.unwrap();
+    let report = std::fs::read_to_string(&file).unwrap();
+    assert!(report.contains(r#"<testsuite name="chatctl verify" tests="4" failures="0" skipped="0">"#), "{report}");
+    for step in ["the network", "$connect", "sendmessage", "$disconnect"] {
+        assert!(report.contains(&format!(r#"<testcase classname="chatctl verify" name="{step}"/>"#)), "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_junit_report_says_which_step_failed_and_stays_well_formed() {
+    let broken = json!({ "message": "Internal server error", "connectionId": "c", "requestId": "r" });
+    let server = ChatServer::start_with(Faults { broken_route: Some(broken), ..Faults::default() }).await;
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    server.log("chat-sendMessage", "1", now, "ERROR </failure>]]> & \"\u{1b}[31m\u{ffff}\n");
+    let (_folder, file, junit) = junit();
+    run(&server, VerifyOptions { junit: Some(junit), ..impatient() }).await.unwrap_err();
+    let report = std::fs::read_to_string(&file).unwrap();
+    assert!(report.contains(r#"tests="4" failures="1" skipped="1">"#), "{report}");
+    let failed =
+        r#"name="sendmessage"><failure type="ChatFailed" message="the chat round trip failed at `sendmessage`"#;
+    assert!(report.contains(failed), "{report}");
+    assert!(report.contains(r#"name="$connect"/>"#) && report.contains(r#"name="$disconnect"><skipped/>"#), "{report}");
+    assert!(report.contains("ERROR &lt;/failure&gt;]]&gt; &amp; &quot;\\u{1b}[31m\\u{ffff}"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_slower_than_it_may_be_fails_with_its_latency() {
+    let server = ChatServer::start().await;
+    let (_folder, file, junit) = junit();
+    let slow = VerifyOptions { max_p99_ms: Some(0), junit: Some(junit), ..VerifyOptions::default() };
+    let error = run(&server, slow).await.unwrap_err();
+    assert_eq!((error.exit, error.code.as_str()), (Exit::ChatFailed, "TooSlow"));
+    assert!(error.message.ends_with("above the 0 ms of `--max-p99`"), "{error}");
+    assert!(error.hint.unwrap().contains("without `--max-p99`"));
+    let report = std::fs::read_to_string(&file).unwrap();
+    assert!(report.contains(r#"tests="5" failures="1" skipped="0">"#), "{report}");
+    assert!(report.contains(r#"name="the latency"><failure type="TooSlow" message="the p99 latency of"#), "{report}");
+
+    let options = VerifyOptions { max_p99_ms: Some(60_000), ..VerifyOptions::default() };
+    assert_eq!(run(&server, options).await.unwrap().deliveries, 4);
+}
+
+#[test]
+fn a_junit_report_that_cannot_be_written_is_refused_before_anything() {
+    let folder = Folder::new();
+    let error = Junit::begin(folder.0.join("none/verify.xml")).unwrap_err();
+    assert_eq!(error.exit, Exit::Usage);
+    assert!(error.message.contains("the folder of `--junit`") && error.message.contains("none"), "{error}");
+    let error = Junit::begin(folder.0.clone()).unwrap_err();
+    assert_eq!((error.exit, error.code.as_str()), (Exit::Failed, "Unwritable"));
+    assert!(error.message.contains("cannot be written: "), "{error}");
 }
 
 /// Both ends of every connection live in this process: 400 clients need about 800 open files.

@@ -58,6 +58,7 @@ pub(super) enum At {
     Connect,
     SendMessage,
     Disconnect,
+    Latency,
 }
 
 impl fmt::Display for At {
@@ -67,6 +68,7 @@ impl fmt::Display for At {
             Self::Connect => "`$connect`",
             Self::SendMessage => "`sendmessage`",
             Self::Disconnect => "`$disconnect`",
+            Self::Latency => "the latency",
         })
     }
 }
