@@ -134,7 +134,10 @@ async fn storm(seed: u64) -> Result<(), String> {
         }
     }
     world.clear_interceptor();
-    world.switch(|switches| switches.list_lag = Duration::ZERO);
+    world.switch(|switches| {
+        switches.list_lag = Duration::ZERO;
+        switches.table_tags_lag = Duration::ZERO;
+    });
     // Whatever lagged has arrived, and the last change of the TTL is old enough for another (D8).
     tokio::time::sleep(Duration::from_secs(3_700)).await;
     let config = CONFIGS[rng.usize(0..CONFIGS.len())];
