@@ -15,7 +15,6 @@ use super::ChatOptions;
 use super::screen::Screen;
 use super::typing::Typed;
 use crate::error::{Error, Exit, Result};
-use crate::host::visible;
 use crate::websocket::{ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, close, send, send_message, why_closed};
 
 /// API Gateway ends a connection that is idle for 10 minutes, and any after 2 hours (H1). Whether a ping counts as a
@@ -124,7 +123,6 @@ impl<'a> Conversation<'a> {
                 }
                 Event::EchoLate => {
                     if let Some((text, _)) = self.echoes.pop_front() {
-                        let text = visible(&text);
                         self.screen.note(&format!("the chat did not send `{text}` back: it may be lost"));
                     }
                 }
@@ -193,7 +191,7 @@ impl<'a> Conversation<'a> {
         }
         match Notice::of(text) {
             Some(Notice::Error(what) | Notice::Failed(what)) => {
-                self.screen.note(&format!("the chat answers: {}", visible(&what)));
+                self.screen.note(&format!("the chat answers: {what}"));
             }
             Some(Notice::Forbidden) => self.screen.note("the chat answers: Forbidden"),
             None => self.screen.message(text),
