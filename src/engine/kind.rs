@@ -49,6 +49,11 @@ pub trait Kind: Send + Sync {
     /// The properties as they should be. Pure; ids that are not known yet show as a placeholder.
     fn wanted(&self, scope: &Scope, name: &str) -> Fields;
 
+    /// The entries of the map `field` whose values are ours to show; any other may be somebody's secret.
+    fn shown_entries(&self, _field: &str) -> Option<&'static [&'static str]> {
+        None
+    }
+
     /// Properties that cannot be changed in place.
     fn immutable(&self) -> &'static [&'static str] {
         &[]

@@ -8,6 +8,7 @@ use crate::engine::change::{Action, Change, Changes, FieldChange, root};
 use crate::engine::found::{Fields, Found, Observed};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
+use crate::engine::kind::Kind;
 use crate::engine::scope::Ctx;
 
 /// All there is to do. Empty means: as wanted.
@@ -68,10 +69,10 @@ fn change_of(ctx: &Ctx, graph: &Graph, key: &Key, found: Option<&Found>, before:
     let kind = graph.kind(key);
     let wanted = kind.wanted(&ctx.scope, &key.name);
     let Some(found) = found else {
-        let fields = difference(&wanted, &Fields::new());
+        let fields = difference(kind, &wanted, &Fields::new());
         return Some(Change { fields, ..Change::new(Action::Create, key.clone(), None) });
     };
-    let mut fields = difference(&wanted, &found.fields);
+    let mut fields = difference(kind, &wanted, &found.fields);
     fields.0.retain(|change| !ctx.is_deferred(key, root(&change.field)));
     if let Some(why) = &found.broken {
         fields.0.push(FieldChange { field: "state".to_owned(), from: why.as_str().into(), to: "ready".into() });
@@ -86,11 +87,10 @@ fn change_of(ctx: &Ctx, graph: &Graph, key: &Key, found: Option<&Found>, before:
 }
 
 /// Whether the value of a map's entry is none of ours to show: somebody set it by hand, and it may be a secret.
-fn is_private(field: &str, entry: &str, to: &Value) -> bool {
-    match field {
-        "environment" => !["TABLE_NAME", "MESSAGE_SIZE"].contains(&entry),
-        "tags" => to.is_null(),
-        _ => false,
+fn is_private(kind: &dyn Kind, field: &str, entry: &str, to: &Value) -> bool {
+    match kind.shown_entries(field) {
+        Some(shown) => !shown.contains(&entry),
+        None => field == "tags" && to.is_null(),
     }
 }
 
@@ -98,7 +98,7 @@ fn is_private(field: &str, entry: &str, to: &Value) -> bool {
 pub const SET: &str = "(set)";
 
 /// The properties that differ; maps are compared entry by entry. Only what is wanted counts: AWS may say more.
-pub fn difference(wanted: &Fields, found: &Fields) -> Changes {
+fn difference(kind: &dyn Kind, wanted: &Fields, found: &Fields) -> Changes {
     let mut changes = Vec::new();
     let changed = |field: String, from: &Value, to: &Value| FieldChange { field, from: from.clone(), to: to.clone() };
     for (field, to) in wanted {
@@ -109,7 +109,7 @@ pub fn difference(wanted: &Fields, found: &Fields) -> Changes {
                 for entry in entries {
                     let (from, to) = (from.get(entry).unwrap_or(&Value::Null), to.get(entry).unwrap_or(&Value::Null));
                     let mask = json!(SET);
-                    let shown = if !from.is_null() && is_private(field, entry, to) { &mask } else { from };
+                    let shown = if !from.is_null() && is_private(kind, field, entry, to) { &mask } else { from };
                     changes.extend((from != to).then(|| changed(format!("{field}.{entry}"), shown, to)));
                 }
             }

@@ -170,6 +170,10 @@ impl Kind for FunctionKind {
         fields(&spec(scope, function_of(scope, name)))
     }
 
+    fn shown_entries(&self, field: &str) -> Option<&'static [&'static str]> {
+        (field == "environment").then_some(&["TABLE_NAME", "MESSAGE_SIZE"])
+    }
+
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::FUNCTION, name);
         let function = function_of(&ctx.scope, name);
