@@ -126,7 +126,11 @@ impl Start<'_> {
         };
         let exit = deadline.bound(Box::pin(verb(&session))).await.map_err(|error| {
             // Whatever was cut short could not say itself what stands.
-            if error.code == "Deadline" { Error { leftovers: session.ctx.standing(), ..error } } else { error }
+            if error.code == "Deadline" && error.leftovers.is_empty() {
+                Error { leftovers: session.ctx.standing(), ..error }
+            } else {
+                error
+            }
         });
         let face = session.config().face;
         if face.timings && !face.json {

@@ -8,61 +8,100 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Session, list, now};
 use crate::config::Name;
+use crate::engine::found::Observed;
 use crate::engine::observe::{Patience, observe};
-use crate::engine::{Wish, converge};
+use crate::engine::scope::EXPIRES_AT;
+use crate::engine::{Wish, converge_if};
 use crate::error::{Error, Exit, Result};
+use crate::resources::{api, names};
+
+/// The code of the refusal to remove what has not expired after all.
+const ALIVE: &str = "Alive";
 
 /// Removes them one after another, past those that fail, and fails at the end if one did.
 ///
 /// # Errors
-/// What cannot be read; the interrupt; that some were not removed.
+/// What cannot be read; the interrupt and the end of the time, with the names of all that are left; that some were not
+/// removed.
 pub async fn reap(session: &Session, dry_run: bool) -> Result<Exit> {
     let now = now(&session.sdk);
-    let expired = list::deployments(session).await?.into_iter().filter(|d| d.expires_at.is_some_and(|at| at <= now));
+    let all = list::deployments(session).await?;
+    let expired: Vec<_> = all.into_iter().filter(|d| d.expires_at.is_some_and(|at| at <= now)).collect();
     let json = session.config().face.json;
-    let (mut reaped, mut failed): (Vec<Value>, Vec<Error>) = (vec![], vec![]);
-    for deployment in expired {
-        let name = deployment.name;
-        match remove(session, &name, now, dry_run).await {
-            Ok(false) => session.ctx.reporter.note(&format!("`{name}` was renewed in the meantime")),
-            Ok(true) => {
+    let (mut reaped, mut failed): (Vec<Value>, Vec<(&str, Error)>) = (vec![], vec![]);
+    for (at, deployment) in expired.iter().enumerate() {
+        let name = deployment.name.as_str();
+        match session.deadline.bound(remove(session, name, now, dry_run)).await {
+            Err(error) if error.code == ALIVE => session.ctx.reporter.note(&format!("`{name}` {}", error.message)),
+            Ok(()) => {
                 if !json {
-                    session.host.stdout.line(&name);
+                    session.host.stdout.line(name);
                 }
                 reaped.push(
                     json!({ "name": name, "expiredAt": deployment.expires_at.and_then(|at| at.format(&Rfc3339).ok()) }),
                 );
             }
-            Err(error) if error.exit == Exit::Interrupted => return Err(error),
+            Err(error) if error.exit == Exit::Interrupted || error.code == "Deadline" => {
+                let failed = failed.iter().map(|(name, _)| *name);
+                let left = failed.chain(expired[at..].iter().map(|deployment| deployment.name.as_str()));
+                return Err(Error { leftovers: left.map(deployment_named).collect(), ..error });
+            }
             Err(error) => {
                 session.ctx.reporter.note(&format!("error: `{name}`: {}", error.message));
-                failed.push(Error { message: format!("`{name}`: {}", error.message), ..error });
+                failed.push((name, error));
             }
         }
     }
-    let Some(first) = failed.first() else {
+    let Some((_, first)) = failed.first() else {
         if json {
             session.print_json("reap", BTreeMap::from([("reaped", json!(reaped)), ("dryRun", json!(dry_run))]));
         }
         return Ok(Exit::Done);
     };
-    let messages: Vec<&str> = failed.iter().map(|error| error.message.as_str()).collect();
+    let messages: Vec<String> = failed.iter().map(|(name, error)| format!("`{name}`: {}", error.message)).collect();
     let mut error = Error::failed(&first.code, format!("{} not reaped: {}", failed.len(), messages.join("; ")));
     error.hint.clone_from(&first.hint);
-    error.leftovers = failed.iter().flat_map(|error| error.leftovers.clone()).collect();
+    error.leftovers = failed.iter().flat_map(|(_, error)| error.leftovers.clone()).collect();
     Err(error)
 }
 
-/// Removes one, unless it turns out to have been renewed; says whether it was still expired.
-async fn remove(session: &Session, name: &str, now: OffsetDateTime, dry_run: bool) -> Result<bool> {
+fn deployment_named(name: &str) -> String {
+    format!("deployment {name}")
+}
+
+/// Removes one, unless it turns out to live on.
+async fn remove(session: &Session, name: &str, now: OffsetDateTime, dry_run: bool) -> Result<()> {
     let one = session.of(Name::parse(name)?);
-    let observed = observe(&one.ctx, &one.graph, Patience::None).await?;
-    let is_over = |at: String| OffsetDateTime::parse(&at, &Rfc3339).is_ok_and(|at| at <= now);
-    if !one.expires_at(&observed).is_none_or(is_over) {
-        return Ok(false);
+    let may = async |observed: &Observed| refuse_living(session, &one, observed, now).await;
+    if dry_run {
+        return may(&observe(&one.ctx, &one.graph, Patience::None).await?).await;
     }
-    if !dry_run {
-        converge(&one.ctx, &one.graph, Wish::Absent).await?;
+    converge_if(&one.ctx, &one.graph, Wish::Absent, may).await.map(drop)
+}
+
+/// Refuses to remove what was renewed since it was listed, or need not go any more. Only what surely says that its time is over goes.
+async fn refuse_living(session: &Session, one: &Session, observed: &Observed, now: OffsetDateTime) -> Result<()> {
+    let alive = |why: &str| Err(Error::failed(ALIVE, why));
+    match expiry(session, one, observed).await?.map(|at| OffsetDateTime::parse(&at, &Rfc3339)) {
+        Some(Ok(at)) if at <= now => Ok(()),
+        Some(Ok(_)) => alive("was renewed in the meantime"),
+        Some(Err(_)) => alive("is left: its tag does not say when it expires"),
+        None => alive("has no time to live any more"),
     }
-    Ok(true)
+}
+
+/// When it expires, as the strongest of what there is says it now: the API by the tags themselves, since a list may show
+/// those of its creation; else the table; else, where a run died early, the rest.
+async fn expiry(session: &Session, one: &Session, observed: &Observed) -> Result<Option<String>> {
+    let (ctx, scope) = (&one.ctx, &one.ctx.scope);
+    if let Some(found) = one.api(observed) {
+        let arn = names::api_arn(scope, &format!("/apis/{}", found.id));
+        return Ok(api::tags_of(ctx, &found.key, &arn).await?.remove(EXPIRES_AT));
+    }
+    if observed.of_kind(names::TABLE).next().is_some() {
+        return Ok(one.expires_at(observed));
+    }
+    let name = scope.config.name.as_str();
+    let listed = list::deployments(session).await?.into_iter().find(|deployment| deployment.name == name);
+    Ok(listed.and_then(|deployment| deployment.expires_at?.format(&Rfc3339).ok()))
 }

@@ -54,10 +54,23 @@ pub fn plan(ctx: &Ctx, graph: &Graph, observed: &Observed, wish: Wish) -> Plan {
 /// # Errors
 /// What failed for good, with what stands now as its leftovers; the interrupt.
 pub async fn converge(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
+    converge_if(ctx, graph, wish, async |_| Ok(())).await
+}
+
+/// The same, if `may` still allows it: asked once, between the first look and the first write.
+///
+/// # Errors
+/// Those of `converge`; the one with which `may` refuses.
+pub async fn converge_if(
+    ctx: &Ctx,
+    graph: &Graph,
+    wish: Wish,
+    may: impl AsyncFn(&Observed) -> Result<()>,
+) -> Result<Converged> {
     /// In-flight calls may end within this; then the run ends all the same.
     const GRACE: Duration = Duration::from_millis(4_500);
     let converged = tokio::select! {
-        converged = passes(ctx, graph, wish) => converged,
+        converged = passes(ctx, graph, wish, may) => converged,
         () = async { ctx.interrupt.raised(1).await; tokio::time::sleep(GRACE).await } => Err(interrupted()),
         () = ctx.interrupt.raised(2) => Err(interrupted()),
     };
@@ -67,7 +80,7 @@ pub async fn converge(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged>
     })
 }
 
-async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
+async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observed) -> Result<()>) -> Result<Converged> {
     let patience = match wish {
         Wish::Present => Patience::Wait,
         Wish::Absent => Patience::Farewell,
@@ -75,6 +88,9 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish) -> Result<Converged> {
     let mut steps = Vec::new();
     for pass in 1..=PASSES {
         let observed = observe(ctx, graph, patience).await?;
+        if pass == 1 {
+            may(&observed).await?;
+        }
         let plan = plan(ctx, graph, &observed, wish);
         if plan.is_empty() {
             return Ok(Converged { observed, steps });

@@ -6,5 +6,6 @@ mod crash;
 mod faults;
 mod lag;
 mod races;
+mod reap;
 mod timing;
 mod weather;
