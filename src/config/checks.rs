@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Authorizer, Throttle};
+use super::{Authorizer, MESSAGE_THROTTLE, Throttle};
 use crate::error::{Error, Result};
 use crate::functions::FUNCTIONS;
 
@@ -119,6 +119,21 @@ pub(super) fn throttle(rate: Option<i32>, burst: Option<i32>) -> Result<Option<T
         // A block with one number stores zero for the other, and zero refuses every connection (G12).
         _ => Err(Error::usage("throttling needs both `throttle-rate` and `throttle-burst`, or neither")),
     }
+}
+
+/// Where the whole stage has limits of the user's own, those hold for messages too, unless they have some of their own.
+pub(super) fn message_throttle(
+    rate: Option<i32>,
+    burst: Option<i32>,
+    stage_is_throttled: bool,
+) -> Result<Option<Throttle>> {
+    if stage_is_throttled && rate.is_none() && burst.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Throttle {
+        rate: in_range("message rate", rate.unwrap_or(MESSAGE_THROTTLE.rate), 1, 1_000_000, "messages a second")?,
+        burst: in_range("message burst", burst.unwrap_or(MESSAGE_THROTTLE.burst), 1, 1_000_000, "messages")?,
+    }))
 }
 
 pub(super) fn authorizer(text: Option<String>) -> Result<Authorizer> {

@@ -39,6 +39,12 @@ pub struct Settings {
     /// Stage throttling, burst; needs --throttle-rate
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub throttle_burst: Option<i32>,
+    /// Messages a second that all clients together may send [default: 20, unless --throttle-rate is set]
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
+    pub message_rate: Option<i32>,
+    /// Messages that may come at once, beyond --message-rate [default: 40, unless --throttle-rate is set]
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
+    pub message_burst: Option<i32>,
     /// The largest `data` of a message in KB, at most 128 [default: 32]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "KB")]
     pub message_size: Option<i32>,

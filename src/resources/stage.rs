@@ -1,6 +1,6 @@
 //! The stage: what clients connect to, pointing at the deployment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::{RouteSettings, Stage};
@@ -11,6 +11,7 @@ use super::tags::{self, Tags};
 use super::{api, names};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
+use crate::config::Throttle;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
@@ -32,7 +33,14 @@ struct StageSpec {
     auto_deploy: bool,
     throttle_rate: Option<i32>,
     throttle_burst: Option<i32>,
+    /// What single routes take, where it is not what the stage does.
+    route_throttles: BTreeMap<String, String>,
     tags: Tags,
+}
+
+/// The routes that are throttled by themselves. `$connect` is none: who floods a chat must not lock others out.
+fn throttled_routes(scope: &Scope) -> BTreeMap<&'static str, Throttle> {
+    scope.config.message_throttle.map(|throttle| ("sendmessage", throttle)).into_iter().collect()
 }
 
 /// Whether routes were changed since its deployment was taken.
@@ -107,6 +115,12 @@ impl Kind for StageKind {
             auto_deploy: false,
             throttle_rate: scope.config.throttle.map(|throttle| throttle.rate),
             throttle_burst: scope.config.throttle.map(|throttle| throttle.burst),
+            route_throttles: throttled_routes(scope)
+                .into_iter()
+                .map(|(route, throttle)| {
+                    (route.to_owned(), shown(Some(f64::from(throttle.rate)), Some(throttle.burst)))
+                })
+                .collect(),
             tags: scope.tags(),
         })
     }
@@ -132,7 +146,8 @@ impl Kind for StageKind {
                 .stage_name(name)
                 .deployment_id(&deployment_id)
                 .description(LIVE)
-                .set_default_route_settings(throttling(ctx))
+                .set_default_route_settings(ctx.scope.config.throttle.map(settings))
+                .set_route_settings(Some(route_settings(ctx)))
                 .set_tags(Some(tags.clone()))
                 .send()
         })
@@ -153,19 +168,32 @@ impl Kind for StageKind {
         }
         if throttle_changes && ctx.scope.config.throttle.is_none() {
             recreate(ctx, found).await?;
-        } else if throttle_changes || changes.touches("deployment") || changes.touches("description") {
+        } else if throttle_changes
+            || ["deployment", "description", "routeThrottles"].iter().any(|field| changes.touches(field))
+        {
             let deployment_id = ctx.scope.id(&names::deployment(&ctx.scope));
-            ctx.call("apigateway:UpdateStage", key, || {
-                apigateway
-                    .update_stage()
-                    .api_id(&api_id)
-                    .stage_name(&key.name)
-                    .deployment_id(&deployment_id)
-                    .description(LIVE)
-                    .set_default_route_settings(throttling(ctx))
-                    .send()
-            })
-            .await?;
+            let updated = ctx
+                .call("apigateway:UpdateStage", key, || {
+                    apigateway
+                        .update_stage()
+                        .api_id(&api_id)
+                        .stage_name(&key.name)
+                        .deployment_id(&deployment_id)
+                        .description(LIVE)
+                        .set_default_route_settings(ctx.scope.config.throttle.map(settings))
+                        .set_route_settings(Some(route_settings(ctx)))
+                        .send()
+                })
+                .await?;
+            // AWS merges (G11), an emulator replaces: what is still there has to be taken off by itself.
+            let left = updated.route_settings.unwrap_or_default();
+            for route in left.keys().filter(|route| !throttled_routes(&ctx.scope).contains_key(route.as_str())) {
+                ctx.call("apigateway:DeleteRouteSettings", key, || {
+                    apigateway.delete_route_settings().api_id(&api_id).stage_name(&key.name).route_key(route).send()
+                })
+                .await
+                .gone()?;
+            }
         }
         let (set, removed) = changes.entries("tags");
         api::change_tags(ctx, key, &arn_of(ctx, &api_id, &key.name), set, removed).await
@@ -188,9 +216,12 @@ impl Kind for StageKind {
             "Description": LIVE,
             "Tags": scope.tags()
         });
+        let settings = |Throttle { rate, burst }| json!({ "ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst });
         if let Some(throttle) = scope.config.throttle {
-            properties["DefaultRouteSettings"] =
-                json!({ "ThrottlingRateLimit": throttle.rate, "ThrottlingBurstLimit": throttle.burst });
+            properties["DefaultRouteSettings"] = settings(throttle);
+        }
+        for (route, throttle) in throttled_routes(scope) {
+            properties["RouteSettings"][route] = settings(throttle);
         }
         vec![Part {
             key: names::stage(scope),
@@ -206,14 +237,20 @@ impl Kind for StageKind {
     }
 }
 
-/// Both numbers or no block at all: a lone one is stored as zero, and zero refuses everybody (G12).
-fn throttling(ctx: &Ctx) -> Option<RouteSettings> {
-    ctx.scope.config.throttle.map(|throttle| {
-        RouteSettings::builder()
-            .throttling_rate_limit(f64::from(throttle.rate))
-            .throttling_burst_limit(throttle.burst)
-            .build()
-    })
+/// Always both numbers: a lone one is stored as zero, and zero refuses everybody (G12).
+fn settings(throttle: Throttle) -> RouteSettings {
+    RouteSettings::builder()
+        .throttling_rate_limit(f64::from(throttle.rate))
+        .throttling_burst_limit(throttle.burst)
+        .build()
+}
+
+fn route_settings(ctx: &Ctx) -> HashMap<String, RouteSettings> {
+    throttled_routes(&ctx.scope).into_iter().map(|(route, throttle)| (route.to_owned(), settings(throttle))).collect()
+}
+
+fn shown(rate: Option<f64>, burst: Option<i32>) -> String {
+    format!("{} a second, burst {}", rate.unwrap_or_default(), burst.unwrap_or_default())
 }
 
 /// UpdateStage merges and cannot take the throttling off (G11), so the stage is made anew.
@@ -232,6 +269,14 @@ fn found_of(key: Key, stage: &Stage, tags: Tags) -> Found {
         #[expect(clippy::cast_possible_truncation, reason = "a rate is a whole number of at most 1,000,000")]
         throttle_rate: limits.and_then(|limits| limits.throttling_rate_limit()).map(|rate| rate as i32),
         throttle_burst: limits.and_then(|limits| limits.throttling_burst_limit()),
+        route_throttles: stage
+            .route_settings()
+            .into_iter()
+            .flatten()
+            .map(|(route, limits)| {
+                (route.clone(), shown(limits.throttling_rate_limit(), limits.throttling_burst_limit()))
+            })
+            .collect(),
         tags,
     };
     Found::new(key, id, fields(&spec))

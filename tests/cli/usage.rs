@@ -163,6 +163,7 @@ const CASES: &[Case] = &[
     line("up --throttle-burst 10"),
     line("up --throttle-rate 0 --throttle-burst 1"),
     line("up --message-size 129"),
+    line("up --message-rate 0"),
     line("up --region frankfurt"),
     line("up --region eu-central-"),
     line("up --color sometimes"),

@@ -240,7 +240,7 @@ fn role(world: &World, edit: impl Fn(&mut world::Role)) {
     });
 }
 
-fn api(world: &World, edit: impl Fn(&mut Api)) {
+fn api(world: &World, edit: impl FnMut(&mut Api)) {
     world.edit(|state| state.region(ACCOUNT, REGION).apis.values_mut().for_each(edit));
 }
 
@@ -370,12 +370,13 @@ async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_w
 /// A change of a setting is exactly that change, made by exactly these writes.
 #[tokio::test(start_paused = true)]
 async fn a_changed_setting_is_exactly_that_change() {
-    let settings: [(&str, &[&str]); 8] = [
+    let settings: [(&str, &[&str]); 9] = [
         ("--memory 1024", &["UpdateFunctionConfiguration"; 3]),
         ("--message-size 64", &["UpdateFunctionConfiguration"]),
         ("--function-timeout 20", &["UpdateFunctionConfiguration"; 3]),
         ("--log-retention-days 30", &["PutRetentionPolicy"; 3]),
-        ("--throttle-rate 50 --throttle-burst 20", &["UpdateStage"]),
+        ("--message-rate 5", &["UpdateStage"]),
+        ("--throttle-rate 50 --throttle-burst 20", &["DeleteRouteSettings", "UpdateStage"]),
         ("--architecture x86_64", &["UpdateFunctionCode"; 3]),
         ("--permissions-boundary arn:aws:iam::111122223333:policy/edge", &["PutRolePermissionsBoundary"; 3]),
         ("--authorizer iam", &["CreateDeployment", "DeleteDeployment", "UpdateRoute", "UpdateStage", "UpdateStage"]),
@@ -392,6 +393,51 @@ async fn a_changed_setting_is_exactly_that_change() {
         run(&world, &format!("status {flags}")).await.expect(Exit::Done);
         // And back again.
         run(&world, "up").await.expect(Exit::Done);
+        run(&world, "status").await.expect(Exit::Done);
+        assert_whole(&world, "chat");
+    }
+}
+
+/// One client may not use up the account: `sendmessage` is throttled unasked, `$connect` is not, so that nobody is locked
+/// out. A deployment of before learns it in place, and limits set by hand go.
+#[tokio::test(start_paused = true)]
+async fn messages_alone_are_throttled_and_a_stage_is_never_made_anew_for_it() {
+    type Tamper = fn(&mut world::Stage, serde_json::Map<String, Value>);
+
+    let world = deployed().await;
+    let stage = |edit: &dyn Fn(&mut world::Stage)| {
+        api(&world, |api| edit(api.stages.get_mut("prod").unwrap()));
+    };
+    let limits = |rate: f64, burst: i32| {
+        let limits = serde_json::json!({ "throttlingRateLimit": rate, "throttlingBurstLimit": burst });
+        limits.as_object().unwrap().clone()
+    };
+    let throttles = || {
+        let mut found = Vec::new();
+        stage(&|stage| assert_eq!(stage.default_route_settings, None));
+        api(&world, |api| found.extend(api.stages["prod"].route_settings.clone()));
+        found
+    };
+    let ours = vec![("sendmessage".to_owned(), limits(20.0, 40))];
+    assert_eq!(throttles(), ours);
+    let cases: [(Tamper, f64, &[&str]); 3] = [
+        (|stage, _| stage.route_settings.clear(), 0.0, &["UpdateStage"]),
+        (|stage, limits| drop(stage.route_settings.insert("sendmessage".to_owned(), limits)), 0.0, &["UpdateStage"]),
+        (
+            |stage, limits| drop(stage.route_settings.insert("$connect".to_owned(), limits)),
+            1.0,
+            &["UpdateStage", "DeleteRouteSettings"],
+        ),
+    ];
+    for (tamper, rate, expected) in cases {
+        stage(&|stage| tamper(stage, limits(rate, 1)));
+        let before = world.effects().len();
+        let drifted = run(&world, "status").await.expect(Exit::Differs);
+        assert!(drifted.stdout.contains("routeThrottles"), "{}", drifted.stdout);
+        run(&world, "up").await.expect(Exit::Done);
+        let made: Vec<&str> = world.effects()[before..].iter().map(|call| call.operation).collect();
+        assert_eq!(made, expected);
+        assert_eq!(throttles(), ours);
         run(&world, "status").await.expect(Exit::Done);
         assert_whole(&world, "chat");
     }

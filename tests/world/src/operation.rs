@@ -294,6 +294,9 @@ fn apigateway(wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
             };
             rest.is(name, &[("apiId", api), ("id", id)])
         }
+        ("DELETE", ["v2", "apis", api, "stages", id, "routesettings", key]) => {
+            rest.is("DeleteRouteSettings", &[("apiId", api), ("id", id), ("routeKey", key)])
+        }
         ("POST", ["v2", "tags", arn]) => rest.is("TagResource", &[("resourceArn", arn)]),
         ("DELETE", ["v2", "tags", arn]) => rest.is("UntagResource", &[("resourceArn", arn)]),
         ("GET", ["v2", "tags", arn]) => rest.is("GetTags", &[("resourceArn", arn)]),

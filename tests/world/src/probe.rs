@@ -1,5 +1,7 @@
 //! Would a chat work? Judged as the data plane would: by snapshot, permission, role and table.
 
+use serde_json::Value;
+
 use crate::apigateway::function_of;
 use crate::clock::Moment;
 use crate::place::Place;
@@ -52,9 +54,8 @@ impl<'a> Probe<'a> {
     fn deployment(&self) -> Result<&'a Deployment, String> {
         let api = self.region.apis.get(self.api_id).ok_or("no such API")?;
         let stage = api.stages.get(self.stage).ok_or("no such stage")?;
-        if let Some(settings) = &stage.default_route_settings
-            && settings.get("throttlingRateLimit").and_then(serde_json::Value::as_f64) == Some(0.0)
-        {
+        let mut settings = stage.default_route_settings.iter().chain(stage.route_settings.values());
+        if settings.any(|block| block.get("throttlingRateLimit").and_then(Value::as_f64) == Some(0.0)) {
             return Err("the stage throttles everything (G12)".to_owned());
         }
         let deployment = api.deployment_of(self.stage).ok_or("the stage has no deployment (G8)")?;

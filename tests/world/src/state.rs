@@ -208,6 +208,8 @@ pub struct Stage {
     pub updated: Moment,
     /// As stored, zeros included (G12).
     pub default_route_settings: Option<Map<String, Value>>,
+    /// By route key, as stored.
+    pub route_settings: BTreeMap<String, Map<String, Value>>,
     pub other: Map<String, Value>,
 }
 

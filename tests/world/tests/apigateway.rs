@@ -135,6 +135,33 @@ async fn a_stage_merges_and_keeps_what_it_should_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn route_settings_are_merged_route_by_route_and_need_their_route() {
+    let (world, c) = world();
+    let api = c.create_api("chat").await;
+    let integration = c.create_integration(&api).await;
+    c.create_route(&api, "$connect", &integration).await.unwrap();
+    c.create_route(&api, "sendmessage", &integration).await.unwrap();
+    let deployment = c.deploy(&api).await;
+    let limits = || RouteSettings::builder().throttling_rate_limit(5.0).throttling_burst_limit(6).build();
+    let create = c.apigateway.create_stage().api_id(&api).stage_name("prod").deployment_id(&deployment);
+    create.clone().route_settings("nope", limits()).send().await.unwrap_err();
+    create.route_settings("sendmessage", limits()).send().await.unwrap();
+    let update = || c.apigateway.update_stage().api_id(&api).stage_name("prod");
+    refused(outcome(update().route_settings("nope", limits()).send().await), "NotFoundException: Unable to find Route");
+    let half = RouteSettings::builder().throttling_burst_limit(6).build();
+    let stage = update().route_settings("$connect", half).send().await.unwrap();
+    let settings = stage.route_settings().unwrap();
+    assert_eq!(settings["sendmessage"].throttling_rate_limit(), Some(5.0));
+    assert_eq!(settings["$connect"].throttling_rate_limit(), Some(0.0));
+    assert!(world.chat_works(ACCOUNT, REGION, &api, "prod").unwrap_err()[0].contains("throttles"));
+    let delete = || c.apigateway.delete_route_settings().api_id(&api).stage_name("prod").route_key("$connect").send();
+    delete().await.unwrap();
+    refused(outcome(delete().await), "NotFoundException");
+    let stages = c.apigateway.get_stages().api_id(&api).send().await.unwrap();
+    assert_eq!(stages.items()[0].route_settings().unwrap().keys().collect::<Vec<_>>(), ["sendmessage"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn deployments_are_one_in_five_seconds() {
     let (_, c) = world();
     let api = c.create_api("chat").await;

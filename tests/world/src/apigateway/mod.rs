@@ -45,6 +45,7 @@ pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fiel
         "GetStages" => stages::list(cx, fields),
         "UpdateStage" => stages::update(cx, fields),
         "DeleteStage" => stages::delete(cx, fields),
+        "DeleteRouteSettings" => stages::delete_route_settings(cx, fields),
         "CreateAuthorizer" => authorizers::create(cx, fields),
         "GetAuthorizer" => authorizers::get(cx, fields),
         "GetAuthorizers" => authorizers::list(cx, fields),

@@ -1,6 +1,8 @@
 //! Stages: the addresses under which deployments are reached.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
 
 use super::{Listing, api_in, bad_request, conflict, deployments, item, listing, not_found, with_other};
 use crate::clock::{self, Moment};
@@ -10,7 +12,7 @@ use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, spelled};
 use crate::state::{Api, Stage};
 
-const OTHER: [&str; 3] = ["clientCertificateId", "routeSettings", "stageVariables"];
+const OTHER: [&str; 2] = ["clientCertificateId", "stageVariables"];
 
 /// What a request says about a stage.
 struct Wish {
@@ -26,11 +28,14 @@ fn wish(mut fields: Fields) -> Result<Wish, Refusal> {
         tags: fields.text_map("tags").unwrap_or_default(),
         ..Stage::default()
     };
-    if let Some(Value::Object(mut settings)) = fields.raw("defaultRouteSettings") {
-        // A block without the two numbers is stored with zeros, and every connect is throttled (G12).
-        settings.entry("throttlingBurstLimit").or_insert(json!(0));
-        settings.entry("throttlingRateLimit").or_insert(json!(0.0));
-        changed.default_route_settings = Some(settings);
+    if let Some(Value::Object(settings)) = fields.raw("defaultRouteSettings") {
+        changed.default_route_settings = Some(stored(settings));
+    }
+    if let Some(Value::Object(routes)) = fields.raw("routeSettings") {
+        for (route, settings) in routes {
+            let Value::Object(settings) = settings else { panic!("world: route settings are objects") };
+            changed.route_settings.insert(route, stored(settings));
+        }
     }
     // No role for logs is set in the account (G13).
     if fields.raw("accessLogSettings").is_some() {
@@ -40,6 +45,21 @@ fn wish(mut fields: Fields) -> Result<Wish, Refusal> {
     let wish = Wish { deployment_id: fields.text("deploymentId"), auto_deploy: fields.flag("autoDeploy"), changed };
     fields.done();
     Ok(wish)
+}
+
+/// A block without the two numbers is stored with zeros, and everybody is throttled (G12).
+fn stored(mut settings: Map<String, Value>) -> Map<String, Value> {
+    settings.entry("throttlingBurstLimit").or_insert(json!(0));
+    settings.entry("throttlingRateLimit").or_insert(json!(0.0));
+    settings
+}
+
+/// G25
+fn check_route_settings(api: &Api, settings: &BTreeMap<String, Map<String, Value>>) -> Result<(), Refusal> {
+    match settings.keys().find(|key| !api.routes.values().any(|route| route.route_key == **key)) {
+        Some(key) => Err(not_found(format!("Unable to find Route by key {key} within the provided RouteSettings"))),
+        None => Ok(()),
+    }
 }
 
 /// The deployment to attach, if the stage may have it.
@@ -77,6 +97,7 @@ pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     if api.stages.contains_key(&name) {
         return Err(conflict("Stage already exists"));
     }
+    check_route_settings(api, &stage.route_settings)?;
     attach(api, &mut stage, deployment_id, now)?;
     api.stages.insert(name.clone(), stage);
     deployments::deploy_automatically(cx, &api_id);
@@ -105,6 +126,7 @@ pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let now = cx.now;
     let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
     let mut stage = api.stages.get(&name).cloned().ok_or_else(unknown)?;
+    check_route_settings(api, &changed.route_settings)?;
     // A deployment cannot come in the same call that ends the automatic ones: the stage still is automatic (G10).
     attach(api, &mut stage, deployment_id, now)?;
     stage.auto_deploy = auto_deploy.unwrap_or(stage.auto_deploy);
@@ -112,11 +134,21 @@ pub(super) fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     if let Some(settings) = changed.default_route_settings {
         stage.default_route_settings.get_or_insert_default().extend(settings);
     }
+    stage.route_settings.extend(changed.route_settings);
     stage.other.extend(changed.other);
     stage.updated = now;
     let view = view(&stage);
     api.stages.insert(name, stage);
     Ok(Reply::json(200, view))
+}
+
+pub(super) fn delete_route_settings(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
+    let (api_id, name, route) = (fields.label("apiId"), fields.label("id"), fields.label("routeKey"));
+    fields.done();
+    let api = api_in(cx.account.region(&cx.place.region), &cx.place.account, &api_id)?;
+    let stage = api.stages.get_mut(&name).ok_or_else(unknown)?;
+    stage.route_settings.remove(&route).ok_or_else(|| not_found("Unable to find the route settings"))?;
+    Ok(Reply::empty(204))
 }
 
 pub(super) fn delete(cx: &mut Context<'_>, fields: Fields) -> Answer {
@@ -138,7 +170,7 @@ fn view(stage: &Stage) -> Value {
         "deploymentId": stage.deployment_id,
         "description": stage.description,
         "lastUpdatedDate": clock::iso(stage.updated),
-        "routeSettings": {},
+        "routeSettings": stage.route_settings,
         "stageName": stage.name,
         "stageVariables": {},
         "tags": stage.tags,
