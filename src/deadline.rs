@@ -39,7 +39,7 @@ impl Deadline {
             () = self.passed() => {
                 let limit = humantime::format_duration(self.limit);
                 Err(Error::failed("Deadline", format!("not done within {limit}"))
-                    .hint("run the same command again, it continues where this run stopped; `--timeout` gives it longer"))
+                    .hint("run the same command again; `--timeout` gives it longer"))
             }
         }
     }

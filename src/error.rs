@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// So many names still read as a line; of more, their number is told.
+pub const MANY: usize = 5;
+
 /// How the program ends. The codes are part of the contract (`docs/exit-codes.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

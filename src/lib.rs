@@ -44,7 +44,11 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
         }
         Ok(Asked::Run(cli)) => {
             let given = cli.settings.clone();
-            let ended = dispatch(*cli, host).await.map_err(|error| report::hints::complete(error, &given));
+            let writes = matches!(cli.verb, Verb::Up(_) | Verb::Down | Verb::Reap(_));
+            let ended = dispatch(*cli, host).await.map_err(|error| {
+                let error = if writes { report::hints::continuing(error) } else { error };
+                report::hints::complete(error, &given)
+            });
             (Face::guess(&given, host), ended)
         }
         Err(error) => (Face::guess(&arguments::lenient(args, &host.env), host), Err(error)),

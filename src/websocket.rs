@@ -188,13 +188,13 @@ impl ConnectError {
                 "throttled: the account allows 500 new connections a second, and a stage may allow less"
             }
             Self::Refused { status: 500, .. } => {
-                "API Gateway may not invoke the function behind `$connect`, or its authorizer failed; `chatctl up` repairs it"
+                "the function behind `$connect` fails, as `chatctl logs --function onConnect` shows, or its authorizer does, or API Gateway may not invoke it, which `chatctl up` repairs"
             }
             Self::Refused { status: 502 | 504, .. } => {
-                "the function behind `$connect` failed or took too long; `chatctl logs --function onConnect` shows why"
+                "the function behind `$connect` fails or takes too long; `chatctl logs --function onConnect` shows why"
             }
             Self::Closed { .. } => {
-                "the function behind `$connect` or its authorizer said no; `chatctl logs` may show why"
+                "the function behind `$connect` fails or says no, as `chatctl logs --function onConnect` shows, or its authorizer does"
             }
             Self::Unreachable(_) => "is the network up, and is the region right? `chatctl status` shows the URL",
             Self::Untrusted { hint, .. } => hint,
@@ -335,6 +335,17 @@ mod tests {
     fn query_tokens_are_escaped_and_joined() {
         assert_eq!(with_query("wss://h/prod", [("token", "a b&c"), ("x", "1")]), "wss://h/prod?token=a%20b%26c&x=1");
         assert_eq!(with_query("wss://h/prod?a=1", [("b", "2")]), "wss://h/prod?a=1&b=2");
+    }
+
+    /// The function is what people edit, so it is looked at first.
+    #[test]
+    fn the_likeliest_cause_of_a_refusal_comes_first() {
+        let refused = |status| ConnectError::Refused { status, body: String::new() };
+        for error in [refused(500), refused(502), refused(504), ConnectError::Closed { reason: String::new() }] {
+            let hint = error.hint().unwrap();
+            assert!(hint.starts_with("the function behind `$connect` fails"), "{hint}");
+            assert!(hint.contains("`chatctl logs --function onConnect` shows"), "{hint}");
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Failure {
             }
             Class::AccessDenied => "`chatctl policy` prints the IAM policy that is needed".to_owned(),
             Class::Credentials if self.code.contains("Expired") => {
-                "get new credentials and run the same command again; it continues where this run stopped".to_owned()
+                "get new credentials and run the same command again".to_owned()
             }
             Class::Credentials if self.code.contains("Skew") || self.code.contains("RequestExpired") || self.message.contains("Signature expired") || self.message.contains("not yet current") => {
                 "this machine's clock differs from AWS's; set it and run the same command again".to_owned()
@@ -154,9 +154,9 @@ impl Failure {
                 "nothing listens there; does `AWS_ENDPOINT_URL`, an `endpoint_url` of the profile or a proxy lead to the wrong place?".to_owned()
             }
             Class::Transient if self.code == "Connection" => {
-                format!("is the network up, and does {service} exist in this region? a re-run continues where this run stopped")
+                format!("is the network up, and does {service} exist in this region? if so, run the same command again")
             }
-            Class::Transient => "run the same command again; it continues where this run stopped".to_owned(),
+            Class::Transient => "run the same command again".to_owned(),
             Class::Other if self.code == "LimitExceeded" || self.code == "LimitExceededException" => {
                 "a quota of the account is reached; remove what is not needed or ask AWS for more".to_owned()
             }

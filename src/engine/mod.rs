@@ -16,10 +16,11 @@ use std::time::Duration;
 use crate::engine::apply::{End, Step, apply};
 use crate::engine::found::Observed;
 use crate::engine::graph::Graph;
+use crate::engine::key::Key;
 use crate::engine::observe::{Patience, observe};
 use crate::engine::plan::Plan;
 use crate::engine::scope::Ctx;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, MANY, Result};
 
 /// What a run is to bring about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub struct Converged {
     /// Every step of every pass, in order.
     pub steps: Vec<Step>,
 }
+
+/// How many failures beside the worst one are repeated at the end.
+const SHOWN: usize = 2;
 
 /// How often a run may find the world changed under it before it gives up. Races end after two or three passes.
 const PASSES: u32 = 6;
@@ -96,12 +100,12 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
             return Ok(Converged { observed, steps });
         }
         if pass == PASSES {
-            let differing: Vec<String> = plan.0.iter().map(|change| change.key.to_string()).collect();
+            let differing = few(plan.0.iter().map(|change| &change.key));
             return Err(Error::failed(
                 "NotConverging",
-                format!("after {} passes these still differ: {}", PASSES - 1, differing.join(", ")),
+                format!("after {} passes there still differ {differing}", PASSES - 1),
             )
-            .hint("somebody or something else keeps changing them; run the same command again when that has stopped"));
+            .hint("somebody or something else keeps changing them; stop that, then run the same command again"));
         }
         let done = apply(ctx, graph, &plan).await;
         let error = error_of(&done);
@@ -122,7 +126,7 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
 
 fn interrupted() -> Error {
     Error::new(Exit::Interrupted, "Interrupted", "interrupted; no further step was begun")
-        .hint("run the same command again, it continues where this run stopped")
+        .hint("run the same command again")
 }
 
 /// The failures of a pass as one error, unless all of them mean only that the world moved: then the next pass looks
@@ -137,14 +141,23 @@ fn error_of(steps: &[Step]) -> Option<Error> {
         .collect();
     let worst = failures.iter().find(|failure| !failure.is_moved_world())?;
     let mut error = Error::from((*worst).clone());
-    for other in failures.iter().filter(|other| !std::ptr::eq(**other, *worst)) {
+    let others: Vec<_> = failures.iter().filter(|other| !std::ptr::eq(**other, *worst)).collect();
+    for other in others.iter().take(SHOWN) {
         error.message.push_str("\nalso ");
         error.message.push_str(&other.line());
     }
-    let skipped: Vec<String> =
-        steps.iter().filter(|step| matches!(step.end, End::Skipped)).map(|step| step.key.to_string()).collect();
+    if others.len() > SHOWN {
+        error.message.push_str(&format!("\nand {} more failed", others.len() - SHOWN));
+    }
+    let skipped: Vec<_> = steps.iter().filter(|step| matches!(step.end, End::Skipped)).map(|step| &step.key).collect();
     if !skipped.is_empty() {
-        error.message.push_str(&format!("\nnot begun because of that: {}", skipped.join(", ")));
+        error.message.push_str(&format!("\nnot begun because of that: {}", few(skipped)));
     }
     Some(error)
+}
+
+/// The names of a few; of many, how many: each was told as it happened.
+fn few<'a>(keys: impl IntoIterator<Item = &'a Key>) -> String {
+    let names: Vec<String> = keys.into_iter().map(ToString::to_string).collect();
+    if names.len() > MANY { format!("{} resources", names.len()) } else { names.join(", ") }
 }

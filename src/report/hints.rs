@@ -9,6 +9,13 @@ pub fn complete(error: Error, given: &Settings) -> Error {
     Error { message: repeat(&error.message, given), hint, ..error }
 }
 
+/// `error` of a verb that writes, which does not begin anew when it is run again.
+pub fn continuing(error: Error) -> Error {
+    const AGAIN: &str = "run the same command again";
+    let hint = error.hint.map(|hint| hint.replace(AGAIN, &format!("{AGAIN}, which continues where this run stopped")));
+    Error { hint, ..error }
+}
+
 /// Each command in backticks with the options that it needs; the rest of `text` as it is.
 fn repeat(text: &str, given: &Settings) -> String {
     let parts: Vec<&str> = text.split('`').collect();

@@ -5,14 +5,17 @@ use serde_json::Value;
 use super::style::{Tone, paint};
 use crate::engine::change::{Action, Change, FieldChange};
 use crate::engine::plan::Plan;
-use crate::error::Error;
+use crate::error::{Error, MANY};
 use crate::host::visible;
 
 /// An error in the one form that all have: what, what stands, what to do.
-pub fn error(error: &Error, colored: bool) -> String {
+pub fn error(error: &Error, verbose: bool, colored: bool) -> String {
     let mut text = format!("{}: {}\n", paint(colored, Tone::Bad, "error"), inert(&error.message));
     if !error.leftovers.is_empty() {
-        text.push_str(&format!("exists now: {}\n", visible(&error.leftovers.join(", "))));
+        let (left, count) = (&error.leftovers, error.leftovers.len());
+        let names = count <= MANY || verbose;
+        let left = if names { left.join(", ") } else { format!("{count} resources; `-v` names them") };
+        text.push_str(&format!("exists now: {}\n", visible(&left)));
     }
     if let Some(hint) = &error.hint {
         text.push_str(&format!("{}: {}\n", paint(colored, Tone::Strong, "hint"), inert(hint)));

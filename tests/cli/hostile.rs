@@ -88,7 +88,7 @@ proptest! {
         plain.note(&text);
         out.line(&text::plan(&plan_with(&text), false));
         let error = Error { leftovers: vec![text.clone()], ..Error::usage(text.clone()).hint(text.clone()) };
-        out.line(&text::error(&error, false));
+        out.line(&text::error(&error, false, false));
         out.line(&text::columns(&[vec![text.clone(), text.clone()]]));
         let shown = written.text().replace('\t', " ");
         // Colours of ours stay where lines are whole; a value has none.
@@ -98,7 +98,7 @@ proptest! {
 
     #[test]
     fn values_have_no_colours(text in hostile()) {
-        let shown = text::plan(&plan_with(&text), false) + &text::error(&Error::usage(text.clone()), false);
+        let shown = text::plan(&plan_with(&text), false) + &text::error(&Error::usage(text.clone()), false, false);
         prop_assert!(!shown.contains('\u{1b}'), "{shown:?}");
     }
 

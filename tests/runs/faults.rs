@@ -145,7 +145,29 @@ async fn every_verb_ends_by_its_timeout() {
         let ended = run(&world, &format!("{verb} --timeout 5s")).await.expect(Exit::Failed);
         assert!(ended.stderr.contains("error: not done within 5s"), "{verb}: {}", ended.stderr);
         assert!(world.now() <= std::time::Duration::from_secs(5), "{verb}: {:?}", world.now());
+        let continues = ended.stderr.contains("run the same command again, which continues where this run stopped");
+        assert_eq!(continues, ["up", "down", "reap"].contains(&verb), "{verb}: {}", ended.stderr);
     }
+}
+
+/// A failure of many ends with numbers and a hint; `-v` and JSON have every name.
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_many_ends_with_numbers_not_with_a_wall_of_names() {
+    let world = world();
+    world.set_interceptor(|call| match call.operation {
+        "CreateApi" => Verdict::FailBefore(Fault::status(400, "BadRequestException", "no")),
+        _ => Verdict::Pass,
+    });
+    let told = |ended: &Ended| ended.stderr.split_once("\nerror: ").expect("an error").1.to_owned();
+    let plain = told(&run(&world, "up").await.expect(Exit::Failed));
+    assert!(plain.contains("\nexists now: 11 resources; `-v` names them\n"), "{plain}");
+    assert!(plain.contains("\nnot begun because of that: 13 resources\n"), "{plain}");
+    assert!(plain.lines().all(|line| line.len() < 160), "{plain}");
+    let verbose = told(&run(&world, "up -v").await.expect(Exit::Failed));
+    let names = verbose.lines().find_map(|line| line.strip_prefix("exists now: ")).expect("names");
+    assert_eq!(names.split(", ").count(), 11, "{verbose}");
+    let json = run(&world, "up -o json").await.expect(Exit::Failed).json();
+    assert_eq!(json["error"]["leftovers"].as_array().map(Vec::len), Some(11), "{json}");
 }
 
 /// The limit is for what has an end: logs are followed for longer than that.
