@@ -86,11 +86,14 @@ pub(super) fn role_path(text: Option<String>) -> Result<String> {
     let fits = path.len() <= 512
         && path.starts_with('/')
         && path.ends_with('/')
-        && path.chars().all(|c| ('!'..='~').contains(&c));
+        // IAM takes more, Lambda does not.
+        && path.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=,.@-".contains(c));
     if fits {
         return Ok(path);
     }
-    Err(Error::usage(format!("`{path}` is not a valid role path: it begins and ends with `/`, such as `/chatctl/`")))
+    Err(Error::usage(format!(
+        "`{path}` is not a valid role path: it begins and ends with `/`, such as `/chatctl/`, and takes letters, digits and `_ + = , . @ -` between"
+    )))
 }
 
 pub(super) fn role_arns(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {

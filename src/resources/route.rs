@@ -93,10 +93,10 @@ impl Kind for RouteKind {
             let spec = RouteSpec {
                 target: route.target().unwrap_or_default().to_owned(),
                 authorization: authorization.to_owned(),
-                // Under `NONE` it means nothing (G22).
+                // Under anything else it means nothing (G22).
                 authorizer: route
                     .authorizer_id()
-                    .filter(|id| !id.is_empty() && authorization != AuthorizationType::None.as_str())
+                    .filter(|id| !id.is_empty() && authorization == AuthorizationType::Custom.as_str())
                     .map(str::to_owned),
                 api_key_required: route.api_key_required().unwrap_or_default(),
             };
@@ -142,20 +142,26 @@ impl Kind for RouteKind {
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
         let api_id = ctx.scope.id(&names::api(&ctx.scope));
         let spec = spec(&ctx.scope, &found.key.name);
-        ctx.call("apigateway:UpdateRoute", &found.key, || {
-            ctx.aws
-                .apigateway
-                .update_route()
-                .api_id(&api_id)
-                .route_id(&found.id)
-                .target(&spec.target)
-                .authorization_type(AuthorizationType::from(spec.authorization.as_str()))
-                .set_authorizer_id(spec.authorizer.clone())
-                .api_key_required(false)
-                .send()
-        })
-        .await
-        .map(drop)
+        let none = AuthorizationType::None.as_str();
+        // Only `NONE` lets go of an authorizer (G22), which could not be deleted otherwise.
+        let let_go = (!found.text("authorizer").is_empty() && spec.authorizer.is_none()).then_some(none);
+        let wanted = Some(spec.authorization.as_str()).filter(|wanted| let_go != Some(wanted));
+        for authorization in let_go.into_iter().chain(wanted) {
+            ctx.call("apigateway:UpdateRoute", &found.key, || {
+                ctx.aws
+                    .apigateway
+                    .update_route()
+                    .api_id(&api_id)
+                    .route_id(&found.id)
+                    .target(&spec.target)
+                    .authorization_type(AuthorizationType::from(authorization))
+                    .set_authorizer_id(spec.authorizer.clone())
+                    .api_key_required(false)
+                    .send()
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod faults;
 mod lag;
+mod life;
 mod races;
 mod reap;
 mod timing;

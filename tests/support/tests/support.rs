@@ -78,3 +78,14 @@ async fn a_run_is_captured_and_can_be_signalled() {
     assert_eq!(running.finish().await.code, None);
     assert!(began.elapsed() < Duration::from_secs(60));
 }
+
+/// After a new botocore: `python tests/world/service-models.py > tests/world/service-models.json`, with that botocore.
+#[tokio::test]
+async fn the_service_models_are_those_of_the_pinned_botocore() {
+    let world = concat!(env!("CARGO_MANIFEST_DIR"), "/../world/service-models");
+    let tools = python_tools().await;
+    let output = tools.command("python").arg(format!("{world}.py")).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let kept = std::fs::read(format!("{world}.json")).unwrap();
+    assert!(output.stdout == kept, "service-models.json is not what service-models.py prints");
+}

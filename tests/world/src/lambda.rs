@@ -218,12 +218,6 @@ impl Function {
 }
 
 fn check(cx: &Context<'_>, function: &Function) -> Result<(), Refusal> {
-    let name = &function.name;
-    if name.is_empty() || name.len() > 64 || !spelled(name, "-_") {
-        let rule =
-            "Member must have length less than or equal to 64 and satisfy regular expression pattern: [a-zA-Z0-9-_]+";
-        return Err(constraint("functionName", name, rule));
-    }
     let runtime = function.runtime.as_str();
     if RETIRED.contains(&runtime) {
         return Err(invalid(format!(
@@ -237,28 +231,6 @@ fn check(cx: &Context<'_>, function: &Function) -> Result<(), Refusal> {
              [{}] or be a valid ARN",
             RUNTIMES.join(", ")
         )));
-    }
-    if function.handler.is_empty() || function.handler.len() > 128 || function.handler.contains(char::is_whitespace) {
-        return Err(constraint(
-            "handler",
-            &function.handler,
-            "Member must satisfy regular expression pattern: [^\\s]+",
-        ));
-    }
-    if !(128..=10_240).contains(&function.memory_mb) {
-        let rule = "Member must have value between 128 and 10240";
-        return Err(constraint("memorySize", &function.memory_mb.to_string(), rule));
-    }
-    if !(1..=900).contains(&function.timeout_seconds) {
-        let rule = "Member must have value between 1 and 900";
-        return Err(constraint("timeout", &function.timeout_seconds.to_string(), rule));
-    }
-    if function.description.chars().count() > 256 {
-        return Err(constraint(
-            "description",
-            &function.description,
-            "Member must have length less than or equal to 256",
-        ));
     }
     check_environment(&function.environment)?;
     let role_fits = Arn::read(&function.role).is_some_and(|arn| {
@@ -476,32 +448,12 @@ fn add_permission(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 fn check_statement(statement: &Statement) -> Result<(), Refusal> {
-    let sid = &statement.sid;
-    if sid.is_empty() || sid.len() > 100 || !spelled(sid, "-_") {
-        return Err(constraint("statementId", sid, "Member must satisfy regular expression pattern: ([a-zA-Z0-9-_]+)"));
-    }
-    let action_fits = statement.action == "*"
-        || statement
-            .action
-            .strip_prefix("lambda:")
-            .is_some_and(|name| name == "*" || (!name.is_empty() && spelled(name, "")));
-    if !action_fits {
-        let rule = "Member must satisfy regular expression pattern: (lambda:[*]|lambda:[a-zA-Z]+|[*])";
-        return Err(constraint("action", &statement.action, rule));
-    }
     let principal_fits = statement.principal == "*"
         || statement.principal.starts_with("arn:")
         || statement.principal.len() == 12
         || statement.principal.contains(".amazonaws.com");
     if !principal_fits {
         return Err(invalid("The provided principal was invalid. Please check the principal and try again."));
-    }
-    if let Some(source) = &statement.source_arn
-        && Arn::read(source).is_none_or(|arn| arn.rest.is_empty())
-    {
-        let rule = "Member must satisfy regular expression pattern: \
-                    arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:([a-z]{2}(-gov)?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)";
-        return Err(constraint("sourceArn", source, rule));
     }
     Ok(())
 }

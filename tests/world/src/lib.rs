@@ -21,6 +21,7 @@ mod clock;
 mod connector;
 mod context;
 mod crowd;
+mod demands;
 mod dump;
 mod dynamodb;
 mod fault;

@@ -39,12 +39,11 @@ fn group<'a>(cx: &'a mut Context<'_>, name: &str) -> Result<&'a mut LogGroup, Re
     cx.account.region(&cx.place.region).log_groups.get_mut(name).ok_or_else(not_found)
 }
 
-/// The group of an ARN, which for tags has no `:*` at its end.
+/// The group of an ARN.
 fn group_by_arn<'a>(cx: &'a mut Context<'_>, arn: &str) -> Result<&'a mut LogGroup, Refusal> {
     let name = Arn::read(arn)
         .filter(|parts| parts.service == "logs" && parts.is_in(cx.place))
         .and_then(|parts| parts.rest.strip_prefix("log-group:"))
-        .filter(|name| !name.ends_with(":*"))
         .ok_or_else(|| invalid(format!("Invalid resourceArn: {arn}")))?;
     cx.account.region(&cx.place.region).log_groups.get_mut(name).ok_or_else(not_found)
 }

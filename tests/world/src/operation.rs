@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use crate::demands;
 use crate::fields::Fields;
 use crate::place::Place;
 
@@ -118,6 +119,7 @@ pub(crate) fn read(service: Service, wire: &Wire<'_>) -> (Operation, Fields, Str
         Service::DynamoDb => target(service, "DynamoDB_20120810.", DYNAMODB, wire),
         Service::Logs => target(service, "Logs_20140328.", LOGS, wire),
     };
+    demands::check(service, operation.name, wire, &map);
     let resource = resource(&map);
     (operation, Fields::new(operation.name, map), resource)
 }
@@ -203,7 +205,7 @@ fn pairs(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
     })
 }
 
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8().expect("world: percent-encoded UTF-8").into_owned()
 }
 

@@ -99,7 +99,6 @@ async fn tags_of_roles_are_the_strictest() {
     let (_, c) = world();
     c.create_role().await.unwrap();
     let put = |tags: Vec<Tag>| c.iam.tag_role().role_name("r").set_tags(Some(tags)).send();
-    refused(outcome(put(vec![tag("k", "a;b")]).await), "ValidationError");
     refused(outcome(put(vec![tag("aws:k", "v")]).await), "ValidationError");
     refused(outcome(put(vec![tag("k", "v"), tag("K", "v")]).await), "InvalidInput: Duplicate tag keys");
     put(vec![tag("k", "v"), tag("l", "v"), tag("m", "v")]).await.unwrap();

@@ -38,9 +38,6 @@ pub(super) fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
 }
 
 fn check(api: &Api) -> Result<(), Refusal> {
-    if !(1..=128).contains(&api.name.chars().count()) {
-        return Err(bad_request("Invalid api name specified: must have length between 1 and 128"));
-    }
     match api.protocol_type.as_str() {
         "WEBSOCKET" => {}
         "HTTP" => panic!("world: HTTP APIs are not in this model"),

@@ -1,0 +1,82 @@
+//! The whole life of a deployment with every setting there is, and with the outermost values that are accepted: AWS's own
+//! service models, which the model of AWS holds every request to, refuse none of it.
+
+use chatctl::error::Exit;
+use support::{ACCOUNT, Process, REGION, assert_nothing_left, run};
+use world::{Switches, World};
+
+const BOUNDARY: &str = "arn:aws:iam::111122223333:policy/edge";
+
+const SETTINGS: &str = "--name pr-42 --stage live --tag team=blue --tag cost/center=a.b:c=d+e-f@g --ttl 2h \
+    --authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate --throttle-rate 50 --throttle-burst 20 \
+    --message-size 64 --memory 1024 --function-timeout 20 --architecture x86_64 --runtime nodejs22.x \
+    --log-retention-days 30 --permissions-boundary arn:aws:iam::111122223333:policy/edge --role-path /teams/blue/ \
+    --kms-key arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555";
+
+fn world() -> World {
+    let world = World::new(Switches::default());
+    world.edit(|state| state.account(ACCOUNT).managed_policies.insert(BOUNDARY.to_owned()));
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_of_a_life_with_every_setting_is_one_that_aws_takes() {
+    let world = world();
+    run(&world, &format!("plan {SETTINGS}")).await.expect(Exit::Done);
+    run(&world, &format!("up {SETTINGS}")).await.expect(Exit::Done);
+    run(&world, &format!("status {SETTINGS}")).await.expect(Exit::Done);
+    run(&world, "list").await.expect(Exit::Done);
+    run(&world, "logs --name pr-42 --stage live").await.expect(Exit::Done);
+    // All of it taken away, and set again. The roles' path is theirs for life, and so is the table's key.
+    let plain = "--name pr-42 --stage live --role-path /teams/blue/";
+    run(&world, &format!("up {plain}")).await.expect(Exit::Done);
+    run(&world, &format!("up {SETTINGS}")).await.expect(Exit::Done);
+    run(&world, &format!("up {plain} --authorizer iam")).await.expect(Exit::Done);
+    run(&world, &format!("up {plain} --ttl 1s")).await.expect(Exit::Done);
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    run(&world, "reap --name pr-42 --role-path /teams/blue/").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn roles_of_others_are_ones_that_aws_takes() {
+    let world = world();
+    run(&world, "up --name other").await.expect(Exit::Done);
+    let role = |function: &str| {
+        let name = format!("other-{REGION}-{function}");
+        world.edit(|state| state.account(ACCOUNT).role(&name).expect("it was made").arn.clone())
+    };
+    let given = ["onConnect", "onDisconnect", "sendMessage"].map(|name| format!("--role-arn {name}={}", role(name)));
+    let line = given.join(" ");
+    run(&world, &format!("up {line}")).await.expect(Exit::Done);
+    run(&world, &format!("down {line}")).await.expect(Exit::Done);
+}
+
+/// What is accepted as a setting is not refused by AWS after half of the work.
+#[tokio::test(start_paused = true)]
+async fn the_outermost_values_that_are_accepted_are_ones_that_aws_takes() {
+    let long = |length: usize| "x".repeat(length);
+    let tags: String = (0..46).map(|at| format!(" --tag key-{at}={}", long(256))).collect();
+    let longest = (1..100).rev().map(long).find(|name| chatctl::config::Name::parse(name).is_ok());
+    for settings in [
+        format!("--name {}", longest.expect("a name")),
+        format!("--stage {}", long(128)),
+        format!("--tag {}={}{tags}", long(128), long(256)),
+        "--tag ключ=значение --tag ½=². --tag _.:/=+-@=_.:/=+-@".to_owned(),
+        format!("--role-path /{}/", long(510)),
+        "--role-path /_+=,.@-/".to_owned(),
+        "--throttle-rate 1 --throttle-burst 1".to_owned(),
+        "--throttle-rate 1000000 --throttle-burst 1000000".to_owned(),
+        "--memory 10240 --function-timeout 29".to_owned(),
+        "--memory 128 --function-timeout 1".to_owned(),
+        "--message-size 1 --ttl 3650d".to_owned(),
+        "--message-size 128 --log-retention-days 3653".to_owned(),
+    ] {
+        let world = world();
+        for verb in ["up", "status"] {
+            Process::new(&world, &format!("{verb} {settings}")).run().await.expect(Exit::Done);
+        }
+        Process::new(&world, &format!("down {settings}")).run().await.expect(Exit::Done);
+        assert_nothing_left(&world);
+    }
+}
