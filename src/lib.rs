@@ -121,6 +121,9 @@ impl Start<'_> {
         let (host, given, config) = (self.host, self.settings.clone(), self.config()?);
         let reporter = report::reporter(config.face, host);
         let deadline = Deadline::after(config.timeout);
+        if needs != Needs::Nothing {
+            report::github::begin(host, &*reporter, &config);
+        }
         let session = Session::open(host, config.clone(), reporter.clone(), needs, deadline.clone());
         let session = match (deadline.bound(Box::pin(session)).await, nothing) {
             (Err(why), Some(nothing)) if why.code == "NotRunning" => {

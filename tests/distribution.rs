@@ -255,7 +255,10 @@ async fn a_release_builds_completes_and_publishes_what_is_not_there_yet() {
     let printed = release.step(&format!("build {}", target())).await.unwrap();
     assert_eq!(printed, "it runs\n");
     let (verb, glibc) = if cfg!(target_os = "macos") { ("build", "") } else { ("zigbuild", ".2.17") };
-    assert_eq!(release.calls()[0], format!("cargo {verb} --release --locked --target {}{glibc}", target()));
+    assert_eq!(
+        release.calls()[0],
+        format!("cargo {verb} --package chatctl --release --locked --target {}{glibc}", target())
+    );
     for (ending, count) in [(".tar.gz", 1), (".whl", 1), (".tgz", 1), ("licences", 0)] {
         assert_eq!(named(&dist, ending).len(), count, "{ending}");
     }

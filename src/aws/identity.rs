@@ -34,3 +34,14 @@ pub fn partition_of(region: &str) -> &'static str {
     ];
     PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
+
+/// Where the console of a partition is, behind a region; that of the others is on no public network.
+pub fn console_of(partition: &str) -> Option<&'static str> {
+    Some(match partition {
+        "aws" => "console.aws.amazon.com",
+        "aws-cn" => "console.amazonaws.cn",
+        "aws-us-gov" => "console.amazonaws-us-gov.com",
+        "aws-eusc" => "console.amazonaws-eusc.eu",
+        _ => return None,
+    })
+}

@@ -27,6 +27,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::aws::identity::console_of;
 use crate::aws::{self, Clients};
 use crate::config::{Config, Name};
 use crate::deadline::Deadline;
@@ -156,6 +157,15 @@ impl Session {
     pub fn url(&self, observed: &Observed) -> Option<String> {
         observed.get(&names::stage(&self.ctx.scope))?;
         Some(url_of(&self.ctx.scope, self.api(observed)?, &self.config().stage))
+    }
+
+    /// Where API Gateway's console shows the API: https, which is what pipelines take for a link. None where there is no
+    /// API, or no console for it.
+    pub fn console_url(&self, observed: &Observed) -> Option<String> {
+        let scope = &self.ctx.scope;
+        let (host, api) = (console_of(scope.partition())?, self.api(observed)?);
+        let path = format!("apigateway/main/develop/routes?api={}&region={}", api.id, scope.region);
+        scope.endpoint_override.is_none().then(|| format!("https://{}.{host}/{path}", scope.region))
     }
 
     /// What every JSON result begins with.

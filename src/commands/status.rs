@@ -64,9 +64,11 @@ pub async fn status(session: &Session) -> Result<Exit> {
         print(session, &observed, &rows, state);
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
-    let (url, expires_at) =
-        (session.url(&observed).unwrap_or_default(), session.expires_at(&observed).unwrap_or_default());
-    session.tell_pipeline(&[("state", state), ("url", &url), ("expires-at", &expires_at)], || {
+    let url = session.url(&observed).unwrap_or_default();
+    let console_url = session.console_url(&observed).unwrap_or_default();
+    let expires_at = session.expires_at(&observed).unwrap_or_default();
+    let outputs = [("state", state), ("url", &url), ("console-url", &console_url), ("expires-at", &expires_at)];
+    session.tell_pipeline(&outputs, || {
         let cells = rows.iter().map(|row| [row.key.kind.to_owned(), github::code(&row.key.name), row.state.to_owned()]);
         format!("## `{name}` in {region}: {state}\n\n{}\n", github::table(["kind", "name", "state"], cells))
     });

@@ -29,8 +29,9 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     } else {
         None
     };
-    if let Some(report) = &verified {
-        session.ctx.reporter.note(report.to_string().trim_end());
+    let shown = verified.as_ref().map(ToString::to_string);
+    if let Some(report) = &shown {
+        session.ctx.reporter.note(report.trim_end());
     }
     if session.config().face.json {
         let mut body = body(session, &converged, &url);
@@ -39,7 +40,7 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     } else {
         session.host.stdout.line(&url);
     }
-    tell_pipeline(session, &converged, &url);
+    tell_pipeline(session, &converged, &url, shown.as_deref());
     Ok(Exit::Done)
 }
 
@@ -58,16 +59,16 @@ fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a
     ])
 }
 
-fn tell_pipeline(session: &Session, converged: &Converged, url: &str) {
+fn tell_pipeline(session: &Session, converged: &Converged, url: &str, verified: Option<&str>) {
     let config = session.config();
     let api = session.api(&converged.observed).map_or("", |api| api.id.as_str());
     let changes = converged.steps.iter().filter(|step| step.is_done()).count().to_string();
     let expires_at = session.expires_at(&converged.observed).unwrap_or_default();
+    let console_url = session.console_url(&converged.observed).unwrap_or_default();
     let outputs = [
         ("url", url),
+        ("console-url", &console_url),
         ("api-id", api),
-        ("name", config.name.as_str()),
-        ("stage", &config.stage),
         ("changes", &changes),
         ("state", "ready"),
         ("expires-at", &expires_at),
@@ -78,14 +79,33 @@ fn tell_pipeline(session: &Session, converged: &Converged, url: &str) {
             let change = done(key).map_or("unchanged", |step| step.action.done());
             [key.kind.to_owned(), github::code(&key.name), change.to_owned()]
         });
+        let at = [github::code(url), github::link("console", &console_url)].into_iter().filter(|part| !part.is_empty());
+        let until = Some(expires_at.as_str()).filter(|at| !at.is_empty()).map(|at| format!(", expires at {at}"));
         format!(
-            "## `{}` in {}\n\n{}\n\n{}\n\n{}\n{}\n",
+            "## `{}` in {}
+
+{}
+
+{}{}
+
+{}{}
+",
             config.name,
             session.ctx.scope.region,
-            github::code(url),
+            at.collect::<Vec<_>>().join(" · "),
             summary(session, converged),
-            github::picture(&session.ctx.scope),
-            github::table(["kind", "name", "change"], rows)
+            until.unwrap_or_default(),
+            verified
+                .map(|report| github::block("text", report)
+                    + "
+")
+                .unwrap_or_default(),
+            github::folded(
+                "what it is made of",
+                &(github::picture(&session.ctx.scope)
+                    + "
+" + &github::table(["kind", "name", "change"], rows))
+            )
         )
     });
 }

@@ -6,6 +6,7 @@ use super::{Session, target};
 use crate::chat::verify::{Backstage, Junit, VerifyOptions, VerifyReport, verify as verify_chat};
 use crate::cli;
 use crate::error::{Exit, Result};
+use crate::report::github::{block, code};
 use crate::websocket::Endpoint;
 
 /// # Errors
@@ -24,6 +25,8 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
     } else {
         session.host.stdout.line(report.to_string().trim_end());
     }
+    let summary = || format!("## Verified\n\n{}\n\n{}\n", code(&endpoint.shown()), block("text", &report.to_string()));
+    session.tell_pipeline(&[], summary);
     Ok(Exit::Done)
 }
 

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use crate::config::Authorizer;
+use crate::config::{Authorizer, Config};
 use crate::engine::scope::Scope;
 use crate::error::Error;
 use crate::functions::FUNCTIONS;
@@ -19,6 +19,11 @@ pub fn annotate(host: &Host, error: &Error) {
         // As it is: this one is a command, and has one line.
         host.stderr.write(&format!("::error title=chatctl::{}\n", visible(&text)));
     }
+}
+
+/// Tells later steps which deployment this run is about, before anything can fail.
+pub fn begin(host: &Host, reporter: &dyn Reporter, config: &Config) {
+    tell(host, reporter, &[("name", config.name.as_str()), ("stage", &config.stage)], String::new);
 }
 
 /// Adds to the outputs of the step and to the summary of the job, where there are such. That it cannot be done is
@@ -69,6 +74,16 @@ fn longest_run(text: &str) -> usize {
 fn label(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.$ ,:/".contains(c);
     text.chars().map(|c| if plain(c) { c.to_string() } else { format!("#{};", u32::from(c)) }).collect()
+}
+
+/// A link in Markdown to an address of ours; nothing where there is none.
+pub fn link(text: &str, address: &str) -> String {
+    if address.is_empty() { String::new() } else { format!("[{text}]({address})") }
+}
+
+/// `text` in Markdown, shown to who asks for it.
+pub fn folded(title: &str, text: &str) -> String {
+    format!("<details><summary>{title}</summary>\n\n{text}\n</details>\n")
 }
 
 /// A Markdown table.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use chatctl::error::Exit;
 use serde_json::{Value, json};
-use support::{Folder, Ministack, ministack, python_tools};
+use support::{Folder, Ministack, Process, brisk, ministack, python_tools};
+use world::World;
 
 use crate::run::chatctl;
 use crate::snapshot::{assert_snapshot, masked};
@@ -32,7 +33,8 @@ async fn github_gets_outputs_and_a_summary() {
     assert_eq!(up.exit, Exit::Done, "{}", up.stderr);
     let url = up.stdout.trim();
     let api = url.rsplit('/').nth(1).unwrap();
-    let wanted = format!("before=1\nurl={url}\napi-id={api}\nname=pr-42\nstage=dev\nchanges=");
+    // A local AWS has no console.
+    let wanted = format!("before=1\nname=pr-42\nstage=dev\nurl={url}\nconsole-url=\napi-id={api}\nchanges=");
     let written = fs::read_to_string(&outputs).unwrap();
     let rest = written.strip_prefix(&wanted).unwrap_or_else(|| panic!("{written}"));
     let (changes, rest) = rest.split_once('\n').unwrap();
@@ -163,17 +165,45 @@ async fn a_later_step_learns_what_plan_and_status_found() {
     assert_eq!(outputs("plan", "--destroy").await["to-delete"], outputs("plan", "--destroy").await["changes"]);
 }
 
+/// Pipelines show https links, and no others.
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_gets_a_link_to_the_console_of_its_partition() {
+    let folder = Folder::new();
+    let regions = [
+        ("eu-central-1", "console.aws.amazon.com"),
+        ("cn-north-1", "console.amazonaws.cn"),
+        ("us-gov-west-1", "console.amazonaws-us-gov.com"),
+    ];
+    for (region, host) in regions {
+        let (world, file) = (World::new(brisk()), folder.0.join(region));
+        for line in ["up", "status"] {
+            let run = Process::new(&world, line).region(region).env("GITHUB_OUTPUT", file.to_str().unwrap());
+            let ended = run.run().await;
+            assert_eq!(ended.exit, Some(Exit::Done), "{}", ended.stderr);
+            let outputs = fs::read_to_string(&file).unwrap();
+            let output =
+                |name: &str| outputs.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+            let path = format!("apigateway/main/develop/routes?api={}&region={region}", output("api-id="));
+            assert_eq!(output("console-url="), format!("https://{region}.{host}/{path}"), "{line}");
+        }
+    }
+}
+
 /// A project whose pipelines are run: an account, a checkout, a machine with or without `chatctl`.
-struct Project {
+pub struct Project {
     server: &'static Ministack,
-    account: String,
-    folder: Folder,
+    pub account: String,
+    pub folder: Folder,
     path: String,
+    /// Where the action is.
+    pub action: PathBuf,
+    /// More variables of the machine.
+    pub env: Value,
 }
 
 impl Project {
     /// With a `chatctl` on the path.
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let server = ministack().await;
         let folder = Folder::new();
         let bin = folder.0.join("bin");
@@ -181,11 +211,11 @@ impl Project {
         fs::create_dir_all(folder.0.join("workspace")).unwrap();
         std::os::unix::fs::symlink(PROGRAM, bin.join("chatctl")).unwrap();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-        Self { server, account: server.account(), folder, path }
+        Self { server, account: server.account(), folder, path, action: REPOSITORY.into(), env: json!({}) }
     }
 
     /// With a `cargo` instead, which makes a `chatctl` in no time, and notes how it was called.
-    async fn without_chatctl() -> Self {
+    pub async fn without_chatctl() -> Self {
         let project = Self::new().await;
         let bin = project.folder.0.join("bin");
         fs::remove_file(bin.join("chatctl")).unwrap();
@@ -199,8 +229,8 @@ impl Project {
         project
     }
 
-    async fn run(&self, mut request: Value) -> Value {
-        let env = json!({
+    pub async fn run(&self, mut request: Value) -> Value {
+        let mut env = json!({
             "PATH": self.path,
             "HOME": self.folder.0,
             "AWS_ENDPOINT_URL": self.server.url(),
@@ -208,10 +238,14 @@ impl Project {
             "AWS_ACCESS_KEY_ID": self.account,
             "AWS_SECRET_ACCESS_KEY": "local",
         });
+        for (name, value) in self.env.as_object().unwrap() {
+            env[name] = value.clone();
+        }
         request["env"] = env;
         request["folder"] = json!(self.folder.0);
         request["workspace"] = json!(self.folder.0.join("workspace"));
-        request["action"] = json!(REPOSITORY);
+        request["tools"] = json!(self.folder.0.join("tools"));
+        request["action"] = json!(self.action);
         let runner = Path::new(REPOSITORY).join("tests/cli/runner.py");
         let mut command = python_tools().await.command("python");
         let output = command.arg(runner).arg(request.to_string()).output().await.unwrap();
@@ -220,7 +254,7 @@ impl Project {
     }
 
     /// A workflow of `templates/github`, upon an event.
-    async fn github(&self, workflow: &str, event: Value) -> Value {
+    pub async fn github(&self, workflow: &str, event: Value) -> Value {
         let mut github = json!({ "repository": "us/chat", "event": event });
         github["event"]["number"] = json!(7);
         self.run(json!({
@@ -249,9 +283,13 @@ impl Project {
         .await
     }
 
+    pub fn aws(&self) -> aws_config::SdkConfig {
+        self.server.sdk_config(&self.account)
+    }
+
     /// The names of what is deployed now.
     async fn deployed(&self) -> Vec<String> {
-        let ended = chatctl("list -o json").aws(&self.server.sdk_config(&self.account)).run().await;
+        let ended = chatctl("list -o json").aws(&self.aws()).run().await;
         let document: Value = serde_json::from_str(&ended.stdout).unwrap();
         let deployments = document["deployments"].as_array().unwrap();
         deployments.iter().map(|each| each["name"].as_str().unwrap().to_owned()).collect()
@@ -259,7 +297,7 @@ impl Project {
 
     /// Leaves one behind whose time is over.
     async fn leave_an_expired_one(&self) {
-        let aws = self.server.sdk_config(&self.account);
+        let aws = self.aws();
         let up = chatctl("up --name pr-1 --ttl 1s").aws(&aws).run().await;
         assert_eq!(up.exit, Exit::Done, "{}", up.stderr);
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -269,22 +307,22 @@ impl Project {
     }
 }
 
-fn write_program(path: &Path, text: &str) {
+pub fn write_program(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn template(name: &str) -> PathBuf {
+pub fn template(name: &str) -> PathBuf {
     Path::new(REPOSITORY).join("templates").join(name)
 }
 
-fn pull_request(action: &str, repository: &str) -> Value {
+pub fn pull_request(action: &str, repository: &str) -> Value {
     json!({ "action": action, "pull_request": { "head": { "repo": { "full_name": repository } } } })
 }
 
 #[track_caller]
-fn went_well(report: &Value) {
+pub fn went_well(report: &Value) {
     assert_eq!(report["failed"], false, "{}", report["log"].as_str().unwrap());
 }
 

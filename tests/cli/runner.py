@@ -18,7 +18,14 @@ class Context(dict):
     """An object of an expression: what is not there is empty."""
 
     def __getattr__(self, name):
-        return wrapped(self.get(name.replace("__", "-"), ""))
+        return wrapped(self.get(name.replace("__", "-"), Nothing()))
+
+
+class Nothing(str):
+    """Of which everything is empty, too."""
+
+    def __getattr__(self, name):
+        return self
 
 
 def wrapped(value):
@@ -26,9 +33,9 @@ def wrapped(value):
 
 
 def evaluate(expression, contexts):
-    """GitHub's expression language without functions."""
+    """GitHub's expression language, with no function but `always()`."""
     text = re.sub(r"(?<=\.)([\w-]+)", lambda word: word[1].replace("-", "__"), expression)
-    text = text.replace("&&", " and ").replace("||", " or ")
+    text = text.replace("always()", "True").replace("&&", " and ").replace("||", " or ")
     if "(" in text:
         raise ValueError(f"no functions are known: {expression}")
     return eval(text, {"__builtins__": {}}, {name: wrapped(value) for name, value in contexts.items()})
@@ -56,19 +63,22 @@ class Job:
         self.folder = Path(tempfile.mkdtemp(dir=request["folder"]))
         self.env = dict(request["env"], CI="true", GITHUB_ACTIONS="true", RUNNER_OS="Linux", RUNNER_ARCH="X64")
         self.env |= {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "us/chat", "GITHUB_RUN_ID": "9"}
-        self.env["RUNNER_TOOL_CACHE"] = str(self.folder / "tools")
+        self.env |= {"RUNNER_TOOL_CACHE": request["tools"], "RUNNER_TEMP": str(self.folder)}
         self.report = {"used": [], "log": "", "summary": "", "failed": False, "outputs": {}}
 
     def steps(self, steps, contexts):
-        contexts = dict(contexts, steps={step["id"]: {"outputs": {}} for step in steps if "id" in step})
+        skipped = {"outputs": {}, "outcome": "skipped"}
+        contexts = dict(contexts, steps={step["id"]: skipped for step in steps if "id" in step})
+        failed = False
         for step in steps:
-            if self.report["failed"] or not evaluate(str(step.get("if", "True")), contexts):
+            condition = str(step.get("if", "True"))
+            if (failed and "always()" not in condition) or not evaluate(condition, contexts):
                 continue
-            outputs = self.step(step, contexts)
-            self.report["failed"] &= not step.get("continue-on-error", False)
+            outputs, has_failed = self.step(step, contexts)
+            failed |= has_failed and not step.get("continue-on-error", False)
             if "id" in step:
-                contexts["steps"][step["id"]] = {"outputs": outputs}
-        return contexts
+                contexts["steps"][step["id"]] = {"outputs": outputs, "outcome": "failure" if has_failed else "success"}
+        return contexts, failed
 
     def step(self, step, contexts):
         if "run" in step:
@@ -80,17 +90,18 @@ class Job:
         known = ("actions/checkout@", "actions/cache@", "aws-actions/configure-aws-credentials@")
         if not uses.startswith(known):
             raise ValueError(f"nothing is known about {uses}")
-        return {}
+        return {}, False
 
     def composite(self, path, inputs, contexts):
         action = yaml.safe_load(Path(path, "action.yml").read_text())
+        inputs = {name: str(value).lower() if isinstance(value, bool) else value for name, value in inputs.items()}
         unknown = set(inputs) - set(action["inputs"])
         if unknown:
             raise ValueError(f"the action has no input {unknown}")
         defaults = {name: each["default"] for name, each in action["inputs"].items()}
         inner = dict(contexts, inputs=defaults | inputs, github=dict(contexts["github"], action_path=path))
-        inner = self.steps(action["runs"]["steps"], inner)
-        return {name: filled(each["value"], inner) for name, each in action["outputs"].items()}
+        inner, failed = self.steps(action["runs"]["steps"], inner)
+        return {name: filled(each["value"], inner) for name, each in action["outputs"].items()}, failed
 
     def script(self, step, contexts):
         files = {name: tempfile.mkstemp(dir=self.folder)[1] for name in ("OUTPUT", "STEP_SUMMARY", "PATH")}
@@ -103,18 +114,19 @@ class Job:
         ended = subprocess.run(command, cwd=workspace, env=env, stdin=subprocess.DEVNULL, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
         self.report["log"] += ended.stdout
-        self.report["failed"] = ended.returncode != 0
         self.report["summary"] += Path(files["STEP_SUMMARY"]).read_text()
         for added in Path(files["PATH"]).read_text().splitlines():
             self.env["PATH"] = f"{added}:{self.env['PATH']}"
-        return pairs(files["OUTPUT"])
+        return pairs(files["OUTPUT"]), ended.returncode != 0
 
     def github(self):
         workflow = yaml.safe_load(Path(self.request["file"]).read_text())
         (job,) = workflow["jobs"].values()
-        contexts = {"github": self.request["github"], "vars": self.request["vars"]}
+        # What the token may do is what the job asks for.
+        github = dict(self.request["github"], token=json.dumps(job.get("permissions", {})))
+        contexts = {"github": github, "vars": self.request["vars"]}
         if evaluate(str(job.get("if", "True")), contexts):
-            contexts = self.steps(job["steps"], contexts)
+            contexts, self.report["failed"] = self.steps(job["steps"], contexts)
             self.report["outputs"] = filled(job.get("outputs", {}), contexts)
 
     def gitlab(self):
