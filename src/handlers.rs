@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use crate::app::{App, Function, FunctionName};
 use crate::error::{Error, Result};
-use crate::functions::FUNCTIONS;
 
 /// The code of one function.
 pub struct Bundle {
@@ -25,7 +25,7 @@ pub struct Bundle {
 
 impl Bundle {
     /// A name that changes with the content.
-    pub fn file_name(&self, function: &str) -> String {
+    pub fn file_name(&self, function: &FunctionName) -> String {
         let hash: String = Sha256::digest(&self.zip).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         format!("{function}-{hash}.zip")
     }
@@ -34,7 +34,7 @@ impl Bundle {
 /// The code of all functions; cheap to clone.
 #[derive(Clone)]
 pub struct Bundles {
-    of: Arc<BTreeMap<&'static str, Bundle>>,
+    of: Arc<BTreeMap<FunctionName, Bundle>>,
     /// What is in one zip or in all.
     files: Arc<[String]>,
 }
@@ -60,16 +60,16 @@ const LARGEST_CONTENT: usize = 250 * 1024 * 1024;
 type Files = BTreeMap<String, Vec<u8>>;
 
 impl Bundles {
-    /// The handlers built in, or those in `folder`.
+    /// The handlers of `app`: those built in, or those in `folder`.
     ///
     /// # Errors
     /// A usage error where the folder cannot be read, lacks a handler, or holds more than Lambda takes.
-    pub fn load(folder: Option<&Path>) -> Result<Self> {
+    pub fn load(app: &App, folder: Option<&Path>) -> Result<Self> {
         let files = match folder {
             Some(folder) => folder::read(folder)?,
             None => embedded(),
         };
-        let of = FUNCTIONS.iter().map(|function| Ok((function.name, bundle(&files, function.name, folder)?)));
+        let of = app.functions().iter().map(|f| Ok((f.name.clone(), bundle(app, &files, &f.name, folder)?)));
         Ok(Self { of: Arc::new(of.collect::<Result<_>>()?), files: files.into_keys().collect() })
     }
 
@@ -78,7 +78,7 @@ impl Bundles {
         &self.files
     }
 
-    pub fn of(&self, function: &str) -> &Bundle {
+    pub fn of(&self, function: &FunctionName) -> &Bundle {
         match self.of.get(function) {
             Some(bundle) => bundle,
             None => unreachable!("no function is called {function}"),
@@ -93,11 +93,10 @@ pub fn embedded() -> Files {
 
 /// The handler of `function` that is built in, with what it imports, as one CommonJS file: what CloudFormation makes
 /// of code within a template.
-pub fn inline(function: &str) -> String {
-    let entry = format!("{function}.mjs");
+pub fn inline(function: &Function) -> String {
+    let entry = format!("{}.mjs", function.name);
     let mut text = format!("'use strict';\n// {entry} with what it imports, put into one file by chatctl.\n");
-    let posts = FUNCTIONS.iter().any(|known| known.name == function && known.posts_to_connections);
-    let delivery: &[&str] = if posts { &["receivers.mjs", "delivery.mjs"] } else { &[] };
+    let delivery: &[&str] = if function.posts_to_connections { &["receivers.mjs", "delivery.mjs"] } else { &[] };
     for path in ["http.mjs", "aws.mjs"].iter().chain(delivery).copied().chain([entry.as_str()]) {
         let module = EMBEDDED.iter().find(|(known, _)| *known == path).map_or("", |(_, module)| module);
         text.push('\n');
@@ -121,17 +120,18 @@ fn common_js(line: &str) -> String {
 
 /// A function's zip has everything but the entry files of the others, so that a change of one handler is a change
 /// of one function. Nothing in it tells when or where it was made.
-fn bundle(files: &Files, function: &str, folder: Option<&Path>) -> Result<Bundle> {
-    let is_entry_of = |path: &str, name: &str| {
-        path.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).is_some_and(|e| ENTRY_ENDINGS.contains(&e))
+fn bundle(app: &App, files: &Files, function: &FunctionName, folder: Option<&Path>) -> Result<Bundle> {
+    let is_entry_of = |path: &str, name: &FunctionName| {
+        path.strip_prefix(name.as_str())
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|e| ENTRY_ENDINGS.contains(&e))
     };
     if !files.keys().any(|path| is_entry_of(path, function)) {
         return Err(Error::usage(format!("there is no handler `{function}.mjs`{}", within(folder)))
             .hint("`chatctl init` writes a complete folder to begin with"));
     }
-    let own = files
-        .iter()
-        .filter(|(path, _)| !FUNCTIONS.iter().any(|other| other.name != function && is_entry_of(path, other.name)));
+    let others = || app.functions().iter().map(|other| &other.name).filter(|other| *other != function);
+    let own = files.iter().filter(|(path, _)| !others().any(|other| is_entry_of(path, other)));
     let zip = zip(own).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within(folder))))?;
     if zip.len() > LARGEST_ZIP {
         return Err(too_large(folder, "the zip", LARGEST_ZIP));

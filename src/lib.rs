@@ -7,6 +7,7 @@
 
 #![warn(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
+pub mod app;
 pub mod arguments;
 pub mod aws;
 pub mod chat;
@@ -16,7 +17,6 @@ pub mod config;
 pub mod deadline;
 pub mod engine;
 pub mod error;
-pub mod functions;
 pub mod handlers;
 pub mod host;
 pub mod local;

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::engine::kind::{Access, Permission};
 use crate::engine::scope::Scope;
-use crate::functions::FUNCTIONS;
 use crate::resources::{KINDS, names, role_policy};
 
 /// Whom a policy is for.
@@ -38,7 +37,7 @@ pub fn deployer(scope: &Scope, extent: Extent) -> Value {
 pub fn boundary(scope: &Scope) -> Value {
     scope.learn_id(&names::api(scope), "*");
     let (own, family) = (format!("{}-", scope.config.name), format!("{}-*", scope.config.name));
-    let statements = FUNCTIONS.iter().flat_map(|function| {
+    let statements = scope.config.app.functions().iter().flat_map(|function| {
         let mut policy = role_policy::document(scope, function);
         match policy["Statement"].take() {
             Value::Array(statements) => statements,

@@ -75,7 +75,7 @@ fn resource(scope: &Scope, graph: &Graph, ids: &BTreeMap<Key, String>, part: Par
     let mut inlined = None;
     if part.key.kind == FUNCTION && code == Code::Inline {
         properties["Handler"] = json!("index.handler");
-        inlined = Some(json!({ "ZipFile": inline(function_of(scope, &part.key.name).name) }));
+        inlined = Some(json!({ "ZipFile": inline(function_of(scope, &part.key.name)) }));
     }
     let mut properties = substituted(properties);
     if let Some(inlined) = inlined {

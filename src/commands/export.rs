@@ -8,7 +8,6 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::error::{Error, Exit, Result};
-use crate::functions::FUNCTIONS;
 use crate::host::Host;
 use crate::report;
 use crate::template::{Code, scope, template, yaml};
@@ -43,9 +42,9 @@ pub fn export(host: &Host, config: Config, folder: Option<&Path>) -> Result<Exit
         return Ok(Exit::Done);
     };
     let mut files = vec![("template.yaml".to_owned(), yaml(&template(&scope, Code::Zips)).into_bytes())];
-    files.extend(FUNCTIONS.iter().map(|function| {
-        let bundle = scope.bundles.of(function.name);
-        (bundle.file_name(function.name), bundle.zip.clone())
+    files.extend(scope.config.app.functions().iter().map(|function| {
+        let bundle = scope.bundles.of(&function.name);
+        (bundle.file_name(&function.name), bundle.zip.clone())
     }));
     let paths: Vec<String> = files.iter().map(|(name, _)| folder.join(name).display().to_string()).collect();
     // A zip is named after its content, so one that is there already is the same; a link is never followed.

@@ -15,7 +15,6 @@ use crate::aws::log_events::{self, LogEvent};
 use crate::cli;
 use crate::config::duration;
 use crate::error::{Error, Exit, Result};
-use crate::functions::FUNCTIONS;
 use crate::host::{Host, visible};
 
 /// CloudWatch allows about five reads a second in an account; three groups every two seconds leave room for others.
@@ -49,7 +48,8 @@ pub enum LogFormat {
 /// # Errors
 /// When a log group cannot be read.
 pub async fn logs(session: &Session, flags: &cli::Logs) -> Result<Exit> {
-    let functions = FUNCTIONS.map(|function| session.config().function_name(function.name));
+    let functions = session.config().app.functions().iter();
+    let functions: Vec<String> = functions.map(|function| session.config().function_name(&function.name)).collect();
     let options = LogsOptions {
         follow: flags.follow,
         since: duration("since", &flags.since)?,

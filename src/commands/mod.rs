@@ -102,7 +102,7 @@ impl Session {
     ) -> Result<Self> {
         // Handlers that are gone or broken keep nobody from `down`.
         let has_handlers = matches!(needs, Needs::Handlers | Needs::Account);
-        let bundles = if has_handlers { bundles(&config, &*reporter)? } else { Bundles::load(None)? };
+        let bundles = if has_handlers { bundles(&config, &*reporter)? } else { Bundles::load(&config.app, None)? };
         let local = match needs {
             _ if !config.local => None,
             Needs::Account => Some(start(host, &*reporter).await?),
@@ -204,7 +204,7 @@ impl Session {
 /// # Errors
 /// A usage error: handlers that Lambda will not take.
 pub fn bundles(config: &Config, reporter: &dyn Reporter) -> Result<Bundles> {
-    let bundles = Bundles::load(config.handlers.as_deref())?;
+    let bundles = Bundles::load(&config.app, config.handlers.as_deref())?;
     if config.face.verbose && config.handlers.is_some() {
         bundles.files().iter().for_each(|path| reporter.note(&format!("packed {path}")));
     }

@@ -36,12 +36,16 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
 /// `ChatFailed` with what broke where.
 pub async fn verified(session: &Session, endpoint: &Endpoint, options: &VerifyOptions) -> Result<VerifyReport> {
     let config = session.config();
+    let function_behind = |route_key: &str| {
+        let route = config.app.route(route_key);
+        route.map(|route| config.function_name(&route.function)).unwrap_or_default()
+    };
     let backstage = Backstage {
         aws: session.sdk.clone(),
         table: config.table_name(),
-        on_connect: config.function_name("onConnect"),
-        on_disconnect: config.function_name("onDisconnect"),
-        send_message: config.function_name("sendMessage"),
+        on_connect: function_behind("$connect"),
+        on_disconnect: function_behind("$disconnect"),
+        send_message: function_behind("sendmessage"),
     };
     verify_chat(&session.host, &*session.ctx.reporter, endpoint, options, Some(&backstage)).await
 }

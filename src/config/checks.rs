@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Authorizer, MESSAGE_THROTTLE, Throttle};
+use crate::app::App;
 use crate::error::{Error, Result};
-use crate::functions::FUNCTIONS;
 
 /// What CloudWatch Logs accepts for a retention, in days.
 const RETENTION_DAYS: [i32; 22] =
@@ -96,7 +96,11 @@ pub(super) fn role_path(text: Option<String>) -> Result<String> {
     )))
 }
 
-pub(super) fn role_arns(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+pub(super) fn role_arns(
+    app: &App,
+    flags: &[String],
+    file: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>> {
     let mut arns = file;
     for pair in flags {
         let (function, arn) = pair.split_once('=').ok_or_else(|| {
@@ -104,7 +108,7 @@ pub(super) fn role_arns(flags: &[String], file: BTreeMap<String, String>) -> Res
         })?;
         arns.insert(function.to_owned(), arn.to_owned());
     }
-    let names = FUNCTIONS.map(|function| function.name);
+    let names: Vec<&str> = app.functions().iter().map(|function| function.name.as_str()).collect();
     for (function, arn) in &arns {
         one_of("function", function, &names)?;
         checked_arn("role", arn.clone(), "iam", "role/")?;

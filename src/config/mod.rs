@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::app::{App, FunctionName};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
@@ -24,6 +25,7 @@ pub use settings::Settings;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub name: Name,
+    pub app: App,
     pub stage: String,
     /// The user's own tags, without ours.
     pub tags: BTreeMap<String, String>,
@@ -124,6 +126,7 @@ impl Config {
         };
         let throttle =
             throttle(flags.throttle_rate.or(file.throttle_rate), flags.throttle_burst.or(file.throttle_burst))?;
+        let app = App::walkthrough();
         let config = Self {
             name,
             stage: stage(flags.stage.or(file.stage))?,
@@ -136,7 +139,7 @@ impl Config {
                 .transpose()?,
             log_retention_days: retention(flags.log_retention_days.or(file.log_retention_days))?,
             role_path: role_path(flags.role_path.or(file.role_path))?,
-            role_arns: role_arns(&flags.role_arn, file.role_arns)?,
+            role_arns: role_arns(&app, &flags.role_arn, file.role_arns)?,
             kms_key: flags
                 .kms_key
                 .or(file.kms_key)
@@ -180,11 +183,12 @@ impl Config {
             local: flags.local,
             timeout: duration("timeout", flags.timeout.or(file.timeout).as_deref().unwrap_or("10m"))?,
             face,
+            app,
         };
         Ok(config)
     }
 
-    pub fn function_name(&self, function: &str) -> String {
+    pub fn function_name(&self, function: &FunctionName) -> String {
         format!("{}-{function}", self.name)
     }
 

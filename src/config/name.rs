@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// The name of a deployment.
 ///
 /// At most 32 characters, so that the longest derived name, a role's
-/// `<name>-<region>-onDisconnect`, fits IAM's 64 (I2).
+/// `<name>-<region>-<function>`, fits IAM's 64 (I2).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 

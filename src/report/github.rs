@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use crate::config::{Authorizer, Config};
 use crate::engine::scope::Scope;
 use crate::error::Error;
-use crate::functions::FUNCTIONS;
 use crate::host::{Host, lines, visible};
 use crate::progress::Reporter;
 
@@ -110,10 +109,12 @@ pub fn picture(scope: &Scope) -> String {
             lines.push(format!("  api -. \"who connects\" .-> authorizer[\"{}\"]", label(name)));
         }
     }
-    for function in &FUNCTIONS {
+    for function in config.app.functions() {
+        let name = config.function_name(&function.name);
+        for route in config.app.routes().iter().filter(|route| route.function == function.name) {
+            lines.push(format!("  api -- \"{}\" --> {}[\"{name}\"]", route.key, function.name));
+        }
         let actions: Vec<&str> = function.table_actions.iter().filter_map(|action| action.split(':').nth(1)).collect();
-        let name = config.function_name(function.name);
-        lines.push(format!("  api -- \"{}\" --> {}[\"{name}\"]", function.route_key, function.name));
         lines.push(format!(
             "  {} -- \"{}\" --> table[(\"{}\")]",
             function.name,

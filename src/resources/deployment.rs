@@ -20,7 +20,6 @@ use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::FUNCTIONS;
 
 pub struct DeploymentKind;
 
@@ -33,11 +32,11 @@ struct DeploymentSpec {
 /// Says which routes and integrations it is a snapshot of, by a hash of what they are and of their ids: whatever
 /// was made anew has another id.
 fn description(scope: &Scope) -> String {
-    let integrations = FUNCTIONS.iter().map(|f| (&IntegrationKind as &dyn Kind, names::integration(f.route_key)));
-    let routes = FUNCTIONS.iter().map(|f| (&RouteKind as &dyn Kind, names::route(f.route_key)));
-    let behind_routes = integrations.zip(routes).flat_map(|(integration, route)| [integration, route]);
+    let routes = scope.config.app.routes().iter().flat_map(|route| -> [(&dyn Kind, Key); 2] {
+        [(&IntegrationKind, names::integration(&route.key)), (&RouteKind, names::route(&route.key))]
+    });
     let authorizer = names::wanted_authorizer(scope).map(|key| (&AuthorizerKind as &dyn Kind, key));
-    let parts: Vec<_> = behind_routes
+    let parts: Vec<_> = routes
         .chain(authorizer)
         .map(|(kind, key)| json!([key, scope.id(&key), kind.wanted(scope, &key.name)]))
         .collect();
@@ -53,7 +52,8 @@ impl Kind for DeploymentKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(names::deployment(scope), FUNCTIONS.iter().map(|function| names::route(function.route_key)).collect())]
+        let routes = scope.config.app.routes().iter();
+        vec![(names::deployment(scope), routes.map(|route| names::route(&route.key)).collect())]
     }
 
     fn parent(&self) -> Option<&'static str> {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::names;
 use super::tags::{self, Tags};
+use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::config::MESSAGE_SIZE;
 use crate::engine::change::Changes;
@@ -21,7 +22,6 @@ use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::{FUNCTIONS, Function};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
 
@@ -44,16 +44,16 @@ struct FunctionSpec {
 }
 
 /// The function behind a full name such as `chat-onConnect`.
-pub fn function_of(scope: &Scope, name: &str) -> &'static Function {
-    match FUNCTIONS.iter().find(|function| scope.config.function_name(function.name) == name) {
+pub fn function_of<'a>(scope: &'a Scope, name: &str) -> &'a Function {
+    match scope.config.app.functions().iter().find(|function| scope.config.function_name(&function.name) == name) {
         Some(function) => function,
         None => unreachable!("no function is called {name}"),
     }
 }
 
 /// The role that `function` runs as: ours, or the one brought along.
-fn role_of(scope: &Scope, function: &str) -> String {
-    let brought = scope.config.role_arns.get(function).cloned();
+fn role_of(scope: &Scope, function: &FunctionName) -> String {
+    let brought = scope.config.role_arns.get(function.as_str()).cloned();
     brought.unwrap_or_else(|| names::role_arn(scope, &names::role(scope, function).name))
 }
 
@@ -73,9 +73,9 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         handler: format!("{}.handler", function.name),
         memory: scope.config.memory.unwrap_or(function.memory),
         timeout: scope.config.function_timeout,
-        role: role_of(scope, function.name),
+        role: role_of(scope, &function.name),
         environment,
-        code_sha256: scope.bundles.of(function.name).sha256.clone(),
+        code_sha256: scope.bundles.of(&function.name).sha256.clone(),
         tags: scope.tags(),
     }
 }
@@ -87,22 +87,23 @@ impl Kind for FunctionKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        FUNCTIONS
-            .iter()
+        let functions = scope.config.app.functions().iter();
+        functions
             .map(|function| {
                 // The log group before the first line (L13), the policy before the first cold start (L2).
-                let mut needs = vec![names::log_group(scope, function.name)];
-                if !scope.config.role_arns.contains_key(function.name) {
-                    needs.push(names::role(scope, function.name));
-                    needs.push(names::role_policy(scope, function.name));
+                let mut needs = vec![names::log_group(scope, &function.name)];
+                if !scope.config.role_arns.contains_key(function.name.as_str()) {
+                    needs.push(names::role(scope, &function.name));
+                    needs.push(names::role_policy(scope, &function.name));
                 }
-                (names::function(scope, function.name), needs)
+                (names::function(scope, &function.name), needs)
             })
             .collect()
     }
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
-        FUNCTIONS.iter().map(|function| scope.config.function_name(function.name)).collect()
+        let functions = scope.config.app.functions().iter();
+        functions.map(|function| scope.config.function_name(&function.name)).collect()
     }
 
     /// New functions are what most runs wait for last, and a look is cheap: there may be a hundred a second (L8).
@@ -154,10 +155,10 @@ impl Kind for FunctionKind {
             let number = |key: Key, attribute| {
                 observed.get(&key).and_then(|f| f.attribute(attribute)).and_then(|text| text.parse::<i64>().ok())
             };
-            let role_made = number(names::role(scope, function.name), "created");
-            let changed = number(names::function(scope, function.name), "modified");
+            let role_made = number(names::role(scope, &function.name), "created");
+            let changed = number(names::function(scope, &function.name), "modified");
             if role_made > changed && changed.is_some() {
-                let key = names::function(scope, function.name);
+                let key = names::function(scope, &function.name);
                 for found in observed.0.iter_mut().filter(|found| found.key == key) {
                     let stale = format!("{} as it was before it was made anew", found.text("role"));
                     found.fields.insert("role".to_owned(), stale.into());
@@ -178,7 +179,7 @@ impl Kind for FunctionKind {
         let key = Key::new(names::FUNCTION, name);
         let function = function_of(&ctx.scope, name);
         let spec = spec(&ctx.scope, function);
-        let zip = Blob::new(ctx.scope.bundles.of(function.name).zip.clone());
+        let zip = Blob::new(ctx.scope.bundles.of(&function.name).zip.clone());
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
         let created = ctx
             .call("lambda:CreateFunction", &key, || {
@@ -198,7 +199,7 @@ impl Kind for FunctionKind {
                     .send()
             })
             .await?;
-        Ok(created.function_arn.unwrap_or_else(|| names::function_arn(&ctx.scope, function.name)))
+        Ok(created.function_arn.unwrap_or_else(|| names::function_arn(&ctx.scope, &function.name)))
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
@@ -208,7 +209,7 @@ impl Kind for FunctionKind {
         let lambda = &ctx.aws.lambda;
         let mut written = false;
         if changes.touches("codeSha256") || changes.touches("architecture") {
-            let zip = Blob::new(ctx.scope.bundles.of(function.name).zip.clone());
+            let zip = Blob::new(ctx.scope.bundles.of(&function.name).zip.clone());
             ctx.call("lambda:UpdateFunctionCode", key, || {
                 lambda
                     .update_function_code()
@@ -268,7 +269,7 @@ impl Kind for FunctionKind {
         let part = |function: &Function| {
             let spec = spec(scope, function);
             let properties = json!({
-                "FunctionName": scope.config.function_name(function.name),
+                "FunctionName": scope.config.function_name(&function.name),
                 "Runtime": spec.runtime,
                 "Architectures": [spec.architecture],
                 "Handler": spec.handler,
@@ -278,18 +279,18 @@ impl Kind for FunctionKind {
                 "Environment": { "Variables": spec.environment },
                 "Code": {
                     "S3Bucket": "${CodeBucket}",
-                    "S3Key": format!("${{CodePrefix}}{}", scope.bundles.of(function.name).file_name(function.name))
+                    "S3Key": format!("${{CodePrefix}}{}", scope.bundles.of(&function.name).file_name(&function.name))
                 },
                 "Tags": tags::listed(spec.tags)
             });
             Part {
-                key: names::function(scope, function.name),
-                logical_id: names::logical_id(function.name, "Function"),
+                key: names::function(scope, &function.name),
+                logical_id: names::logical_id(function.name.as_str(), "Function"),
                 r#type: "AWS::Lambda::Function",
                 properties,
             }
         };
-        FUNCTIONS.iter().map(part).collect()
+        scope.config.app.functions().iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {

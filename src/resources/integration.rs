@@ -5,7 +5,9 @@ use aws_sdk_apigatewayv2::types::IntegrationType;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{names, route};
+use super::names;
+use super::route::route_of;
+use crate::app::{FunctionName, Route};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
@@ -13,7 +15,6 @@ use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::{FUNCTIONS, Function};
 
 pub struct IntegrationKind;
 
@@ -25,16 +26,15 @@ struct IntegrationSpec {
     uri: String,
 }
 
-fn uri(scope: &Scope, function: &str) -> String {
+fn uri(scope: &Scope, function: &FunctionName) -> String {
     names::invocation_uri(scope, &names::function_arn(scope, function))
 }
 
-fn spec(scope: &Scope, name: &str) -> IntegrationSpec {
-    let function = route::function_of(name);
+fn spec(scope: &Scope, route: &Route) -> IntegrationSpec {
     IntegrationSpec {
         r#type: IntegrationType::AwsProxy.as_str().to_owned(),
         method: "POST".to_owned(),
-        uri: uri(scope, function.name),
+        uri: uri(scope, &route.function),
     }
 }
 
@@ -45,7 +45,8 @@ impl Kind for IntegrationKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        FUNCTIONS.iter().map(|function| (names::integration(function.route_key), vec![names::api(scope)])).collect()
+        let routes = scope.config.app.routes().iter();
+        routes.map(|route| (names::integration(&route.key), vec![names::api(scope)])).collect()
     }
 
     fn parent(&self) -> Option<&'static str> {
@@ -81,27 +82,25 @@ impl Kind for IntegrationKind {
             .collect())
     }
 
-    /// An integration belongs to the route whose function it calls; among several, the one that the route targets.
-    /// One that calls no function of ours, but is what a route of ours targets, was edited, and is that route's.
+    /// An integration belongs to the route that targets it and whose function it calls. What is left belongs to a route
+    /// without one whose function it calls. One that calls no function of ours, but is what a route of ours targets,
+    /// was edited, and is that route's.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
-        let target = |observed: &Observed, route_key: &str| {
-            observed.get(&names::route(route_key)).map(|route| route.text("target").to_owned())
-        };
-        let mut given = Vec::new();
-        for by_uri in [true, false] {
-            for function in &FUNCTIONS {
-                let key = names::integration(function.route_key);
+        let mut given: Vec<(Key, String)> = Vec::new();
+        for (by_uri, by_target) in [(true, true), (true, false), (false, true)] {
+            for route in scope.config.app.routes() {
+                let key = names::integration(&route.key);
                 if given.iter().any(|(known, _)| *known == key) {
                     continue;
                 }
-                let uri = uri(scope, function.name);
-                let target = target(observed, function.route_key);
-                let is_target = |found: &Found| target == Some(names::target(&found.id));
+                let uri = uri(scope, &route.function);
+                let target = observed.get(&names::route(&route.key)).map(|found| found.text("target").to_owned());
                 let best = observed
                     .of_kind(names::INTEGRATION)
-                    .filter(|found| if by_uri { found.text("uri") == uri } else { is_target(found) })
+                    .filter(|found| !by_uri || found.text("uri") == uri)
+                    .filter(|found| !by_target || target == Some(names::target(&found.id)))
                     .filter(|found| given.iter().all(|(_, id)| *id != found.id))
-                    .min_by_key(|found| (!is_target(found), found.id.clone()));
+                    .min_by_key(|found| found.id.clone());
                 given.extend(best.map(|found| (key, found.id.clone())));
             }
         }
@@ -113,7 +112,7 @@ impl Kind for IntegrationKind {
     }
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&spec(scope, name))
+        fields(&spec(scope, route_of(scope, name)))
     }
 
     fn referred_to_by(&self) -> &'static [&'static str] {
@@ -131,7 +130,7 @@ impl Kind for IntegrationKind {
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::INTEGRATION, name);
         let api_id = ctx.scope.id(&names::api(&ctx.scope));
-        let spec = spec(&ctx.scope, name);
+        let spec = spec(&ctx.scope, route_of(&ctx.scope, name));
         let created = ctx
             .call("apigateway:CreateIntegration", &key, || {
                 ctx.aws
@@ -149,7 +148,7 @@ impl Kind for IntegrationKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
         let api_id = ctx.scope.id(&names::api(&ctx.scope));
-        let spec = spec(&ctx.scope, &found.key.name);
+        let spec = spec(&ctx.scope, route_of(&ctx.scope, &found.key.name));
         ctx.call("apigateway:UpdateIntegration", &found.key, || {
             ctx.aws
                 .apigateway
@@ -175,11 +174,11 @@ impl Kind for IntegrationKind {
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |function: &Function| {
-            let spec = spec(scope, function.route_key);
+        let part = |route: &Route| {
+            let spec = spec(scope, route);
             Part {
-                key: names::integration(function.route_key),
-                logical_id: names::logical_id(function.name, "Integration"),
+                key: names::integration(&route.key),
+                logical_id: names::logical_id(&route.label(), "Integration"),
                 r#type: "AWS::ApiGatewayV2::Integration",
                 properties: json!({
                     "ApiId": scope.id(&names::api(scope)),
@@ -189,7 +188,7 @@ impl Kind for IntegrationKind {
                 }),
             }
         };
-        FUNCTIONS.iter().map(part).collect()
+        scope.config.app.routes().iter().map(part).collect()
     }
 
     /// Part of the API's.

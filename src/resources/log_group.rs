@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::names;
 use super::tags::{self, Tags};
+use crate::app::Function;
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::engine::change::Changes;
@@ -15,7 +16,6 @@ use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission, Sign};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::{FUNCTIONS, Function};
 
 pub struct LogGroupKind;
 
@@ -39,7 +39,8 @@ impl Kind for LogGroupKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        FUNCTIONS.iter().map(|function| (names::log_group(scope, function.name), vec![])).collect()
+        let functions = scope.config.app.functions().iter();
+        functions.map(|function| (names::log_group(scope, &function.name), vec![])).collect()
     }
 
     /// One look for all three: the names share a prefix.
@@ -112,7 +113,8 @@ impl Kind for LogGroupKind {
     }
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
-        let is_ours = |name: &str| FUNCTIONS.iter().any(|function| name.ends_with(&format!("-{}", function.name)));
+        let functions = ctx.scope.config.app.functions();
+        let is_ours = |name: &str| functions.iter().any(|function| name.ends_with(&format!("-{}", function.name)));
         let groups = groups(ctx, &names::log_group_name("")).await?;
         let ours = groups.iter().filter(|group| group.log_group_name().is_some_and(is_ours));
         let tags = try_join_all(ours.map(|group| tags_of(ctx, group))).await?;
@@ -121,7 +123,7 @@ impl Kind for LogGroupKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |function: &Function| {
-            let key = names::log_group(scope, function.name);
+            let key = names::log_group(scope, &function.name);
             let properties = json!({
                 "LogGroupName": key.name,
                 "RetentionInDays": scope.config.log_retention_days,
@@ -129,23 +131,24 @@ impl Kind for LogGroupKind {
             });
             Part {
                 key,
-                logical_id: names::logical_id(function.name, "LogGroup"),
+                logical_id: names::logical_id(function.name.as_str(), "LogGroup"),
                 r#type: "AWS::Logs::LogGroup",
                 properties,
             }
         };
-        FUNCTIONS.iter().map(part).collect()
+        scope.config.app.functions().iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         // What follows the name, `:*` or a stream, is covered by the star.
         let ours = arn_of(scope, &names::log_group_name(&format!("{}-*", scope.config.name)));
-        let all = FUNCTIONS.map(|function| arn_of(scope, &names::log_group_name(&format!("*-{}", function.name))));
+        let group = |function: &Function| arn_of(scope, &names::log_group_name(&format!("*-{}", function.name)));
+        let all = scope.config.app.functions().iter().map(group).collect();
         vec![
             // Takes no resource: it lists by prefix.
             Permission::read(&["logs:DescribeLogGroups"], vec!["*".to_owned()]),
             Permission::read(&["logs:ListTagsForResource"], vec![ours.clone()]),
-            Permission::other(&["logs:ListTagsForResource"], all.to_vec()),
+            Permission::other(&["logs:ListTagsForResource"], all),
             Permission::other(&["logs:FilterLogEvents"], vec![ours.clone()]),
             Permission::write(
                 &[

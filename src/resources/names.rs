@@ -1,9 +1,9 @@
 //! What each resource is called: every key, name and ARN, by which kinds refer to one another.
 
+use crate::app::{Function, FunctionName, Route, RouteKey};
 use crate::config::Authorizer;
 use crate::engine::key::Key;
 use crate::engine::scope::Scope;
-use crate::functions::{FUNCTIONS, Function};
 
 pub const API: &str = "api";
 pub const AUTHORIZER: &str = "authorizer";
@@ -20,6 +20,8 @@ pub const TABLE: &str = "table";
 
 /// The lane of all writes to the API and what lives in it: two at once are refused (G2).
 pub const API_LANE: &str = "api";
+
+const STATEMENT_ID: &str = "chatctl";
 
 pub fn api(scope: &Scope) -> Key {
     Key::new(API, scope.config.name.as_str())
@@ -43,11 +45,11 @@ pub fn deployment(scope: &Scope) -> Key {
     Key::new(DEPLOYMENT, scope.config.name.as_str())
 }
 
-pub fn function(scope: &Scope, function: &str) -> Key {
+pub fn function(scope: &Scope, function: &FunctionName) -> Key {
     Key::new(FUNCTION, scope.config.function_name(function))
 }
 
-pub fn function_arn(scope: &Scope, function: &str) -> String {
+pub fn function_arn(scope: &Scope, function: &FunctionName) -> String {
     scope.arn("lambda", &format!("function:{}", scope.config.function_name(function)))
 }
 
@@ -63,8 +65,8 @@ pub fn invocation_uri(scope: &Scope, function_arn: &str) -> String {
 }
 
 /// Named after the route that it stands behind.
-pub fn integration(route_key: &str) -> Key {
-    Key::new(INTEGRATION, route_key)
+pub fn integration(route_key: &RouteKey) -> Key {
+    Key::new(INTEGRATION, route_key.as_str())
 }
 
 /// How a route names its integration (G7).
@@ -77,23 +79,34 @@ pub fn log_group_name(function: &str) -> String {
     format!("/aws/lambda/{function}")
 }
 
-pub fn log_group(scope: &Scope, function: &str) -> Key {
+pub fn log_group(scope: &Scope, function: &FunctionName) -> Key {
     Key::new(LOG_GROUP, log_group_name(&scope.config.function_name(function)))
 }
 
-/// Named after its function, of which it is the only permission.
-pub fn permission(scope: &Scope, function: &str) -> Key {
-    Key::new(PERMISSION, scope.config.function_name(function))
+/// Named after its function, and after its statement where it is not the one of the walkthrough.
+pub fn permission(scope: &Scope, route: &Route) -> Key {
+    permission_of(&scope.config.function_name(&route.function), &statement_id(route))
+}
+
+/// The permission that the statement `id` in the policy of `function` is.
+pub fn permission_of(function: &str, id: &str) -> Key {
+    Key::new(PERMISSION, if id == STATEMENT_ID { function.to_owned() } else { format!("{function}/{id}") })
+}
+
+/// The statement by which a route may call its function.
+pub fn statement_id(route: &Route) -> String {
+    if route.is_walkthrough() { STATEMENT_ID.to_owned() } else { format!("{STATEMENT_ID}-{}", route.key.escaped()) }
 }
 
 /// Role names are global to the account, so the region is part of the name (I2).
-pub fn role(scope: &Scope, function: &str) -> Key {
+pub fn role(scope: &Scope, function: &FunctionName) -> Key {
     Key::new(ROLE, format!("{}-{}-{function}", scope.config.name, scope.region))
 }
 
 /// The functions whose roles are ours to make: all but those with a role brought along (I7).
-pub fn with_own_role(scope: &Scope) -> impl Iterator<Item = &'static Function> {
-    FUNCTIONS.iter().filter(|function| !scope.config.role_arns.contains_key(function.name))
+pub fn with_own_role(scope: &Scope) -> impl Iterator<Item = &Function> {
+    let functions = scope.config.app.functions().iter();
+    functions.filter(|function| !scope.config.role_arns.contains_key(function.name.as_str()))
 }
 
 /// The ARN of a role of ours, or the pattern of several.
@@ -116,12 +129,12 @@ fn role_names(scope: &Scope) -> String {
 }
 
 /// Named after its role, of which it is the only policy.
-pub fn role_policy(scope: &Scope, function: &str) -> Key {
+pub fn role_policy(scope: &Scope, function: &FunctionName) -> Key {
     Key::new(ROLE_POLICY, role(scope, function).name)
 }
 
-pub fn route(route_key: &str) -> Key {
-    Key::new(ROUTE, route_key)
+pub fn route(route_key: &RouteKey) -> Key {
+    Key::new(ROUTE, route_key.as_str())
 }
 
 pub fn stage(scope: &Scope) -> Key {
@@ -136,8 +149,28 @@ pub fn table_arn(scope: &Scope) -> String {
     scope.arn("dynamodb", &format!("table/{}", scope.config.table_name()))
 }
 
-/// What templates call the resource of a kind that belongs to `function`: `OnConnectRole`.
-pub fn logical_id(function: &str, kind: &str) -> String {
-    let (first, rest) = function.split_at(1);
-    format!("{}{rest}{kind}", first.to_uppercase())
+/// What templates call the resource of a kind that belongs to `owner`, a function or a route: `OnConnectRole`. Letters
+/// and digits; no two owners become the same.
+pub fn logical_id(owner: &str, kind: &str) -> String {
+    let plain = |(at, c): (usize, char)| match c {
+        c if at == 0 && c.is_ascii_lowercase() => c.to_ascii_uppercase().to_string(),
+        c if at > 0 && c != 'X' && c.is_ascii_alphanumeric() => c.to_string(),
+        other => format!("X{:02x}", u32::from(other)),
+    };
+    owner.chars().enumerate().map(plain).chain([kind.to_owned()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::logical_id;
+
+    #[test]
+    fn no_two_owners_have_one_logical_id() {
+        assert_eq!(logical_id("onConnect", "Role"), "OnConnectRole");
+        assert_eq!(logical_id("$default", "Route"), "X24defaultRoute");
+        let owners = ["a_b", "ab", "aB", "Ab", "AB", "a-b", "X61b", "x61b", "aX62"];
+        let ids: std::collections::BTreeSet<String> = owners.iter().map(|owner| logical_id(owner, "Role")).collect();
+        assert_eq!(ids.len(), owners.len());
+        assert!(ids.iter().all(|id| id.chars().all(|c| c.is_ascii_alphanumeric())));
+    }
 }

@@ -4,16 +4,14 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{function, names};
+use super::names;
+use crate::app::Route;
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::{FUNCTIONS, Function};
-
-const STATEMENT_ID: &str = "chatctl";
 
 pub struct PermissionKind;
 
@@ -25,9 +23,21 @@ struct Statement {
     source_arn: String,
 }
 
-fn wanted(scope: &Scope, name: &str) -> Statement {
-    let route_key = function::function_of(scope, name).route_key;
-    let source = format!("{}/*/{route_key}", scope.id(&names::api(scope)));
+/// The route that may call its function by the permission called `name`.
+fn route_of<'a>(scope: &'a Scope, name: &str) -> &'a Route {
+    match scope.config.app.routes().iter().find(|route| names::permission(scope, route).name == name) {
+        Some(route) => route,
+        None => unreachable!("no permission is called {name}"),
+    }
+}
+
+/// The function that a permission belongs to, by its name.
+fn function_of(name: &str) -> &str {
+    name.split('/').next().unwrap_or_default()
+}
+
+fn wanted(scope: &Scope, route: &Route) -> Statement {
+    let source = format!("{}/*/{}", scope.id(&names::api(scope)), route.key);
     Statement {
         // The same in every partition (L6).
         principal: "apigateway.amazonaws.com".to_owned(),
@@ -43,10 +53,9 @@ impl Kind for PermissionKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        FUNCTIONS
-            .iter()
-            .map(|f| (names::permission(scope, f.name), vec![names::function(scope, f.name), names::api(scope)]))
-            .collect()
+        let needs = |route: &Route| vec![names::function(scope, &route.function), names::api(scope)];
+        let routes = scope.config.app.routes().iter();
+        routes.map(|route| (names::permission(scope, route), needs(route))).collect()
     }
 
     fn parent(&self) -> Option<&'static str> {
@@ -62,39 +71,36 @@ impl Kind for PermissionKind {
         let policy = answer.and_then(|answer| answer.policy).unwrap_or_default();
         Ok(statements(&policy)
             .into_iter()
-            .map(|(id, statement)| {
-                let key =
-                    if id == STATEMENT_ID { key.clone() } else { Key::new(names::PERMISSION, format!("{probe}/{id}")) };
-                Found::new(key, id, fields(&statement))
-            })
+            .map(|(id, statement)| Found::new(names::permission_of(probe, &id), id, fields(&statement)))
             .collect())
     }
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&wanted(scope, name))
+        fields(&wanted(scope, route_of(scope, name)))
     }
 
     /// Parallel policy writes to one function lose statements (L7).
     fn lane(&self, change: &Change) -> Option<String> {
-        Some(format!("policy of {}", change.key.name.split('/').next().unwrap_or_default()))
+        Some(format!("policy of {}", function_of(&change.key.name)))
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::PERMISSION, name);
-        let wanted = wanted(&ctx.scope, name);
+        let route = route_of(&ctx.scope, name);
+        let (id, wanted) = (names::statement_id(route), wanted(&ctx.scope, route));
         ctx.call("lambda:AddPermission", &key, || {
             ctx.aws
                 .lambda
                 .add_permission()
-                .function_name(name)
-                .statement_id(STATEMENT_ID)
+                .function_name(function_of(name))
+                .statement_id(&id)
                 .action(&wanted.action)
                 .principal(&wanted.principal)
                 .source_arn(&wanted.source_arn)
                 .send()
         })
         .await?;
-        Ok(STATEMENT_ID.to_owned())
+        Ok(id)
     }
 
     /// There is no way to change a statement.
@@ -104,7 +110,7 @@ impl Kind for PermissionKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let function = found.key.name.split('/').next().unwrap_or_default();
+        let function = function_of(&found.key.name);
         ctx.call("lambda:RemovePermission", &found.key, || {
             ctx.aws.lambda.remove_permission().function_name(function).statement_id(&found.id).send()
         })
@@ -113,19 +119,18 @@ impl Kind for PermissionKind {
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |function: &Function| {
-            let key = names::permission(scope, function.name);
-            let wanted = wanted(scope, &key.name);
+        let part = |route: &Route| {
+            let wanted = wanted(scope, route);
             let properties = json!({
-                "FunctionName": scope.id(&names::function(scope, function.name)),
+                "FunctionName": scope.id(&names::function(scope, &route.function)),
                 "Action": wanted.action,
                 "Principal": wanted.principal,
                 "SourceArn": wanted.source_arn
             });
-            let logical_id = names::logical_id(function.name, "Permission");
-            Part { key, logical_id, r#type: "AWS::Lambda::Permission", properties }
+            let logical_id = names::logical_id(&route.label(), "Permission");
+            Part { key: names::permission(scope, route), logical_id, r#type: "AWS::Lambda::Permission", properties }
         };
-        FUNCTIONS.iter().map(part).collect()
+        scope.config.app.routes().iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {

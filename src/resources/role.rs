@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::tags::{self, Tags};
 use super::{names, policy_document, role_policy};
+use crate::app::Function;
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::engine::change::Changes;
@@ -18,7 +19,6 @@ use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission, Sign};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::{FUNCTIONS, Function};
 
 pub struct RoleKind;
 
@@ -56,11 +56,11 @@ impl Kind for RoleKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        names::with_own_role(scope).map(|function| (names::role(scope, function.name), vec![])).collect()
+        names::with_own_role(scope).map(|function| (names::role(scope, &function.name), vec![])).collect()
     }
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
-        names::with_own_role(scope).map(|function| names::role(scope, function.name).name).collect()
+        names::with_own_role(scope).map(|function| names::role(scope, &function.name).name).collect()
     }
 
     /// By name: listing roles omits their tags (I5).
@@ -180,7 +180,8 @@ impl Kind for RoleKind {
     /// The roles of this region; listing them omits their tags (I5).
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let key = &Key::new(names::ROLE, "list");
-        let endings = FUNCTIONS.map(|function| format!("-{}-{}", ctx.scope.region, function.name));
+        let functions = ctx.scope.config.app.functions().iter();
+        let endings: Vec<String> = functions.map(|f| format!("-{}-{}", ctx.scope.region, f.name)).collect();
         let listed = pages::all(|marker| async move {
             let page = ctx
                 .call("iam:ListRoles", key, || {
@@ -203,7 +204,7 @@ impl Kind for RoleKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |function: &Function| {
-            let key = names::role(scope, function.name);
+            let key = names::role(scope, &function.name);
             let mut properties = json!({
                 "RoleName": key.name,
                 "Path": scope.config.role_path,
@@ -213,7 +214,12 @@ impl Kind for RoleKind {
             if let Some(boundary) = &scope.config.permissions_boundary {
                 properties["PermissionsBoundary"] = json!(boundary);
             }
-            Part { key, logical_id: names::logical_id(function.name, "Role"), r#type: "AWS::IAM::Role", properties }
+            Part {
+                key,
+                logical_id: names::logical_id(function.name.as_str(), "Role"),
+                r#type: "AWS::IAM::Role",
+                properties,
+            }
         };
         names::with_own_role(scope).map(part).collect()
     }

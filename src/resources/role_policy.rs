@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{names, policy_document};
+use crate::app::Function;
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
@@ -12,7 +13,6 @@ use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::{FUNCTIONS, Function};
 
 /// The name of the inline policy within its role.
 const POLICY_NAME: &str = "chatctl";
@@ -25,8 +25,8 @@ struct RolePolicy {
     document: Value,
 }
 
-fn function_of(scope: &Scope, name: &str) -> &'static Function {
-    match FUNCTIONS.iter().find(|function| names::role(scope, function.name).name == name) {
+fn function_of<'a>(scope: &'a Scope, name: &str) -> &'a Function {
+    match scope.config.app.functions().iter().find(|function| names::role(scope, &function.name).name == name) {
         Some(function) => function,
         None => unreachable!("no function has the role {name}"),
     }
@@ -35,7 +35,7 @@ fn function_of(scope: &Scope, name: &str) -> &'static Function {
 /// Least privilege: the table actions it takes, its own log group, and, for the one that posts, `@connections` of
 /// this stage by POST alone (I8).
 pub fn document(scope: &Scope, function: &Function) -> Value {
-    let log_group = names::log_group(scope, function.name).name;
+    let log_group = names::log_group(scope, &function.name).name;
     let mut statements = vec![
         json!({
             "Sid": "Connections",
@@ -85,9 +85,9 @@ impl Kind for RolePolicyKind {
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
         names::with_own_role(scope)
             .map(|function| {
-                let mut needs = vec![names::role(scope, function.name)];
+                let mut needs = vec![names::role(scope, &function.name)];
                 needs.extend(function.posts_to_connections.then(|| names::api(scope)));
-                (names::role_policy(scope, function.name), needs)
+                (names::role_policy(scope, &function.name), needs)
             })
             .collect()
     }
@@ -137,12 +137,12 @@ impl Kind for RolePolicyKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |function: &Function| Part {
-            key: names::role_policy(scope, function.name),
-            logical_id: names::logical_id(function.name, "Policy"),
+            key: names::role_policy(scope, &function.name),
+            logical_id: names::logical_id(function.name.as_str(), "Policy"),
             r#type: "AWS::IAM::Policy",
             properties: json!({
                 "PolicyName": POLICY_NAME,
-                "Roles": [scope.id(&names::role(scope, function.name))],
+                "Roles": [scope.id(&names::role(scope, &function.name))],
                 "PolicyDocument": document(scope, function)
             }),
         };

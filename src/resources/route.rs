@@ -1,4 +1,4 @@
-//! The routes: `$connect`, `$disconnect` and `sendmessage`.
+//! The routes: by which integration each kind of message is answered.
 
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::AuthorizationType;
@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::names;
+use crate::app::Route;
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::config::Authorizer;
@@ -14,7 +15,6 @@ use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::scope::{Ctx, Scope};
-use crate::functions::{FUNCTIONS, Function};
 
 pub struct RouteKind;
 
@@ -27,24 +27,24 @@ struct RouteSpec {
     api_key_required: bool,
 }
 
-/// The function behind a route.
-pub fn function_of(route_key: &str) -> &'static Function {
-    match FUNCTIONS.iter().find(|function| function.route_key == route_key) {
-        Some(function) => function,
-        None => unreachable!("no function is behind the route {route_key}"),
+/// The route of the app with the key `route_key`.
+pub fn route_of<'a>(scope: &'a Scope, route_key: &str) -> &'a Route {
+    match scope.config.app.route(route_key) {
+        Some(route) => route,
+        None => unreachable!("no route has the key {route_key}"),
     }
 }
 
 /// Only `$connect` is authorized: the others come over a connection that has been.
-fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
+fn spec(scope: &Scope, route: &Route) -> RouteSpec {
     let (authorization, authorizer) = match &scope.config.authorizer {
-        _ if route_key != "$connect" => (AuthorizationType::None, None),
+        _ if route.key.as_str() != "$connect" => (AuthorizationType::None, None),
         Authorizer::None => (AuthorizationType::None, None),
         Authorizer::Iam => (AuthorizationType::AwsIam, None),
         Authorizer::Lambda(_) => (AuthorizationType::Custom, Some(scope.id(&names::authorizer(scope)))),
     };
     RouteSpec {
-        target: names::target(&scope.id(&names::integration(route_key))),
+        target: names::target(&scope.id(&names::integration(&route.key))),
         authorization: authorization.as_str().to_owned(),
         authorizer,
         api_key_required: false,
@@ -58,12 +58,12 @@ impl Kind for RouteKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        FUNCTIONS
-            .iter()
-            .map(|function| {
-                let mut needs = vec![names::integration(function.route_key)];
+        let routes = scope.config.app.routes().iter();
+        routes
+            .map(|route| {
+                let mut needs = vec![names::integration(&route.key)];
                 needs.extend(names::wanted_authorizer(scope));
-                (names::route(function.route_key), needs)
+                (names::route(&route.key), needs)
             })
             .collect()
     }
@@ -108,7 +108,7 @@ impl Kind for RouteKind {
     }
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&spec(scope, name))
+        fields(&spec(scope, route_of(scope, name)))
     }
 
     fn is_seen_at_once(&self) -> bool {
@@ -120,9 +120,9 @@ impl Kind for RouteKind {
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = names::route(name);
+        let key = Key::new(names::ROUTE, name);
         let api_id = ctx.scope.id(&names::api(&ctx.scope));
-        let spec = spec(&ctx.scope, name);
+        let spec = spec(&ctx.scope, route_of(&ctx.scope, name));
         let created = ctx
             .call("apigateway:CreateRoute", &key, || {
                 ctx.aws
@@ -141,7 +141,7 @@ impl Kind for RouteKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
         let api_id = ctx.scope.id(&names::api(&ctx.scope));
-        let spec = spec(&ctx.scope, &found.key.name);
+        let spec = spec(&ctx.scope, route_of(&ctx.scope, &found.key.name));
         let none = AuthorizationType::None.as_str();
         // Only `NONE` lets go of an authorizer (G22), which could not be deleted otherwise.
         let let_go = (!found.text("authorizer").is_empty() && spec.authorizer.is_none()).then_some(none);
@@ -174,11 +174,11 @@ impl Kind for RouteKind {
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |function: &Function| {
-            let spec = spec(scope, function.route_key);
+        let part = |route: &Route| {
+            let spec = spec(scope, route);
             let mut properties = json!({
                 "ApiId": scope.id(&names::api(scope)),
-                "RouteKey": function.route_key,
+                "RouteKey": route.key.as_str(),
                 "Target": spec.target,
                 "AuthorizationType": spec.authorization
             });
@@ -186,13 +186,13 @@ impl Kind for RouteKind {
                 properties["AuthorizerId"] = json!(authorizer);
             }
             Part {
-                key: names::route(function.route_key),
-                logical_id: names::logical_id(function.name, "Route"),
+                key: names::route(&route.key),
+                logical_id: names::logical_id(&route.label(), "Route"),
                 r#type: "AWS::ApiGatewayV2::Route",
                 properties,
             }
         };
-        FUNCTIONS.iter().map(part).collect()
+        scope.config.app.routes().iter().map(part).collect()
     }
 
     /// Part of the API's; and to connect, where callers sign.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use chatctl::error::Exit;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use support::{ACCOUNT, REGION, run};
 use world::{Api, World};
 
@@ -103,6 +104,7 @@ async fn three_functions_each_with_its_role_its_permission_and_its_log() {
             assert_eq!(statement["Action"], "sts:AssumeRole", "{name}");
             assert!(role.attached.is_empty(), "{name}");
             let [policy] = role.inline.values().collect::<Vec<_>>()[..] else { panic!("{:?}", role.inline) };
+            assert_eq!(role.inline.keys().collect::<Vec<_>>(), ["chatctl"], "{name}");
             let log = format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/chat-{name}:*");
             let mut expected = allowed.clone();
             expected.push(json!([["logs:CreateLogStream", "logs:PutLogEvents"], log]));
@@ -121,6 +123,7 @@ async fn three_functions_each_with_its_role_its_permission_and_its_log() {
             let [permission] = function.policy.values().collect::<Vec<_>>()[..] else {
                 panic!("{:?}", function.policy)
             };
+            assert_eq!(permission.sid, "chatctl", "{name}");
             assert_eq!(permission.principal, "apigateway.amazonaws.com", "{name}");
             assert_eq!(permission.action, "lambda:InvokeFunction", "{name}");
             let source = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{api}/*/{route}");
@@ -130,6 +133,30 @@ async fn three_functions_each_with_its_role_its_permission_and_its_log() {
             assert_eq!((log_group.retention_days, &log_group.tags), (Some(14), &tags()), "{name}");
         });
     }
+}
+
+/// What earlier versions wrote on a deployment says the same to this one: nobody's upgrade deploys anew.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_says_what_it_is_a_snapshot_of_as_it_always_has() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    let api = api_of(&world);
+    let mut parts = Vec::new();
+    for (_, route_key, ..) in functions(&api.id) {
+        let (route, integration) = (api.route(route_key).unwrap(), api.integration_of(route_key).unwrap());
+        let (integration_id, uri) = (&integration.id, integration.uri.as_deref().unwrap());
+        parts.push(format!(
+            r#"[{{"kind":"integration","name":"{route_key}"}},"{integration_id}",{{"method":"POST","type":"AWS_PROXY","uri":"{uri}"}}]"#
+        ));
+        parts.push(format!(
+            r#"[{{"kind":"route","name":"{route_key}"}},"{}",{{"apiKeyRequired":false,"authorization":"NONE","authorizer":null,"target":"integrations/{integration_id}"}}]"#,
+            route.id
+        ));
+    }
+    let hash = Sha256::digest(format!("[{}]", parts.join(",")));
+    let hash: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let deployment = api.deployment_of("prod").unwrap();
+    assert_eq!(deployment.description.as_deref(), Some(format!("chatctl: routes {hash}").as_str()));
 }
 
 #[tokio::test(start_paused = true)]
