@@ -5,6 +5,7 @@ mod sign;
 mod tls;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -149,8 +150,10 @@ pub enum ConnectError {
     Refused { status: u16, body: String },
     /// The service took the connection and closed it at once: how MiniStack refuses (H2).
     Closed { reason: String },
-    /// Nobody there: no such host, no route, nobody listens.
+    /// Nobody there: no such host, no route.
     Unreachable(String),
+    /// The host is there, but nobody listens.
+    NoListener(String),
     /// Whoever answers cannot be trusted, or speaks no TLS.
     Untrusted { what: String, hint: &'static str },
     /// No answer in time.
@@ -170,7 +173,7 @@ impl ConnectError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, .. } => *status != 401,
-            Self::Closed { .. } | Self::Unreachable(_) | Self::Silent => true,
+            Self::Closed { .. } | Self::Unreachable(_) | Self::NoListener(_) | Self::Silent => true,
             Self::Untrusted { .. } | Self::Unusable(_) => false,
         }
     }
@@ -197,6 +200,9 @@ impl ConnectError {
                 "the function behind `$connect` fails or says no, as `chatctl logs --function onConnect` shows, or its authorizer does"
             }
             Self::Unreachable(_) => "is the network up, and is the region right? `chatctl status` shows the URL",
+            Self::NoListener(_) => {
+                "does the URL name the right port? `chatctl local status` shows whether a local AWS runs"
+            }
             Self::Untrusted { hint, .. } => hint,
             Self::Refused { .. } | Self::Silent | Self::Unusable(_) => return None,
         };
@@ -213,7 +219,7 @@ impl fmt::Display for ConnectError {
             Self::Refused { status, body } => write!(f, "the handshake was refused with HTTP {status}: {body}"),
             Self::Closed { reason } if reason.is_empty() => write!(f, "the connection was refused (closed with 1008)"),
             Self::Closed { reason } => write!(f, "the connection was refused (closed with 1008: {reason})"),
-            Self::Unreachable(what) => write!(f, "cannot be reached: {what}"),
+            Self::Unreachable(what) | Self::NoListener(what) => write!(f, "cannot be reached: {what}"),
             Self::Untrusted { what, .. } => write!(f, "the TLS handshake failed: {what}"),
             Self::Silent => write!(f, "the handshake got no answer within {} s", HANDSHAKE.as_secs()),
             Self::Unusable(what) => f.write_str(what),
@@ -221,16 +227,25 @@ impl fmt::Display for ConnectError {
     }
 }
 
-impl From<ConnectError> for Error {
-    fn from(error: ConnectError) -> Self {
-        let code = match &error {
+impl Endpoint {
+    /// What went wrong, and where, if the URL may be what is wrong.
+    pub fn told(&self, error: &ConnectError) -> String {
+        match error {
+            ConnectError::Unreachable(_) | ConnectError::NoListener(_) => format!("`{}` {error}", self.shown()),
+            ConnectError::Untrusted { .. } | ConnectError::Silent => format!("`{}`: {error}", self.shown()),
+            ConnectError::Refused { .. } | ConnectError::Closed { .. } | ConnectError::Unusable(_) => error.to_string(),
+        }
+    }
+
+    pub fn failed(&self, error: &ConnectError) -> Error {
+        let code = match error {
             ConnectError::Refused { .. } | ConnectError::Closed { .. } => "Refused",
-            ConnectError::Unreachable(_) => "Unreachable",
+            ConnectError::Unreachable(_) | ConnectError::NoListener(_) => "Unreachable",
             ConnectError::Untrusted { .. } => "Untrusted",
             ConnectError::Silent => "Silent",
             ConnectError::Unusable(_) => "Unusable",
         };
-        Self { hint: error.hint(), ..Self::new(Exit::Failed, code, error.to_string()) }
+        Error { hint: error.hint(), ..Error::new(Exit::Failed, code, self.told(error)) }
     }
 }
 
@@ -240,6 +255,9 @@ impl From<tungstenite::Error> for ConnectError {
             tungstenite::Error::Http(response) => {
                 let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
                 Self::Refused { status: response.status().as_u16(), body: visible(body.trim()) }
+            }
+            tungstenite::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                Self::NoListener(error.to_string())
             }
             tungstenite::Error::Io(error) => tls::distrust(&error).unwrap_or(Self::Unreachable(error.to_string())),
             tungstenite::Error::Tls(error) => Self::Untrusted { what: error.to_string(), hint: tls::NAME_HINT },
@@ -294,6 +312,8 @@ pub enum Notice {
     Error(String),
     /// The service's answer to an action that has no route (H8).
     Forbidden,
+    /// The service's answer to one message too many (H20); it does not tell which.
+    Throttled,
     /// The service's answer when a route fails (H7), or what MiniStack says instead: the function's error.
     Failed(String),
 }
@@ -309,7 +329,11 @@ impl Notice {
         if let Some(error) = object.get("chatctl").and_then(|ours| ours.get("error")).and_then(Value::as_str) {
             Some(Self::Error(error.to_owned()))
         } else if let (Some(message), Some(_), Some(_)) = (text("message"), text("connectionId"), text("requestId")) {
-            Some(if message == "Forbidden" { Self::Forbidden } else { Self::Failed(message.to_owned()) })
+            Some(match message {
+                "Forbidden" => Self::Forbidden,
+                "Too Many Requests" => Self::Throttled,
+                other => Self::Failed(other.to_owned()),
+            })
         } else if let (Some(message), Some(_)) = (text("errorMessage"), text("errorType")) {
             Some(Self::Failed(message.to_owned()))
         } else {
@@ -357,6 +381,8 @@ mod tests {
         );
         let failed = Some(Notice::Failed("Internal server error".into()));
         assert_eq!(Notice::of(r#"{"message":"Internal server error","connectionId":"c","requestId":"r"}"#), failed);
+        let throttled = r#"{"message":"Too Many Requests","connectionId":"c","requestId":"r"}"#;
+        assert_eq!(Notice::of(throttled), Some(Notice::Throttled));
         assert_eq!(Notice::of(r#"{"message":"Forbidden"}"#), None);
         assert_eq!(Notice::of(r#"{"error":"x"}"#), None);
         assert_eq!(Notice::of("{not json"), None);

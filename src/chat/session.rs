@@ -30,7 +30,7 @@ pub struct ChatOptions {
 /// When the first connection fails (later ones are tried again), or piped lines could not be sent.
 pub async fn chat(host: &Host, endpoint: &Endpoint, options: &ChatOptions) -> Result<Exit> {
     let socket = tokio::select! {
-        socket = endpoint.connect() => socket?,
+        socket = endpoint.connect() => socket.map_err(|error| endpoint.failed(&error))?,
         () = host.interrupt.raised(1) => return Ok(Exit::Interrupted),
     };
     let interactive = host.stdin_is_terminal && host.stdout.is_terminal;

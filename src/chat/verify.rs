@@ -156,7 +156,7 @@ async fn rounds(
             Err(broken) => broken,
         };
         let pause = Duration::from_secs(rounds.min(4).into()).mul_f64(0.75 + fastrand::f64() / 2.0);
-        if !broken.may_pass || Instant::now() + pause >= deadline {
+        if rounds >= broken.rounds || Instant::now() + pause >= deadline {
             let at = Some(broken.at);
             return Err(Failure { at, error: failure(broken, rounds, begun.elapsed(), backstage).await });
         }

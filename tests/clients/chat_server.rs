@@ -39,6 +39,8 @@ pub struct Faults {
     pub no_route: bool,
     /// What the service says instead of broadcasting.
     pub broken_route: Option<Value>,
+    /// The next so many messages are one too many for the route's throttle.
+    pub throttled: usize,
     /// Who is told that `data` is missing.
     pub error_goes_to: ErrorGoesTo,
     /// Who leaves stays in the table.
@@ -300,6 +302,8 @@ impl State {
             if !faults.silent_unknown_action {
                 self.tell(me, service("Forbidden"));
             }
+        } else if self.is_too_many() {
+            self.tell(me, service("Too Many Requests"));
         } else if let Some(broken) = faults.broken_route {
             self.tell(me, broken.to_string());
         } else if let Some(data) = frame.get("data") {
@@ -312,6 +316,13 @@ impl State {
                 ErrorGoesTo::Nobody => {}
             }
         }
+    }
+
+    fn is_too_many(&self) -> bool {
+        let mut faults = self.faults.lock().unwrap();
+        let left = faults.throttled.checked_sub(1);
+        faults.throttled = left.unwrap_or_default();
+        left.is_some()
     }
 
     fn tell(&self, me: usize, text: String) {

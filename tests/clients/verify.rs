@@ -158,6 +158,20 @@ async fn what_breaks_while_permissions_spread_is_tried_again() {
     );
 }
 
+/// The route is throttled by default, and all clients speak at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_throttle_refuses_is_said_again() {
+    let server = ChatServer::start_with(Faults { throttled: 4, ..Faults::default() }).await;
+    let options = VerifyOptions { clients: 3, messages: 2, ..VerifyOptions::default() };
+    let report = run(&server, options).await.unwrap();
+    assert_eq!((report.deliveries, report.rounds, report.throttled), (18, 1, 4));
+    assert!(report.to_string().contains("\nthrottled  4 "), "{report}");
+
+    let error = failure(Faults { throttled: usize::MAX, ..Faults::default() }).await;
+    assert!(error.message.contains("never received message 1 of client 1"), "{error}");
+    assert!(error.hint.unwrap().contains("`message-rate`"), "{}", error.message);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_route_is_told_from_an_unknown_action() {
     let error = failure(Faults { no_route: true, ..Faults::default() }).await;
@@ -270,9 +284,13 @@ async fn numbers_that_make_no_sense_are_refused() {
 
 #[tokio::test]
 async fn nobody_there_and_no_tls_are_told_apart() {
-    let gone = Endpoint { url: "ws://127.0.0.1:1/prod".into(), auth: Auth::None };
-    let error = verify(&Stage::new().host, &Ear::default(), &gone, &impatient(), None).await.unwrap_err();
-    assert!(error.message.contains("at the network: client 1: cannot be reached"), "{error}");
+    let gone = Endpoint { url: "ws://127.0.0.1:1/prod?token=sesame".into(), auth: Auth::None };
+    let options = VerifyOptions::default();
+    let error = verify(&Stage::new().host, &Ear::default(), &gone, &options, None).await.unwrap_err();
+    let told = "at the network: client 1: `ws://127.0.0.1:1/prod?…` cannot be reached: Connection refused";
+    assert!(error.message.contains(told), "{error}");
+    // Whoever refuses connections will not think better of it in a minute.
+    assert!(error.message.contains("(3 tries in "), "{error}");
 
     let server = ChatServer::start().await;
     let plain = Endpoint { url: server.url.replace("ws://", "wss://"), auth: Auth::None };

@@ -101,7 +101,7 @@ impl<'a> Conversation<'a> {
                 }
                 Event::Heard(Some(Ok(Message::Close(frame)))) => {
                     if let Some(refusal) = ConnectError::refusal(frame.as_ref()).filter(|_| !heard_anything) {
-                        return Err(refusal.into());
+                        return Err(self.endpoint.failed(&refusal));
                     }
                     link = self.lost(&why_closed(frame.as_ref()));
                 }
@@ -193,6 +193,9 @@ impl<'a> Conversation<'a> {
             Some(Notice::Error(what) | Notice::Failed(what)) => {
                 self.screen.note(&format!("the chat answers: {what}"));
             }
+            Some(Notice::Throttled) => {
+                self.screen.note("the chat answers: Too Many Requests; one of the last messages was refused");
+            }
             Some(Notice::Forbidden) => self.screen.note("the chat answers: Forbidden"),
             None => self.screen.message(text),
         }
@@ -205,7 +208,7 @@ impl<'a> Conversation<'a> {
 
     fn still_down(&mut self, error: &ConnectError) -> Result<Link<'a>> {
         if !error.may_pass() {
-            return Err(error.clone().into());
+            return Err(self.endpoint.failed(error));
         }
         if self.tries == 1 {
             self.screen.note(&format!("{error}; trying on"));

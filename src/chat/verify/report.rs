@@ -18,6 +18,8 @@ pub struct VerifyReport {
     /// How often it was tried; more than 1 while permissions spread.
     pub rounds: u32,
     pub elapsed_ms: f64,
+    /// How often the service refused a message for its throttle; each was sent again until it was taken.
+    pub throttled: u64,
     /// From the start of connecting to the end of the handshake.
     pub handshake_ms: Spread,
     /// From sending to receiving, of each delivery, by one monotonic clock.
@@ -125,6 +127,9 @@ impl fmt::Display for VerifyReport {
         writeln!(f, "{clients}, {messages}, {} deliveries, each exactly once{tries}", self.deliveries)?;
         writeln!(f, "handshake  {}", self.handshake_ms)?;
         writeln!(f, "latency    {}", self.latency_ms)?;
+        if self.throttled > 0 {
+            writeln!(f, "throttled  {} messages at first, not counted in the latency", self.throttled)?;
+        }
         let most = self.histogram.iter().map(|bucket| bucket.count).max().unwrap_or_default().max(1);
         for bucket in &self.histogram {
             // A bucket with anything in it shows.

@@ -44,7 +44,7 @@ pub(super) async fn round(
     let leave = watch::Sender::new(false);
     let mut clients = JoinSet::new();
     for (me, socket) in sockets.into_iter().enumerate() {
-        let part = take_part(shared.clone(), me, socket, leave.subscribe());
+        let part = take_part(shared.clone(), endpoint.clone(), me, socket, leave.subscribe());
         clients.spawn(async move { (me, part.await) });
     }
     settle(&shared, deadline).await;
@@ -57,7 +57,11 @@ pub(super) async fn round(
     if let Some(broken) = shared.broken() {
         return Err(broken.clone());
     }
-    judge(scale, &seen)?;
+    judge(scale, &seen).map_err(|broken| {
+        let throttled: u64 = seen.iter().map(|seen| seen.throttled).sum();
+        let hint = format!("{throttled} messages were throttled; `message-rate` and `message-burst` may be too low");
+        Broken { hint: (throttled > 0).then_some(hint), ..broken }
+    })?;
     let table = match (backstage, before, after) {
         (Some(backstage), Some(before), Some(after)) => {
             let joined = after.difference(&before).cloned().collect();
@@ -78,6 +82,7 @@ pub(super) async fn round(
         deliveries: scale.deliveries(),
         rounds: 1,
         elapsed_ms: 0.0,
+        throttled: seen.iter().map(|seen| seen.throttled).sum(),
         handshake_ms: Spread::of(&handshakes),
         latency_ms: Spread::of(&latencies),
         histogram: histogram(&latencies),
@@ -97,8 +102,8 @@ async fn connect(endpoint: &Endpoint, scale: Scale, deadline: Instant) -> Result
         let begun = Instant::now();
         match tokio::time::timeout_at(deadline, endpoint.connect()).await {
             Ok(Ok(socket)) => Ok((socket, u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX))),
-            Ok(Err(error)) => Err(Broken::refused(me, &error)),
-            Err(_) => Err(Broken::refused(me, &ConnectError::Silent)),
+            Ok(Err(error)) => Err(Broken::refused(me, endpoint, &error)),
+            Err(_) => Err(Broken::refused(me, endpoint, &ConnectError::Silent)),
         }
     };
     stream::iter((0..scale.clients).map(client)).buffered(CONNECTING).try_collect().await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::VerifyOptions;
 use crate::error::{Error, Result};
-use crate::websocket::ConnectError;
+use crate::websocket::{ConnectError, Endpoint};
 
 /// How large a round is.
 #[derive(Clone, Copy, Debug)]
@@ -79,21 +79,29 @@ pub(super) struct Broken {
     pub at: At,
     pub what: String,
     pub hint: Option<String>,
-    /// Whether another round can end better.
-    pub may_pass: bool,
+    /// How many rounds can make sense.
+    pub rounds: u32,
 }
+
+/// Whoever refuses connections is not there, or begins again: three rounds take some seconds.
+const NO_LISTENER: u32 = 3;
 
 impl Broken {
     pub fn at(at: At, what: impl Into<String>) -> Self {
-        Self { at, what: what.into(), hint: None, may_pass: true }
+        Self { at, what: what.into(), hint: None, rounds: u32::MAX }
     }
 
-    pub fn refused(client: usize, error: &ConnectError) -> Self {
+    pub fn refused(client: usize, endpoint: &Endpoint, error: &ConnectError) -> Self {
         let at = match error {
             ConnectError::Refused { .. } | ConnectError::Closed { .. } => At::Connect,
             _ => At::Network,
         };
-        let what = format!("client {}: {error}", client + 1);
-        Self { hint: error.hint(), may_pass: error.may_pass(), ..Self::at(at, what) }
+        let what = format!("client {}: {}", client + 1, endpoint.told(error));
+        let rounds = match error {
+            ConnectError::NoListener(_) => NO_LISTENER,
+            other if other.may_pass() => u32::MAX,
+            _ => 1,
+        };
+        Self { hint: error.hint(), rounds, ..Self::at(at, what) }
     }
 }
