@@ -134,7 +134,7 @@ impl Start<'_> {
         let exit = deadline.bound(Box::pin(verb(&session))).await.map_err(|error| {
             // Whatever was cut short could not say itself what stands.
             if error.code == "Deadline" && error.leftovers.is_empty() {
-                Error { leftovers: session.ctx.standing(), ..error }
+                Error { leftovers: session.ctx.run.book.standing(), ..error }
             } else {
                 error
             }

@@ -35,10 +35,11 @@ pub fn deployer(scope: &Scope, extent: Extent) -> Value {
 /// The most that the functions' roles may ever do: what the role policies say, for every API, because no id is known
 /// before there is an API (I7), and for the deployments whose names begin with `<this name>-` too.
 pub fn boundary(scope: &Scope) -> Value {
-    scope.learn_id(&names::api(scope), "*");
+    let mut scope = scope.clone();
+    scope.ids.insert(names::api(&scope), "*".to_owned());
     let (own, family) = (format!("{}-", scope.config.name), format!("{}-*", scope.config.name));
     let statements = scope.config.app.functions().iter().flat_map(|function| {
-        let mut policy = role_policy::document(scope, function);
+        let mut policy = role_policy::document(&scope, function);
         match policy["Statement"].take() {
             Value::Array(statements) => statements,
             single => vec![single],

@@ -26,21 +26,23 @@ pub enum Code {
 
 /// The scope of a template: where and whose it is, CloudFormation fills in.
 pub fn scope(config: Config, bundles: Bundles) -> Scope {
-    let scope = Scope::new(config, "${AWS::Region}".to_owned(), None, None, bundles);
+    let mut scope = Scope::new(config, "${AWS::Region}".to_owned(), None, None, bundles);
     let (partition, account) = ("${AWS::Partition}".to_owned(), "${AWS::AccountId}".to_owned());
-    scope.learn_identity(Identity { partition, account });
+    scope.identity = Some(Identity { partition, account });
     scope
 }
 
 /// The template. An id that AWS will choose is a reference by the time another kind asks for it, as in a run.
 pub fn template(scope: &Scope, code: Code) -> Value {
+    let mut scope = scope.clone();
     let mut parts = Vec::new();
     for kind in KINDS {
-        for part in kind.template(scope) {
-            scope.learn_id(&part.key, format!("${{{}}}", part.logical_id));
+        for part in kind.template(&scope) {
+            scope.ids.insert(part.key.clone(), format!("${{{}}}", part.logical_id));
             parts.push(part);
         }
     }
+    let scope = &scope;
     let graph = Graph::declare(KINDS, scope);
     let ids: BTreeMap<Key, String> = parts.iter().map(|part| (part.key.clone(), part.logical_id.clone())).collect();
     let resources: Map<String, Value> =

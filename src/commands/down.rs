@@ -22,13 +22,13 @@ pub async fn down(session: &Session) -> Result<Exit> {
         .filter(|step| step.is_done())
         .map(|step| json!({ "kind": step.key.kind, "name": step.key.name }))
         .collect();
-    let seconds = session.ctx.began.elapsed().as_secs_f64();
+    let seconds = session.ctx.run.began.elapsed().as_secs_f64();
     let summary = match removed.len() {
         0 => "there was nothing to remove".to_owned(),
         1 => format!("removed 1 resource in {seconds:.1} s, nothing is left"),
         count => format!("removed {count} resources in {seconds:.1} s, nothing is left"),
     };
-    session.ctx.reporter.note(&summary);
+    session.ctx.run.reporter.note(&summary);
     if session.config().face.json {
         // Converged means that the last observation found nothing.
         session.print_json("down", BTreeMap::from([("removed", json!(removed)), ("left", json!([]))]));

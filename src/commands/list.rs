@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{Nothing, Session, now};
 use crate::engine::found::Found;
 use crate::engine::kind::Kind;
-use crate::engine::observe::learn_identity;
+use crate::engine::scope::Scope;
 use crate::error::{Exit, Result};
 use crate::report::text::{columns, span};
 use crate::resources::{KINDS, names, stage};
@@ -52,8 +52,8 @@ pub async fn list(session: &Session) -> Result<Exit> {
 /// # Errors
 /// What cannot be read.
 pub async fn deployments(session: &Session) -> Result<Vec<Deployment>> {
-    let ctx = &session.ctx;
-    learn_identity(ctx).await?;
+    let identity = Some(session.ctx.identity().await?.clone());
+    let ctx = &session.ctx.with(Scope { identity, ..Scope::clone(&session.ctx.scope) });
     let traces = try_join_all(
         KINDS
             .iter()

@@ -33,7 +33,8 @@ use crate::config::{Config, Name};
 use crate::deadline::Deadline;
 use crate::engine::found::{Found, Observed};
 use crate::engine::graph::Graph;
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 use crate::error::{Error, Exit, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
@@ -129,7 +130,7 @@ impl Session {
         let config = Config { name, ..scope.config.clone() };
         let bundles = scope.bundles.clone();
         let scope = Scope::new(config, scope.region.clone(), scope.endpoint_override.clone(), None, bundles);
-        Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.reporter.clone(), self.deadline.clone())
+        Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.run.reporter.clone(), self.deadline.clone())
     }
 
     /// When what was found expires: its API says it, or its table (half made), or nothing does.
@@ -171,7 +172,7 @@ impl Session {
     /// What every JSON result begins with.
     pub fn head(&self) -> Map<String, Value> {
         let scope = &self.ctx.scope;
-        let account = scope.identity().map(|identity| identity.account.clone());
+        let account = self.ctx.run.identity().map(|identity| identity.account.clone());
         match json!({
             "name": scope.config.name.as_str(),
             "stage": scope.config.stage,
@@ -185,7 +186,7 @@ impl Session {
 
     /// Tells the pipeline that this runs in, if it does: outputs of the step, and a part of the job's summary.
     pub fn tell_pipeline(&self, outputs: &[(&str, &str)], summary: impl FnOnce() -> String) {
-        report::github::tell(&self.host, &*self.ctx.reporter, outputs, summary);
+        report::github::tell(&self.host, &*self.ctx.run.reporter, outputs, summary);
     }
 
     /// Prints a result document.

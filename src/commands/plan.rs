@@ -15,7 +15,7 @@ use crate::report;
 pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
     let wish = if flags.destroy { Wish::Absent } else { Wish::Present };
     let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
-    let plan = plan_for(&session.ctx, &session.graph, &observed, wish);
+    let plan = plan_for(&session.ctx.scope, &session.graph, &observed, wish);
     if session.config().face.json {
         session.print_json("plan", BTreeMap::from([("changes", report::json::changes(&plan))]));
     } else {

@@ -18,9 +18,9 @@ pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> 
     let account = args.account.clone().map(account).transpose()?.unwrap_or_else(|| "*".to_owned());
     let region = region(host, &config).await?;
     let bundles = Bundles::load(&config.app, None)?;
-    let scope = Scope::new(config, region, None, None, bundles);
+    let mut scope = Scope::new(config, region, None, None, bundles);
     let partition = partition_of(&scope.region).to_owned();
-    scope.learn_identity(Identity { partition, account });
+    scope.identity = Some(Identity { partition, account });
     let document = match &args.github {
         Some(text) => {
             let (repository, subject) = repository(text)?;

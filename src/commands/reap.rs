@@ -32,7 +32,7 @@ pub async fn reap(session: &Session, dry_run: bool) -> Result<Exit> {
     for (at, deployment) in expired.iter().enumerate() {
         let name = deployment.name.as_str();
         match session.deadline.bound(remove(session, name, now, dry_run)).await {
-            Err(error) if error.code == ALIVE => session.ctx.reporter.note(&format!("`{name}` {}", error.message)),
+            Err(error) if error.code == ALIVE => session.ctx.run.reporter.note(&format!("`{name}` {}", error.message)),
             Ok(()) => {
                 if !json {
                     session.host.stdout.line(name);
@@ -47,7 +47,7 @@ pub async fn reap(session: &Session, dry_run: bool) -> Result<Exit> {
                 return Err(Error { leftovers: left.map(deployment_named).collect(), ..error });
             }
             Err(error) => {
-                session.ctx.reporter.note(&format!("error: `{name}`: {}", error.message));
+                session.ctx.run.reporter.note(&format!("error: `{name}`: {}", error.message));
                 failed.push((name, error));
             }
         }

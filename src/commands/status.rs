@@ -39,10 +39,10 @@ pub fn nothing() -> Nothing {
 /// What cannot be read, or stands in the way.
 pub async fn status(session: &Session) -> Result<Exit> {
     let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
-    let mut plan = plan(&session.ctx, &session.graph, &observed, Wish::Present);
+    let mut plan = plan(&session.ctx.scope, &session.graph, &observed, Wish::Present);
     leave_drift(&mut plan);
-    let settling = observed.0.iter().any(|found| found.settling.is_some());
-    let (state, exit) = match (observed.0.is_empty(), plan.is_empty() && !settling) {
+    let settling = observed.found.iter().any(|found| found.settling.is_some());
+    let (state, exit) = match (observed.found.is_empty(), plan.is_empty() && !settling) {
         (true, _) => ("absent", Exit::Absent),
         (false, true) => ("ready", Exit::Done),
         (false, false) => ("drifted", Exit::Differs),
@@ -86,7 +86,7 @@ fn leave_drift(plan: &mut Plan) {
 }
 
 fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec<Row<'a>> {
-    let strays = observed.0.iter().map(|found| &found.key).filter(|key| !session.graph.contains(key));
+    let strays = observed.found.iter().map(|found| &found.key).filter(|key| !session.graph.contains(key));
     session
         .graph
         .keys()
@@ -119,7 +119,7 @@ impl Row<'_> {
 fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
     let colored = session.colored();
     let scope = &session.ctx.scope;
-    let account = scope.identity().map_or("", |identity| identity.account.as_str());
+    let account = session.ctx.run.identity().map_or("", |identity| identity.account.as_str());
     let mut text =
         format!("{} ({}, stage {}) in {} {account}\n", scope.config.name, state, scope.config.stage, scope.region);
     if let Some(endpoint) = &scope.endpoint_override {

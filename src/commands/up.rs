@@ -20,18 +20,18 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     let url = session
         .url(&converged.observed)
         .ok_or_else(|| Error::failed("NoUrl", "the API has gone again since it was made"))?;
-    session.ctx.reporter.note(&summary(session, &converged));
+    session.ctx.run.reporter.note(&summary(session, &converged));
     let verified = if flags.verify {
         let endpoint = Endpoint { url: url.clone(), auth };
         // The resources stand, so they are the leftovers of a chat that does not work.
         let verified = verify::verified(session, &endpoint, &verify::options(&flags.load)).await;
-        Some(verified.map_err(|error| Error { leftovers: session.ctx.standing(), ..error })?)
+        Some(verified.map_err(|error| Error { leftovers: session.ctx.run.book.standing(), ..error })?)
     } else {
         None
     };
     let shown = verified.as_ref().map(ToString::to_string);
     if let Some(report) = &shown {
-        session.ctx.reporter.note(report.trim_end());
+        session.ctx.run.reporter.note(report.trim_end());
     }
     if session.config().face.json {
         let mut body = body(session, &converged, &url);
@@ -111,12 +111,12 @@ fn tell_pipeline(session: &Session, converged: &Converged, url: &str, verified: 
 }
 
 fn elapsed_ms(session: &Session) -> u64 {
-    u64::try_from(session.ctx.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(session.ctx.run.began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn summary(session: &Session, converged: &Converged) -> String {
     let changes = converged.steps.iter().filter(|step| step.is_done()).count();
-    let seconds = session.ctx.began.elapsed().as_secs_f64();
+    let seconds = session.ctx.run.began.elapsed().as_secs_f64();
     match changes {
         0 => format!("nothing to change, checked in {seconds:.1} s"),
         1 => format!("ready after 1 change in {seconds:.1} s"),

@@ -16,7 +16,7 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
     let options = VerifyOptions { junit, max_p99_ms: flags.max_p99, ..options(&flags.load) };
     let endpoint = target::endpoint(session, &flags.target).await?;
     let report = if flags.target.url.is_some() {
-        verify_chat(&session.host, &*session.ctx.reporter, &endpoint, &options, None).await?
+        verify_chat(&session.host, &*session.ctx.run.reporter, &endpoint, &options, None).await?
     } else {
         verified(session, &endpoint, &options).await?
     };
@@ -47,7 +47,7 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, options: &VerifyOp
         on_disconnect: function_behind("$disconnect"),
         send_message: function_behind("sendmessage"),
     };
-    verify_chat(&session.host, &*session.ctx.reporter, endpoint, options, Some(&backstage)).await
+    verify_chat(&session.host, &*session.ctx.run.reporter, endpoint, options, Some(&backstage)).await
 }
 
 pub fn options(load: &cli::Load) -> VerifyOptions {

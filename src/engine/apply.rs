@@ -1,7 +1,11 @@
 //! Carries out a plan: each step starts the moment what it comes after is done.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::aws::failure::{Class, Failure};
@@ -11,7 +15,7 @@ use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::observe::TAGS_BUDGET;
 use crate::engine::plan::Plan;
-use crate::engine::scope::Ctx;
+use crate::engine::run::Ctx;
 use crate::progress::Ended;
 
 /// How one step ended.
@@ -35,11 +39,31 @@ impl Step {
     }
 }
 
-/// Applies `plan`. A step that fails takes along only what comes after it (rule 5 of CONTRIBUTING.md); after an interrupt no
-/// further step begins.
+/// Whose turn it is in each lane: writes of one lane are strictly serial (G2, L7).
+type Lanes = BTreeMap<String, Mutex<Turn>>;
+
+/// What the steps of one lane hand on.
+#[derive(Default)]
+struct Turn {
+    /// The task that had the last turn.
+    last: Option<usize>,
+    /// The kinds of snapshots that know that they are going to be out of date.
+    told: BTreeSet<&'static str>,
+}
+
+/// The lane of a change; one of its own where its kind names none.
+fn lane(graph: &Graph, change: &Change) -> String {
+    graph.kind(&change.key).lane(change).unwrap_or_else(|| change.key.to_string())
+}
+
+/// Applies `plan`, which was made of what the scope of `ctx` knows. A step that fails takes along only what comes after
+/// it (rule 5 of CONTRIBUTING.md); after an interrupt no further step begins.
 pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
     let changes = &plan.0;
-    ctx.trace.begin_phase();
+    ctx.run.trace.begin_phase();
+    let lanes: &Lanes = &changes.iter().map(|change| (lane(graph, change), Mutex::default())).collect();
+    // Each step knows the ids of all that was made before it began.
+    let mut scope = ctx.scope.clone();
     let mut tasks = vec![None; changes.len()];
     let mut ends: Vec<Option<Step>> = changes.iter().map(|_| None).collect();
     let mut begun = vec![false; changes.len()];
@@ -51,111 +75,122 @@ pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
             }
             begun[at] = true;
             let blocked = changes[at].after.iter().any(|f| !matches!(&ends[*f], Some(Step { end: End::Done, .. })));
-            let interrupted = ctx.interrupt.is_raised();
+            let interrupted = ctx.run.interrupt.is_raised();
             let after = changes[at].after.iter().filter_map(|first| tasks[*first]).collect();
+            let ctx = ctx.with(scope.clone());
             running.push(async move {
                 let change = &changes[at];
                 if blocked || interrupted {
-                    skip(ctx, change);
-                    return (at, None, End::Skipped);
+                    skip(&ctx, change);
+                    return (at, None, Err(End::Skipped));
                 }
-                let work = step(ctx, graph, change);
-                let (task, end) = ctx.trace.task(change.action.doing(), change.key.clone(), after, work).await;
-                (at, Some(task), end)
+                let work = async |task| step(&ctx.for_task(task), task, graph, lanes, change).await;
+                let (task, done) = ctx.run.trace.task(change.action.doing(), change.key.clone(), after, work).await;
+                (at, Some(task), done.map_err(End::Failed))
             });
         }
-        let Some((at, task, end)) = running.next().await else { break };
+        let Some((at, task, done)) = running.next().await else { break };
         let change = &changes[at];
         tasks[at] = task;
+        if let Ok(Some(id)) = &done {
+            Arc::make_mut(&mut scope).ids.insert(change.key.clone(), id.clone());
+        }
+        let end = done.err().unwrap_or(End::Done);
         ends[at] = Some(Step { action: change.action, key: change.key.clone(), end });
     }
     ends.into_iter().flatten().collect()
 }
 
 fn skip(ctx: &Ctx, change: &Change) {
-    let why = if ctx.interrupt.is_raised() { "interrupted" } else { "what it needs failed" };
-    ctx.reporter.end(&change.key.to_string(), Ended::Skipped(why.to_owned()));
+    let why = if ctx.run.interrupt.is_raised() { "interrupted" } else { "what it needs failed" };
+    ctx.run.reporter.end(&change.key.to_string(), Ended::Skipped(why.to_owned()));
 }
 
-async fn step(ctx: &Ctx, graph: &Graph, change: &Change) -> End {
-    let task = change.key.to_string();
-    ctx.reporter.begin(&task, change.action.doing());
-    match carry_out(ctx, graph, change).await {
-        Ok(()) => {
-            ctx.reporter.end(&task, Ended::Done(change.action.done()));
-            End::Done
+/// Does one step, and returns the id of what it has made.
+async fn step(
+    ctx: &Ctx,
+    task: usize,
+    graph: &Graph,
+    lanes: &Lanes,
+    change: &Change,
+) -> Result<Option<String>, Failure> {
+    let (name, reporter) = (change.key.to_string(), &ctx.run.reporter);
+    reporter.begin(&name, change.action.doing());
+    let done = match &change.with {
+        Some(_) => {
+            ctx.run.book.removed(&change.key);
+            Ok(None)
         }
-        Err(failure) => {
-            ctx.reporter.end(&task, Ended::Failed(failure.line()));
-            End::Failed(failure)
+        None => {
+            // Held until the end of the step.
+            let mut turn = lanes[&lane(graph, change)].lock().await;
+            ctx.run.trace.turn_after(task, turn.last.replace(task));
+            carry_out(ctx, graph, change, &mut turn.told).await
         }
-    }
-}
-
-async fn carry_out(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
-    let kind = graph.kind(&change.key);
-    if change.with.is_some() {
-        ctx.is_gone(&change.key);
-        return Ok(());
-    }
-    // Held until the end of the step: the writes of one lane are strictly serial (G2, L7).
-    let lane = kind.lane(change).map(|lane| ctx.lane(&lane));
-    let mut turn = match &lane {
-        Some(lane) => Some(lane.lock().await),
-        None => None,
     };
-    if let Some(last) = turn.as_deref_mut() {
-        *last = ctx.trace.turn_after(*last);
-    }
+    reporter.end(
+        &name,
+        match &done {
+            Ok(_) => Ended::Done(change.action.done()),
+            Err(failure) => Ended::Failed(failure.line()),
+        },
+    );
+    done
+}
+
+async fn carry_out(
+    ctx: &Ctx,
+    graph: &Graph,
+    change: &Change,
+    told: &mut BTreeSet<&'static str>,
+) -> Result<Option<String>, Failure> {
+    let kind = graph.kind(&change.key);
     if change.action != Action::Create {
-        outdate(ctx, graph, change).await?;
+        outdate(ctx, graph, change, told).await?;
     }
     match (change.action, &change.found) {
         (Action::Delete, Some(found)) => {
             kind.delete(ctx, found).await?;
-            ctx.is_gone(&change.key);
+            ctx.run.book.removed(&change.key);
+            Ok(None)
         }
-        (Action::Update, Some(found)) => kind.update(ctx, found, &change.fields).await?,
+        (Action::Update, Some(found)) => kind.update(ctx, found, &change.fields).await.map(|()| None),
         (Action::Replace, Some(found)) => {
             // A snapshot's old one is deleted by a step of its own, once nothing uses it.
             if kind.snapshot_of().is_empty() {
                 kind.delete(ctx, found).await?;
-                ctx.is_gone(&change.key);
+                ctx.run.book.removed(&change.key);
             }
-            create(ctx, graph, change).await?;
+            create(ctx, graph, change).await.map(Some)
         }
-        _ => create(ctx, graph, change).await?,
+        _ => create(ctx, graph, change).await.map(Some),
     }
-    Ok(())
 }
 
 /// Tells the snapshots of what is about to change, before the first such change of a pass; one that fails to hear it
 /// keeps the change from being made. What is new has a new id, by which a snapshot without it is known anyway.
-async fn outdate(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
+async fn outdate(ctx: &Ctx, graph: &Graph, change: &Change, told: &mut BTreeSet<&'static str>) -> Result<(), Failure> {
     for snapshot in graph.snapshots_of(change.key.kind) {
-        if !ctx.is_told(snapshot.name()) {
+        if !told.contains(snapshot.name()) {
             snapshot.outdate(ctx).await?;
-            ctx.told(snapshot.name());
+            told.insert(snapshot.name());
         }
     }
     Ok(())
 }
 
-/// Creates, or adopts what is there already and is ours: somebody raced us, or an answer was lost (L4, D3, G3).
-async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<(), Failure> {
-    let kind = graph.kind(&change.key);
-    match kind.create(ctx, &change.key.name).await {
-        Ok(id) => {
-            ctx.scope.learn_id(&change.key, id);
-            ctx.made(&change.key);
-            Ok(())
-        }
-        Err(failure) if failure.class == Class::AlreadyExists => adopt(ctx, graph, change, failure).await,
-        Err(failure) => Err(failure),
-    }
+/// Creates, or adopts what is there already and is ours: somebody raced us, or an answer was lost (L4, D3, G3). Returns
+/// its id.
+async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<String, Failure> {
+    let id = match graph.kind(&change.key).create(ctx, &change.key.name).await {
+        Err(failure) if failure.class == Class::AlreadyExists => adopt(ctx, graph, change, failure).await?,
+        made => made?,
+    };
+    ctx.run.book.made(&change.key);
+    Ok(id)
 }
 
-async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> Result<(), Failure> {
+async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> Result<String, Failure> {
     let kind = graph.kind(&change.key);
     let parent = kind.parent().and_then(|parent| {
         let key = graph.needs(&change.key).iter().find(|need| need.kind == parent)?;
@@ -182,9 +217,7 @@ async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> R
                     refused.message = format!("somebody else's stands in the way: {why}");
                     return Err(refused);
                 }
-                ctx.scope.learn_id(&change.key, found.id);
-                ctx.made(&change.key);
-                return Ok(());
+                return Ok(found.id);
             }
             // It exists, but is not shown yet (I1), or is on its way out (D2, L5).
             None if may_wait && ctx.pause(kind.look_again()).await => {}

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::aws::identity::Identity;
+use crate::engine::book::Properties;
 use crate::engine::key::Key;
 use crate::engine::scope::{MANAGED, NAME, Scope};
 
@@ -82,15 +84,27 @@ impl Found {
 }
 
 /// Everything that was found.
-#[derive(Default)]
-pub struct Observed(pub Vec<Found>);
+#[derive(Clone, Default)]
+pub struct Observed {
+    pub found: Vec<Found>,
+    /// Whose account it was found in.
+    pub identity: Option<Identity>,
+    /// What AWS is known to refuse to change for now: no plan asks for it.
+    pub deferred: Properties,
+}
 
 impl Observed {
     pub fn get(&self, key: &Key) -> Option<&Found> {
-        self.0.iter().find(|found| found.key == *key)
+        self.found.iter().find(|found| found.key == *key)
     }
 
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Found> {
-        self.0.iter().filter(move |found| found.key.kind == kind)
+        self.found.iter().filter(move |found| found.key.kind == kind)
+    }
+
+    /// `scope` as it is known from here: in which account it is, and the ids of what exists.
+    pub fn within(&self, scope: &Scope) -> Scope {
+        let ids = self.found.iter().map(|found| (found.key.clone(), found.id.clone())).collect();
+        Scope { identity: self.identity.clone(), ids, ..scope.clone() }
     }
 }

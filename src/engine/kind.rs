@@ -10,7 +10,8 @@ use crate::aws::failure::Failure;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Observed};
 use crate::engine::key::Key;
-use crate::engine::scope::{Ctx, EXPIRES_AT, MANAGED, NAME, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::{EXPIRES_AT, MANAGED, NAME, Scope};
 
 /// One kind of resource: what is wanted of it, how it is found, compared, made, changed and deleted.
 ///

@@ -1,6 +1,7 @@
 //! The one pipeline: declare, observe, plan, apply, and again until nothing differs.
 
 pub mod apply;
+pub mod book;
 pub mod change;
 pub mod found;
 pub mod graph;
@@ -8,6 +9,7 @@ pub mod key;
 pub mod kind;
 pub mod observe;
 pub mod plan;
+pub mod run;
 pub mod scope;
 pub mod trace;
 
@@ -19,7 +21,8 @@ use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::observe::{Patience, observe};
 use crate::engine::plan::Plan;
-use crate::engine::scope::Ctx;
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 use crate::error::{Error, Exit, MANY, Result};
 
 /// What a run is to bring about.
@@ -46,9 +49,9 @@ const SHOWN: usize = 2;
 const PASSES: u32 = 6;
 
 /// The plan that leads from `observed` to `wish`.
-pub fn plan(ctx: &Ctx, graph: &Graph, observed: &Observed, wish: Wish) -> Plan {
+pub fn plan(scope: &Scope, graph: &Graph, observed: &Observed, wish: Wish) -> Plan {
     match wish {
-        Wish::Present => Plan::to_wanted(ctx, graph, observed),
+        Wish::Present => Plan::to_wanted(scope, graph, observed),
         Wish::Absent => Plan::to_nothing(graph, observed),
     }
 }
@@ -75,11 +78,11 @@ pub async fn converge_if(
     const GRACE: Duration = Duration::from_millis(4_500);
     let converged = tokio::select! {
         converged = passes(ctx, graph, wish, may) => converged,
-        () = async { ctx.interrupt.raised(1).await; tokio::time::sleep(GRACE).await } => Err(interrupted()),
-        () = ctx.interrupt.raised(2) => Err(interrupted()),
+        () = async { ctx.run.interrupt.raised(1).await; tokio::time::sleep(GRACE).await } => Err(interrupted()),
+        () = ctx.run.interrupt.raised(2) => Err(interrupted()),
     };
     converged.map_err(|mut error| {
-        error.leftovers = ctx.standing();
+        error.leftovers = ctx.run.book.standing();
         error
     })
 }
@@ -95,7 +98,7 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
         if pass == 1 {
             may(&observed).await?;
         }
-        let plan = plan(ctx, graph, &observed, wish);
+        let plan = plan(&ctx.scope, graph, &observed, wish);
         if plan.is_empty() {
             return Ok(Converged { observed, steps });
         }
@@ -107,10 +110,10 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
             )
             .hint("somebody or something else keeps changing them; stop that, then run the same command again"));
         }
-        let done = apply(ctx, graph, &plan).await;
+        let done = apply(&ctx.with(observed.within(&ctx.scope)), graph, &plan).await;
         let error = error_of(&done);
         steps.extend(done);
-        if ctx.interrupt.is_raised() {
+        if ctx.run.interrupt.is_raised() {
             return Err(interrupted());
         }
         if let Some(error) = error {

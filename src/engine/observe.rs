@@ -7,13 +7,12 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use tokio::time::Instant;
 
-use crate::aws::failure::{Failure, Operation};
-use crate::aws::identity::Identity;
+use crate::aws::failure::Failure;
 use crate::engine::found::{Found, Observed, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::kind::Kind;
-use crate::engine::scope::Ctx;
+use crate::engine::run::Ctx;
 use crate::error::{Error, Exit};
 use crate::progress::Ended;
 
@@ -42,7 +41,7 @@ const SIGHT_BUDGET: Duration = Duration::from_secs(15);
 /// # Errors
 /// The first read that failed; a foreign look-alike; the interrupt.
 pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Observed, Error> {
-    ctx.trace.begin_phase();
+    ctx.run.trace.begin_phase();
     let places = graph.kinds.iter().filter(|kind| kind.parent().is_none()).flat_map(|kind| {
         kind.probes(&ctx.scope).into_iter().map(move |probe| look(ctx, graph, *kind, probe, None, patience))
     });
@@ -50,30 +49,26 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
     let begun = Instant::now();
     let say_slow = async {
         tokio::time::sleep(SLOW).await;
-        ctx.reporter.waiting("AWS", "its answers");
+        ctx.run.reporter.waiting("AWS", "its answers");
         std::future::pending::<Infallible>().await
     };
     let found = tokio::select! {
         found = looks => found?.concat(),
         never = say_slow => match never {},
-        () = ctx.interrupt.raised(1) => {
+        () = ctx.run.interrupt.raised(1) => {
             return Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted while reading what exists"));
         }
     };
     if begun.elapsed() > SLOW {
-        ctx.reporter.end("AWS", Ended::Done("answered"));
+        ctx.run.reporter.end("AWS", Ended::Done("answered"));
     }
     refuse_foreign(&found)?;
-    learn_identity(ctx).await?;
-    let mut observed = Observed(found);
-    ctx.scope.forget_ids();
+    let identity = Some(ctx.identity().await?.clone());
+    let mut observed = Observed { found, identity, deferred: ctx.run.book.all_deferred() };
     for kind in graph.kinds {
-        kind.identify(&ctx.scope, &mut observed);
-        for found in observed.of_kind(kind.name()) {
-            ctx.scope.learn_id(&found.key, &found.id);
-        }
+        kind.identify(&observed.within(&ctx.scope), &mut observed);
     }
-    ctx.set_standing(observed.0.iter().map(|found| found.key.clone()).collect());
+    ctx.run.book.begin(observed.found.iter().map(|found| found.key.clone()).collect());
     Ok(observed)
 }
 
@@ -90,8 +85,13 @@ fn look<'a>(
         let place = Key::new(kind.name(), &probe);
         let after = parent.iter().map(|(task, _)| *task).collect();
         let parent = parent.map(|(_, parent)| parent);
-        let sight = settled(ctx, graph, kind, &probe, parent, patience);
-        let (task, found) = ctx.trace.task("looking at", place, after, sight).await;
+        let (task, found) = ctx
+            .run
+            .trace
+            .task("looking at", place, after, async |task| {
+                settled(&ctx.for_task(task), graph, kind, &probe, parent, patience).await
+            })
+            .await;
         let mut found = match found {
             Err(failure)
                 if failure.is_unknown_call() && patience == Patience::Farewell && kind.vanishes_with_parent() =>
@@ -143,7 +143,7 @@ async fn settled(
         });
         match waits {
             Some((key, what)) if patient && begun.elapsed() < SETTLE_BUDGET => {
-                ctx.reporter.waiting(&key.to_string(), &what);
+                ctx.waiting(&key, &what);
                 waited.insert(key);
                 tokio::time::sleep(kind.look_again()).await;
             }
@@ -151,14 +151,14 @@ async fn settled(
         }
     };
     for key in waited {
-        ctx.reporter.end(&key.to_string(), Ended::Done("ready"));
+        ctx.run.reporter.end(&key.to_string(), Ended::Done("ready"));
     }
     for ours in found.iter().filter(|f| f.owner == Owner::Ours && kind.parent().is_none()) {
-        ctx.scope.learn_identity(Identity::from_arn(&ours.id));
+        ctx.run.learn_identity(&ours.id);
     }
     if found.is_empty() && expected(graph, kind, probe).next().is_some() {
         // Perhaps nothing exists that could tell us who we are: asked beside the other looks, not after them.
-        learn_identity(ctx).await?;
+        ctx.identity().await?;
     }
     Ok(found)
 }
@@ -175,24 +175,7 @@ fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found
     if kind.is_seen_at_once() {
         return None;
     }
-    expected(graph, kind, probe).find(|key| ctx.is_fresh(key) && found.iter().all(|f| f.key != **key)).cloned()
-}
-
-/// Asks STS whose account this is, unless that is known: the ARN of anything that was found tells it too, which is one
-/// call less for every run that finds its deployment.
-///
-/// # Errors
-/// When STS does not answer.
-pub async fn learn_identity(ctx: &Ctx) -> Result<(), Failure> {
-    let ask = async {
-        let us = Key::new("identity", "of the caller");
-        let caller = ctx.call("sts:GetCallerIdentity", &us, || ctx.aws.sts.get_caller_identity().send()).await?;
-        caller.arn().and_then(Identity::from_arn).ok_or_else(|| {
-            let operation = Operation { service: "sts", name: "GetCallerIdentity" };
-            Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN")
-        })
-    };
-    ctx.scope.identity_or(ask.boxed()).await
+    expected(graph, kind, probe).find(|key| ctx.run.book.is_young(key) && found.iter().all(|f| f.key != **key)).cloned()
 }
 
 fn refuse_foreign(found: &[Found]) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use crate::engine::found::{Fields, Found, Observed};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::kind::Kind;
-use crate::engine::scope::Ctx;
+use crate::engine::scope::Scope;
 
 /// All there is to do. Empty means: as wanted.
 #[derive(Default)]
@@ -24,15 +24,16 @@ impl Plan {
     ///
     /// Goes through the resources in the order in which they need one another, so that whatever refers to the id of
     /// one that will be made anew is seen to differ.
-    pub fn to_wanted(ctx: &Ctx, graph: &Graph, observed: &Observed) -> Self {
-        let strays = observed.0.iter().filter(|found| !graph.contains(&found.key));
+    pub fn to_wanted(scope: &Scope, graph: &Graph, observed: &Observed) -> Self {
+        let mut scope = observed.within(scope);
+        let strays = observed.found.iter().filter(|found| !graph.contains(&found.key));
         let mut changes: Vec<Change> =
             strays.map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone()))).collect();
         for key in graph.keys() {
             let found = observed.get(key).filter(|found| !lives_in_replaced(found, &changes));
-            let Some(change) = change_of(ctx, graph, key, found, &changes) else { continue };
+            let Some(change) = change_of(&scope, graph, observed, key, found, &changes) else { continue };
             if change.action == Action::Replace {
-                ctx.scope.forget_id(key);
+                scope.ids.remove(key);
                 changes.extend(old_snapshot(graph, &change));
             }
             changes.push(change);
@@ -44,7 +45,7 @@ impl Plan {
     /// What removes everything in `observed`.
     pub fn to_nothing(graph: &Graph, observed: &Observed) -> Self {
         let mut changes: Vec<Change> = observed
-            .0
+            .found
             .iter()
             .map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone())))
             .collect();
@@ -65,15 +66,23 @@ impl Plan {
 }
 
 /// What is different about one wanted resource, if anything, given the changes to what it needs.
-fn change_of(ctx: &Ctx, graph: &Graph, key: &Key, found: Option<&Found>, before: &[Change]) -> Option<Change> {
+fn change_of(
+    scope: &Scope,
+    graph: &Graph,
+    observed: &Observed,
+    key: &Key,
+    found: Option<&Found>,
+    before: &[Change],
+) -> Option<Change> {
     let kind = graph.kind(key);
-    let wanted = kind.wanted(&ctx.scope, &key.name);
+    let wanted = kind.wanted(scope, &key.name);
     let Some(found) = found else {
         let fields = difference(kind, &wanted, &Fields::new());
         return Some(Change { fields, ..Change::new(Action::Create, key.clone(), None) });
     };
     let mut fields = difference(kind, &wanted, &found.fields);
-    fields.0.retain(|change| !ctx.is_deferred(key, root(&change.field)));
+    let is_deferred = |field: &str| observed.deferred.iter().any(|(of, deferred)| of == key && *deferred == field);
+    fields.0.retain(|change| !is_deferred(root(&change.field)));
     if let Some(why) = &found.broken {
         fields.0.push(FieldChange { field: "state".to_owned(), from: why.as_str().into(), to: "ready".into() });
     }

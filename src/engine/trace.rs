@@ -1,6 +1,5 @@
 //! What a run spends its time on: its tasks, what each of them waited for, and the AWS calls that each made.
 
-use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -41,24 +40,19 @@ struct State {
     tasks: Vec<Task>,
 }
 
-tokio::task_local! {
-    /// The task on whose behalf code runs: how a call finds its task without every kind handing it on.
-    static CURRENT: usize;
-}
-
 impl Trace {
     /// All that comes from now on waits for all that has been.
     pub fn begin_phase(&self) {
         self.state().phase += 1;
     }
 
-    /// Does `work` as a task of its own; the index is for the tasks that come after it.
+    /// Does `work` as a task of its own, which is told its index; that is for the tasks that come after it, too.
     pub async fn task<T>(
         &self,
         doing: &'static str,
         key: Key,
         after: Vec<usize>,
-        work: impl Future<Output = T>,
+        work: impl AsyncFnOnce(usize) -> T,
     ) -> (usize, T) {
         let at = {
             let mut state = self.state();
@@ -66,22 +60,21 @@ impl Trace {
             state.tasks.push(Task { doing, key, phase, after, from, to: None, calls: Vec::new() });
             state.tasks.len() - 1
         };
-        let done = CURRENT.scope(at, work).await;
+        let done = work(at).await;
         self.state().tasks[at].to = Some(Instant::now());
         (at, done)
     }
 
-    /// The current task had to wait for its turn, which the task `before` has just left; returns the current one.
-    pub fn turn_after(&self, before: Option<usize>) -> Option<usize> {
-        let at = CURRENT.try_get().ok()?;
+    /// The task `at` had to wait for its turn, which the task `before` has just left.
+    pub fn turn_after(&self, at: usize, before: Option<usize>) {
         let mut state = self.state();
         state.tasks[at].from = Instant::now();
         state.tasks[at].after.extend(before);
-        Some(at)
     }
 
-    pub fn record(&self, call: Call) {
-        if let Ok(at) = CURRENT.try_get() {
+    /// A call on behalf of `task`, if of any.
+    pub fn record(&self, task: Option<usize>, call: Call) {
+        if let Some(at) = task {
             self.state().tasks[at].calls.push(call);
         }
     }
@@ -147,17 +140,17 @@ mod tests {
         let sleep = |ms| tokio::time::sleep(Duration::from_millis(ms));
         trace.begin_phase();
         tokio::join!(
-            trace.task("looking", key("slow"), vec![], sleep(30)),
-            trace.task("looking", key("quick"), vec![], sleep(10)),
+            trace.task("looking", key("slow"), vec![], async |_| sleep(30).await),
+            trace.task("looking", key("quick"), vec![], async |_| sleep(10).await),
         );
         trace.begin_phase();
-        let (first, ()) = trace.task("creating", key("first"), vec![], sleep(10)).await;
+        let (first, ()) = trace.task("creating", key("first"), vec![], async |_| sleep(10).await).await;
         tokio::join!(
-            trace.task("creating", key("beside"), vec![], sleep(15)),
-            trace.task("creating", key("second"), vec![first], async {
+            trace.task("creating", key("beside"), vec![], async |_| sleep(15).await),
+            trace.task("creating", key("second"), vec![first], async |second| {
                 sleep(10).await;
                 let call = Call { operation: "x:Call", from: Instant::now(), to: Instant::now() };
-                trace.record(call);
+                trace.record(Some(second), call);
                 sleep(10).await;
             }),
         );

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::style::{Tone, paint};
-use crate::engine::scope::Ctx;
+use crate::engine::run::Ctx;
 use crate::engine::trace::{Task, critical_path, in_a_row};
 
 /// Columns of the waterfall.
@@ -16,9 +16,9 @@ const WIDTH: usize = 40;
 /// One entry a task, in the order in which they began. Times are in milliseconds since the run began; `after` has the
 /// indexes of the entries of the same phase that this one waited for, and a phase waits for the one before it.
 pub fn json(ctx: &Ctx) -> Value {
-    let tasks = ctx.trace.tasks();
+    let tasks = ctx.run.trace.tasks();
     let critical: BTreeSet<usize> = critical_path(&tasks).into_iter().collect();
-    let since = |at: Instant| milliseconds(at.duration_since(ctx.began));
+    let since = |at: Instant| milliseconds(at.duration_since(ctx.run.began));
     let entries = tasks.iter().enumerate().map(|(at, task)| {
         let calls = task.calls.iter();
         json!({
@@ -46,9 +46,9 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// A line a task: when it began, how long it took, `█` while a call was under way and `░` while it waited.
 pub fn text(ctx: &Ctx, colored: bool) -> String {
-    let tasks = ctx.trace.tasks();
+    let tasks = ctx.run.trace.tasks();
     let path = critical_path(&tasks);
-    let total = ctx.began.elapsed();
+    let total = ctx.run.began.elapsed();
     let calls: usize = tasks.iter().map(|task| task.calls.len()).sum();
     let chain: usize = path.iter().map(|at| in_a_row(&tasks[*at].calls)).sum();
     let mut text = format!(
@@ -57,13 +57,13 @@ pub fn text(ctx: &Ctx, colored: bool) -> String {
     );
     for (at, task) in tasks.iter().enumerate() {
         let is_critical = path.contains(&at);
-        let to = task.to.unwrap_or_else(|| ctx.began + total);
+        let to = task.to.unwrap_or_else(|| ctx.run.began + total);
         let line = format!(
             "{:7.2} {:+7.2} s {} {} {} {}",
-            task.from.duration_since(ctx.began).as_secs_f64(),
+            task.from.duration_since(ctx.run.began).as_secs_f64(),
             to.duration_since(task.from).as_secs_f64(),
             if is_critical { '◆' } else { ' ' },
-            bar(ctx.began, total, task, to),
+            bar(ctx.run.began, total, task, to),
             task.doing,
             task.key
         );

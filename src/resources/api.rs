@@ -17,7 +17,8 @@ use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission, Sign};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 pub const ROUTE_SELECTION: &str = "$request.body.action";
 
@@ -184,7 +185,7 @@ impl Kind for ApiKind {
             if failure.class != Class::Transient || tries == TRIES {
                 return Err(failure);
             }
-            ctx.reporter.waiting(&key.to_string(), "API Gateway to answer");
+            ctx.waiting(&key, "API Gateway to answer");
             if !ctx.pause(Duration::from_millis(500) * tries).await {
                 return Err(Failure::interrupted(failure.operation, &key.to_string()));
             }

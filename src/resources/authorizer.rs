@@ -15,7 +15,8 @@ use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 pub struct AuthorizerKind;
 
@@ -81,7 +82,7 @@ impl Kind for AuthorizerKind {
             .map(|route| (route.text("authorizer").to_owned(), route.parent.clone()))
             .filter(|(id, _)| !id.is_empty())
             .collect();
-        observed.0.extend(
+        observed.found.extend(
             referred.into_iter().map(|(id, parent)| Found {
                 parent,
                 ..Found::new(Key::new(names::AUTHORIZER, &id), id, Fields::new())

@@ -19,7 +19,8 @@ use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 pub struct DeploymentKind;
 
@@ -107,7 +108,7 @@ impl Kind for DeploymentKind {
             .filter(|found| found.text("description") == description && found.broken.is_none())
             .min_by_key(|found| (in_use.as_ref() != Some(&found.id), found.id.clone()))
             .map(|found| found.id.clone());
-        for found in observed.0.iter_mut().filter(|found| found.key.kind == names::DEPLOYMENT) {
+        for found in observed.found.iter_mut().filter(|found| found.key.kind == names::DEPLOYMENT) {
             if Some(&found.id) == best.as_ref() {
                 found.key = names::deployment(scope);
             }
@@ -198,7 +199,7 @@ async fn wait_until_deployed(ctx: &Ctx, key: &Key, api_id: &str, id: &str) -> Re
     const BUDGET: Duration = Duration::from_secs(60);
     let operation = Operation { service: "apigateway", name: "GetDeployment" };
     let fail = |code: &str, why: &str| Failure::ours(operation, &key.to_string(), code, why);
-    ctx.reporter.waiting(&key.to_string(), "the deployment to be live");
+    ctx.waiting(key, "the deployment to be live");
     let begun = Instant::now();
     loop {
         if !ctx.pause(STEP).await {

@@ -21,7 +21,8 @@ use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
 
@@ -159,7 +160,7 @@ impl Kind for FunctionKind {
             let changed = number(names::function(scope, &function.name), "modified");
             if role_made > changed && changed.is_some() {
                 let key = names::function(scope, &function.name);
-                for found in observed.0.iter_mut().filter(|found| found.key == key) {
+                for found in observed.found.iter_mut().filter(|found| found.key == key) {
                     let stale = format!("{} as it was before it was made anew", found.text("role"));
                     found.fields.insert("role".to_owned(), stale.into());
                 }
@@ -339,7 +340,7 @@ async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
             .call("lambda:GetFunction", key, || ctx.aws.lambda.get_function().function_name(&key.name).send())
             .await?;
         let Some(what) = answer.configuration.as_ref().and_then(settling) else { return Ok(()) };
-        ctx.reporter.waiting(&key.to_string(), &what);
+        ctx.waiting(key, &what);
         if begun.elapsed() > BUDGET {
             return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the function has not settled in time"));
         }

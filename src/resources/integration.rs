@@ -14,7 +14,8 @@ use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 pub struct IntegrationKind;
 
@@ -104,7 +105,7 @@ impl Kind for IntegrationKind {
                 given.extend(best.map(|found| (key, found.id.clone())));
             }
         }
-        for found in observed.0.iter_mut().filter(|found| found.key.kind == names::INTEGRATION) {
+        for found in observed.found.iter_mut().filter(|found| found.key.kind == names::INTEGRATION) {
             if let Some((key, _)) = given.iter().find(|(_, id)| *id == found.id) {
                 found.key = key.clone();
             }

@@ -15,7 +15,8 @@ use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission, Sign};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 pub struct LogGroupKind;
 
@@ -79,7 +80,7 @@ impl Kind for LogGroupKind {
                 .send()
         })
         .await?;
-        ctx.made(&key);
+        ctx.run.book.made(&key);
         retain(ctx, &key).await?;
         Ok(arn_of(&ctx.scope, name))
     }

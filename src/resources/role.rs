@@ -18,7 +18,8 @@ use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission, Sign};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 pub struct RoleKind;
 

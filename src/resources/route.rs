@@ -14,7 +14,8 @@ use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 pub struct RouteKind;
 

@@ -16,7 +16,8 @@ use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 const LIVE: &str = "made by chatctl";
 /// Written before a route is changed in place: should the run die before it has deployed that, the next one knows.
@@ -54,7 +55,7 @@ pub fn is_outdated(found: &Found) -> bool {
 /// When the stage cannot be written.
 pub async fn mark_outdated(ctx: &Ctx) -> Result<(), Failure> {
     let key = names::stage(&ctx.scope);
-    if !ctx.stands(&key) {
+    if !ctx.run.book.stands(&key) {
         return Ok(());
     }
     let api_id = ctx.scope.id(&names::api(&ctx.scope));

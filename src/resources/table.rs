@@ -22,7 +22,8 @@ use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission, Sign};
-use crate::engine::scope::{Ctx, Scope};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
 
 /// The attribute that holds when a row expires, in epoch seconds.
 const TTL_ATTRIBUTE: &str = "expiresAt";
@@ -60,7 +61,7 @@ impl Kind for TableKind {
         let all = tags.unwrap_or_default();
         let settling = match table.table_status() {
             Some(TableStatus::Active) | None => {
-                ctx.is_outdated(&key, &all).then(|| "its new tags to be seen".to_owned())
+                ctx.run.book.is_outdated(&key, &all).then(|| "its new tags to be seen".to_owned())
             }
             Some(status) => Some(format!("the table, which is {}", status.as_str())),
         };
@@ -136,12 +137,12 @@ impl Kind for TableKind {
                     .send()
             })
             .await?;
-        ctx.made(&key);
-        ctx.tagged(&key, &at_creation, &[]);
+        ctx.run.book.made(&key);
+        ctx.run.book.tagged(&key, &at_creation, &[]);
         let table = created.table_description;
         // TTL can be set only once the table is active (D1).
         if table.as_ref().and_then(|table| table.table_status()) != Some(&TableStatus::Active) {
-            ctx.reporter.waiting(&key.to_string(), "the table to be active");
+            ctx.waiting(&key, "the table to be active");
             wait_until(ctx, &key, |table| {
                 table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active))
             })
@@ -189,7 +190,7 @@ impl Kind for TableKind {
             .await?;
         }
         if !set.is_empty() || !removed.is_empty() {
-            ctx.tagged(key, &set, &removed);
+            ctx.run.book.tagged(key, &set, &removed);
         }
         Ok(())
     }
@@ -204,7 +205,7 @@ impl Kind for TableKind {
         if asked.is_none() {
             return Ok(());
         }
-        ctx.reporter.waiting(&key.to_string(), "the table to be gone");
+        ctx.waiting(key, "the table to be gone");
         wait_until(ctx, key, |table| table.is_none_or(|table| table.table_status() != deleting)).await
     }
 
@@ -374,7 +375,7 @@ async fn repair_ttl(ctx: &Ctx, key: &Key, now: &str) -> Result<(), Failure> {
             ctx.defer(
                 key,
                 "ttl",
-                format!("AWS takes no change of the TTL within an hour of the last one, run `chatctl up` again after that ({})", failure.message),
+                &format!("AWS takes no change of the TTL within an hour of the last one, run `chatctl up` again after that ({})", failure.message),
             );
             Ok(())
         }

@@ -1,0 +1,102 @@
+//! What a run remembers of itself: what it has made, tagged and had to leave, and what stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::key::Key;
+
+/// How long a resource counts as young (I1).
+const YOUNG: Duration = Duration::from_secs(30);
+
+/// When tags were written, and which; `None` where one was removed.
+type Written = (Instant, BTreeMap<String, Option<String>>);
+
+/// Properties of resources, by name.
+pub type Properties = BTreeSet<(Key, &'static str)>;
+
+/// Written by every step of a run, read by the looks and steps that follow.
+#[derive(Default)]
+pub struct Book(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    /// What this run has made and when, for the rules that forgive a young resource (I1).
+    made: BTreeMap<Key, Instant>,
+    /// The tags that this run has written: reads may be older (D9).
+    tagged: BTreeMap<Key, Written>,
+    /// What stands now, as far as this run knows: the leftovers, should it fail.
+    standing: BTreeSet<Key>,
+    /// What AWS will not change now; `up` says so and ends well (D8).
+    deferred: Properties,
+}
+
+impl Book {
+    /// A new pass begins, in which `keys` exist.
+    pub fn begin(&self, keys: BTreeSet<Key>) {
+        self.entries().standing = keys;
+    }
+
+    /// This run has made `key`.
+    pub fn made(&self, key: &Key) {
+        let mut entries = self.entries();
+        entries.made.insert(key.clone(), Instant::now());
+        entries.standing.insert(key.clone());
+    }
+
+    /// This run has removed `key`.
+    pub fn removed(&self, key: &Key) {
+        let mut entries = self.entries();
+        entries.made.remove(key);
+        entries.standing.remove(key);
+    }
+
+    /// This run has set and removed these tags of `key`.
+    pub fn tagged(&self, key: &Key, set: &[(String, String)], removed: &[String]) {
+        let set = set.iter().map(|(tag, value)| (tag.clone(), Some(value.clone())));
+        let written = set.chain(removed.iter().map(|tag| (tag.clone(), None))).collect();
+        self.entries().tagged.insert(key.clone(), (Instant::now(), written));
+    }
+
+    /// AWS refuses to change `field` of `key` now.
+    pub fn deferred(&self, key: &Key, field: &'static str) {
+        self.entries().deferred.insert((key.clone(), field));
+    }
+
+    /// Whether this run made `key` a moment ago.
+    pub fn is_young(&self, key: &Key) -> bool {
+        self.entries().made.get(key).is_some_and(|made| made.elapsed() < YOUNG)
+    }
+
+    /// Whether this run made something called `name` a moment ago: what belongs to a resource shares its name.
+    pub fn is_young_name(&self, name: &str) -> bool {
+        self.entries().made.iter().any(|(key, made)| key.name == name && made.elapsed() < YOUNG)
+    }
+
+    /// Whether `tags` of `key` are likely older than what this run has written: a matter of seconds.
+    pub fn is_outdated(&self, key: &Key, tags: &BTreeMap<String, String>) -> bool {
+        self.entries().tagged.get(key).is_some_and(|(at, written)| {
+            at.elapsed() < YOUNG && written.iter().any(|(tag, value)| tags.get(tag) != value.as_ref())
+        })
+    }
+
+    /// Whether `key` exists, as far as this run knows.
+    pub fn stands(&self, key: &Key) -> bool {
+        self.entries().standing.contains(key)
+    }
+
+    pub fn standing(&self) -> Vec<String> {
+        self.entries().standing.iter().map(ToString::to_string).collect()
+    }
+
+    pub fn all_deferred(&self) -> Properties {
+        self.entries().deferred.clone()
+    }
+
+    /// A panic elsewhere leaves these plain maps whole, so a poisoned lock is still good.
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

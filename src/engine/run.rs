@@ -1,0 +1,166 @@
+//! What work is done with: the way to AWS, the scope as far as it is known, and what all of a run shares.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::aws::Clients;
+use crate::aws::failure::{Failure, Operation};
+use crate::aws::identity::Identity;
+use crate::aws::retry::{QUOTA, Rule};
+use crate::engine::book::Book;
+use crate::engine::key::Key;
+use crate::engine::scope::Scope;
+use crate::engine::trace::{Call, Trace};
+use crate::host::Interrupt;
+use crate::progress::Reporter;
+
+/// What everything that one run does shares.
+pub struct Run {
+    pub reporter: Arc<dyn Reporter>,
+    pub interrupt: Interrupt,
+    pub began: Instant,
+    /// What the time goes to, for `--timings`.
+    pub trace: Trace,
+    pub book: Book,
+    identity: OnceCell<Identity>,
+}
+
+impl Run {
+    /// Whose account this is, if that is known.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.get()
+    }
+
+    /// The ARN of something of ours tells whose account this is.
+    pub fn learn_identity(&self, arn: &str) {
+        // Whatever was found first, all of it is in one account.
+        let _ = Identity::from_arn(arn).map(|identity| self.identity.set(identity));
+    }
+}
+
+/// What one look or one step works with: the scope as it is known when that begins. Cheap to clone.
+#[derive(Clone)]
+pub struct Ctx {
+    pub scope: Arc<Scope>,
+    pub aws: Clients,
+    pub run: Arc<Run>,
+    /// On whose behalf calls are made, in the trace.
+    task: Option<usize>,
+}
+
+impl Ctx {
+    /// A run begins.
+    pub fn new(scope: Scope, aws: Clients, reporter: Arc<dyn Reporter>, interrupt: Interrupt) -> Self {
+        let run = Run {
+            reporter,
+            interrupt,
+            began: Instant::now(),
+            trace: Trace::default(),
+            book: Book::default(),
+            identity: OnceCell::new(),
+        };
+        Self { scope: Arc::new(scope), aws, run: Arc::new(run), task: None }
+    }
+
+    /// The same run where more is known.
+    pub fn with(&self, scope: impl Into<Arc<Scope>>) -> Self {
+        Self { scope: scope.into(), ..self.clone() }
+    }
+
+    /// The same for one task of the trace.
+    pub fn for_task(&self, task: usize) -> Self {
+        Self { task: Some(task), ..self.clone() }
+    }
+
+    /// Makes one AWS call about `key`, again and again as long as a rule of `retry.rs` allows it.
+    ///
+    /// # Errors
+    /// The failure that no rule forgives, or the last one when its budget is used up.
+    pub async fn call<T, E, F, R>(&self, operation: &'static str, key: &Key, send: F) -> Result<T, Failure>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let (service, name) = operation.split_once(':').unwrap_or(("", operation));
+        let parsed = Operation { service, name };
+        let subject = key.to_string();
+        let begun = Instant::now();
+        let mut waiting_for = None;
+        loop {
+            let from = Instant::now();
+            let answer = send().await;
+            self.record(&subject, Call { operation, from, to: Instant::now() });
+            let error = match answer {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let failure = Failure::of(parsed, &subject, &error);
+            let is_read = ["Get", "List", "Describe"].iter().any(|verb| name.starts_with(verb));
+            let Some(rule) = Rule::for_failure(&failure, !is_read && self.run.book.is_young_name(&key.name)) else {
+                return Err(failure);
+            };
+            if begun.elapsed() >= rule.budget {
+                return Err(failure);
+            }
+            if waiting_for != Some(rule.waits_for) && (waiting_for.is_none() || rule.waits_for != QUOTA) {
+                waiting_for = Some(rule.waits_for);
+                self.waiting(key, rule.waits_for);
+            }
+            if !self.pause(rule.pause(begun.elapsed())).await {
+                return Err(Failure::interrupted(parsed, &subject));
+            }
+        }
+    }
+
+    /// Sleeps; false when the interrupt came meanwhile.
+    pub async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            () = self.run.interrupt.raised(1) => false,
+        }
+    }
+
+    fn record(&self, subject: &str, call: Call) {
+        if self.scope.config.face.verbose {
+            let took = call.to.duration_since(call.from).as_millis();
+            self.run.reporter.note(&format!("{} for {subject} took {took} ms", call.operation));
+        }
+        self.run.trace.record(self.task, call);
+    }
+
+    /// Work on `key` goes on, but now waits for something out of our hands: `the role to be assumable`.
+    pub fn waiting(&self, key: &Key, what: &str) {
+        self.run.reporter.waiting(&key.to_string(), what);
+    }
+
+    /// Notes that AWS refuses to change `field` now, and why.
+    pub fn defer(&self, key: &Key, field: &'static str, why: &str) {
+        self.run.reporter.note(&format!("warning: {key}: {why}"));
+        self.run.book.deferred(key, field);
+    }
+
+    /// Whose account this is; asks STS unless it is known. The ARN of anything that was found tells it too, which is
+    /// one call less for every run that finds its deployment.
+    ///
+    /// # Errors
+    /// When STS does not answer.
+    pub async fn identity(&self) -> Result<&Identity, Failure> {
+        let ask = || async {
+            let us = Key::new("identity", "of the caller");
+            let caller = self.call("sts:GetCallerIdentity", &us, || self.aws.sts.get_caller_identity().send()).await?;
+            caller.arn().and_then(Identity::from_arn).ok_or_else(|| {
+                let operation = Operation { service: "sts", name: "GetCallerIdentity" };
+                Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN")
+            })
+        };
+        self.run.identity.get_or_try_init(ask).await
+    }
+}
