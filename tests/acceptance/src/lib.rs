@@ -1,0 +1,14 @@
+//! One life of a deployment, from the first `plan` to nothing left, lived by `chatctl` wherever it is pointed at. On
+//! the way it looks at what AWS does, and says of each fact in `docs/aws.md` whether it was confirmed, refuted or not
+//! reached.
+
+mod clients;
+mod drift;
+mod ledger;
+mod life;
+mod looks;
+mod place;
+
+pub use ledger::{Ledger, Report, Step, Verdict};
+pub use life::{NAME, Options, ROLE, TWIN, live};
+pub use place::{Place, Processes, Ran};

@@ -1,0 +1,366 @@
+//! The life itself: its steps in their order, each of which may fail without ending the next.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use tokio::time::Instant;
+
+use crate::ledger::{Ledger, Refusal, Report, Step};
+use crate::place::{Place, Ran};
+
+/// The deployment; the API that is made beside it for what no deployment should be used for; the deployer's role.
+pub const NAME: &str = "acceptance";
+pub const TWIN: &str = "acceptance-twin";
+pub const ROLE: &str = "acceptance-deployer";
+
+/// Everything expires by itself, should this program never come back: `chatctl reap` removes it then.
+const TTL: &str = "--ttl 6h";
+
+/// What a run may leave out or add.
+pub struct Options {
+    /// How many clients are connected at once, one verification each.
+    pub crowds: Vec<u32>,
+    /// After how long `up` and `down` are killed.
+    pub kills: Vec<Duration>,
+    /// Says each step as it begins.
+    pub told: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+/// How a step ends: with a line of what was seen, or of what failed.
+pub type Ended = Result<String, String>;
+
+/// The clients of the account in which it happens.
+pub struct Account {
+    pub apigateway: aws_sdk_apigatewayv2::Client,
+    pub lambda: aws_sdk_lambda::Client,
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub iam: aws_sdk_iam::Client,
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub sts: aws_sdk_sts::Client,
+}
+
+pub struct Life<'a> {
+    pub place: &'a dyn Place,
+    pub aws: Account,
+    pub ledger: Ledger,
+    pub url: String,
+    options: &'a Options,
+    waterfall: String,
+}
+
+/// Lives it. It ends with nothing left also where steps failed, and after an interrupt.
+pub async fn live(place: &dyn Place, options: &Options) -> Report {
+    let sdk = place.sdk();
+    let aws = Account {
+        apigateway: aws_sdk_apigatewayv2::Client::new(sdk),
+        lambda: aws_sdk_lambda::Client::new(sdk),
+        dynamodb: aws_sdk_dynamodb::Client::new(sdk),
+        iam: aws_sdk_iam::Client::new(sdk),
+        logs: aws_sdk_cloudwatchlogs::Client::new(sdk),
+        sts: aws_sdk_sts::Client::new(sdk),
+    };
+    let waterfall = String::new();
+    let mut life = Life { place, aws, ledger: Ledger::default(), url: String::new(), options, waterfall };
+    life.whole().await;
+    let version = place.chatctl("--version", None).await.stdout.trim().to_owned();
+    let region = sdk.region().map(ToString::to_string).unwrap_or_default();
+    Report {
+        head: BTreeMap::from([("version", version), ("region", region)]),
+        ledger: life.ledger,
+        waterfalls: vec![("as it was here".to_owned(), life.waterfall)],
+    }
+}
+
+impl Life<'_> {
+    async fn whole(&mut self) {
+        self.step("nothing is left of an earlier run", async |life| life.clear().await).await;
+        self.step("a role with exactly the printed policy", async |life| life.deployer().await).await;
+        self.step("plan on an empty account", async |life| life.plan().await).await;
+        self.step("a fresh up", async |life| life.fresh().await).await;
+        self.step("up again changes nothing", async |life| life.unchanged("").await).await;
+        self.step("what AWS says of what was made", async |life| life.look().await).await;
+        self.step("what AWS refuses", async |life| life.look_at_refusals().await).await;
+        self.step("up --ttl twice in a row", async |life| life.renewed().await).await;
+        for flags in SETTINGS {
+            self.step(&format!("up {flags}, and back"), async |life| life.set(flags).await).await;
+        }
+        for (what, edit) in crate::drift::EDITS {
+            self.step(&format!("by hand: {what}"), async |life| life.repaired(*edit).await).await;
+        }
+        self.step("a role made anew under its function", async |life| life.new_role().await).await;
+        if self.place.no_clients().is_none() {
+            self.step("clients", async |life| life.look_at_clients().await).await;
+            self.step("an update while clients chat", async |life| life.update_under_clients().await).await;
+            for crowd in &self.options.crowds {
+                let line = format!("verify --clients {crowd} --senders 1");
+                self.step(&line, async |life| life.is_well(&line).await).await;
+            }
+        }
+        for after in self.options.kills.clone() {
+            let name = format!("up killed after {after:?}, and continued");
+            self.step(&name, async |life| life.continued("--memory 384", after).await).await;
+        }
+        self.step("down", async |life| life.gone().await).await;
+        self.step("two ups at once", async |life| life.raced().await).await;
+        if let Some(after) = self.options.kills.first().copied() {
+            self.step("down killed, and continued", async |life| life.down_continued(after).await).await;
+        }
+        self.finish().await;
+        self.excuse();
+    }
+
+    async fn step(&mut self, name: &str, work: impl AsyncFnOnce(&mut Self) -> Ended) {
+        if self.place.interrupt().is_raised() {
+            return;
+        }
+        (self.options.told)(name);
+        let began = Instant::now();
+        let ended = work(self).await;
+        self.ledger.steps.push(Step { name: name.to_owned(), took: began.elapsed(), ended });
+    }
+
+    /// What may never be left out: nothing of this run stays. A new interrupt is a new wish to stop, and is heard.
+    async fn finish(&mut self) {
+        (self.options.told)("nothing stays");
+        // By whoever began it all: the printed policy may be what failed.
+        self.place.run_as(None).await;
+        let began = Instant::now();
+        let ended = self.clear().await;
+        self.ledger.steps.push(Step { name: "nothing stays".to_owned(), took: began.elapsed(), ended });
+    }
+
+    /// Runs `chatctl` on the deployment.
+    pub async fn chatctl(&self, line: &str) -> Ran {
+        let ttl = if line.starts_with("up") && !line.contains("--ttl") { TTL } else { "" };
+        self.place.chatctl(&format!("{line} --name {NAME} {ttl}"), None).await
+    }
+
+    /// Runs it and wants it to end with `code`.
+    pub async fn ends(&self, line: &str, code: u8) -> Result<Ran, String> {
+        let ran = self.chatctl(line).await;
+        if ran.code == Some(code) { Ok(ran) } else { Err(unexpected(line, code, &ran)) }
+    }
+
+    pub async fn is_well(&self, line: &str) -> Ended {
+        let ran = self.ends(line, 0).await?;
+        Ok(ran.stdout.trim().replace('\n', "; "))
+    }
+
+    async fn clear(&mut self) -> Ended {
+        let down = self.place.chatctl(&format!("down --name {NAME} --timeout 20m"), None).await;
+        if down.code != Some(0) {
+            return Err(unexpected("down", 0, &down));
+        }
+        self.remove_twins().await?;
+        self.remove_deployer().await?;
+        Ok(String::new())
+    }
+
+    /// R1 and P: all that follows is done by somebody who may do exactly what `policy` prints.
+    async fn deployer(&mut self) -> Ended {
+        let policy = self.ends("policy", 0).await?.stdout;
+        if self.place.runs_as_printed() {
+            return Ok("here every command runs under it".to_owned());
+        }
+        let caller = self.aws.sts.get_caller_identity().send().await.map_err(|error| Refusal::of(&error).words())?;
+        let account = caller.account().unwrap_or_default();
+        let partition = caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
+        self.ledger.is_so("S1", "an ARN", caller.arn().is_some(), "account and partition are told");
+        let trust = serde_json::json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "AWS": format!("arn:{partition}:iam::{account}:root") }
+        }] });
+        let iam = &self.aws.iam;
+        let made = iam.create_role().role_name(ROLE).assume_role_policy_document(trust.to_string()).send().await;
+        let made = made.map_err(|error| format!("not possible here: {}", Refusal::of(&error).words()))?;
+        let arn = made.role().map(|role| role.arn().to_owned()).unwrap_or_default();
+        let policy = self.place.policy(&policy);
+        let put = iam.put_role_policy().role_name(ROLE).policy_name("printed").policy_document(&policy).send().await;
+        put.map_err(|error| format!("the policy was not taken: {}", Refusal::of(&error).words()))?;
+        self.ledger.confirm("P", "IAM takes the printed policy");
+        // A new role cannot be assumed at once, and its policy is not in force at once (I1).
+        let began = Instant::now();
+        let assumed = loop {
+            let assumed = self.aws.sts.assume_role().role_arn(&arn).role_session_name(NAME).send().await;
+            match assumed {
+                Ok(assumed) => break assumed,
+                Err(error) if began.elapsed() > Duration::from_secs(120) => return Err(Refusal::of(&error).words()),
+                Err(_) => tokio::time::sleep(Duration::from_secs(2)).await,
+            }
+        };
+        let keys = assumed.credentials().ok_or("the answer has no credentials")?;
+        let (key, secret) = (keys.access_key_id(), keys.secret_access_key());
+        let token = Some(keys.session_token().to_owned());
+        self.place.run_as(Some(Credentials::new(key, secret, token, None, "acceptance"))).await;
+        Ok(format!("assumed {:.0} s after it was made", began.elapsed().as_secs_f64()))
+    }
+
+    async fn remove_deployer(&self) -> Result<(), String> {
+        if self.place.runs_as_printed() {
+            return Ok(());
+        }
+        let _ = self.aws.iam.delete_role_policy().role_name(ROLE).policy_name("printed").send().await;
+        match self.aws.iam.delete_role().role_name(ROLE).send().await.map_err(|error| Refusal::of(&error)) {
+            Err(refusal) if refusal.code != "NoSuchEntity" => Err(refusal.words()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn plan(&mut self) -> Ended {
+        let began = Instant::now();
+        loop {
+            let plan = self.chatctl("plan").await;
+            let is_denied = plan.stderr.contains("AccessDenied");
+            if plan.code == Some(0) {
+                self.ledger.confirm("I11", "the printed policy is enough to see that nothing is there");
+                return Ok(plan.stdout.lines().last().unwrap_or_default().to_owned());
+            }
+            // The role's policy may not be in force yet (I1).
+            if !is_denied || began.elapsed() > Duration::from_secs(60) {
+                if is_denied {
+                    self.ledger.refute("I11", "the printed policy suffices", last_words(&plan));
+                }
+                return Err(unexpected("plan", 0, &plan));
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+    }
+
+    async fn fresh(&mut self) -> Ended {
+        let verify = if self.place.no_clients().is_none() { "--verify" } else { "" };
+        let line = format!("up --timings {verify}");
+        let up = match self.ends(&line, 0).await {
+            Err(why) if why.contains("AccessDenied") => {
+                self.ledger.refute("P", "the printed policy suffices", why);
+                // The rest of the life tells more of AWS if somebody may live it.
+                self.place.run_as(None).await;
+                self.ends(&line, 0).await?
+            }
+            up => up?,
+        };
+        self.url = up.stdout.trim().to_owned();
+        self.waterfall = up.stderr;
+        self.ends("status", 0).await?;
+        self.ledger.confirm("U5", "the waterfall below shows it");
+        if verify.is_empty() {
+            return Ok("no client can connect here".to_owned());
+        }
+        Ok("and clients chat".to_owned())
+    }
+
+    /// Runs `up` twice and wants the second to find nothing to do.
+    async fn unchanged(&mut self, flags: &str) -> Ended {
+        let up = self.ends(&format!("up {flags} -o json"), 0).await?;
+        let document: serde_json::Value = serde_json::from_str(&up.stdout).map_err(|error| error.to_string())?;
+        let changes = document["changes"].as_array().cloned().unwrap_or_default();
+        // The time of expiry moves on with every `up`.
+        let made: Vec<_> = changes.iter().filter(|change| change["action"] != "update").collect();
+        if made.is_empty() { Ok(format!("{} renewals", changes.len())) } else { Err(format!("it made {made:?}")) }
+    }
+
+    async fn renewed(&mut self) -> Ended {
+        self.ends("up --ttl 7h", 0).await?;
+        let arn = self.table_arn().await?;
+        let shown = self.expiry_as_shown(&arn).await;
+        self.ends("up --ttl 8h", 0).await?;
+        let at_once = self.expiry_as_shown(&arn).await;
+        self.ends("status", 0).await?;
+        if at_once == shown {
+            self.ledger.confirm("D9", "right after the write the old tags were shown");
+        } else {
+            self.ledger.not_reached("D9", "the new tags were shown at once, this time");
+        }
+        Ok("both ended well".to_owned())
+    }
+
+    async fn set(&mut self, flags: &str) -> Ended {
+        self.ends(&format!("up {flags}"), 0).await?;
+        self.ends(&format!("status {flags}"), 0).await?;
+        if flags.contains('@') {
+            self.ledger.confirm("U6", "every service took `@` in the value of a tag");
+        }
+        self.ends("up", 0).await?;
+        self.ends("status", 0).await?;
+        Ok(String::new())
+    }
+
+    async fn repaired(&mut self, edit: crate::drift::Edit) -> Ended {
+        edit(self).await?;
+        self.ends("status", 3).await?;
+        self.ends("up", 0).await?;
+        self.ends("status", 0).await?;
+        Ok(String::new())
+    }
+
+    async fn continued(&mut self, flags: &str, after: Duration) -> Ended {
+        let killed = self.place.chatctl(&format!("up {flags} --name {NAME} {TTL}"), Some(after)).await;
+        let when = if killed.code.is_none() { "killed" } else { "ended before" };
+        self.ends("up", 0).await?;
+        self.ends("status", 0).await?;
+        Ok(when.to_owned())
+    }
+
+    async fn gone(&mut self) -> Ended {
+        self.ends("down", 0).await?;
+        self.ends("status", 4).await?;
+        let left = self.left().await?;
+        if !left.is_empty() {
+            return Err(format!("left: {}", left.join(", ")));
+        }
+        Ok("nothing is left".to_owned())
+    }
+
+    async fn raced(&mut self) -> Ended {
+        let (one, two) = tokio::join!(self.chatctl("up"), self.chatctl("up"));
+        for ran in [&one, &two] {
+            if ran.code != Some(0) {
+                return Err(unexpected("up", 0, ran));
+            }
+        }
+        if one.stdout != two.stdout {
+            return Err(format!("two URLs: {} and {}", one.stdout.trim(), two.stdout.trim()));
+        }
+        self.ends("status", 0).await?;
+        Ok("one URL".to_owned())
+    }
+
+    async fn down_continued(&mut self, after: Duration) -> Ended {
+        let killed = self.place.chatctl(&format!("down --name {NAME}"), Some(after)).await;
+        let when = if killed.code.is_none() { "killed" } else { "ended before" };
+        self.gone().await?;
+        Ok(when.to_owned())
+    }
+
+    /// Says of the facts that only clients can tell why they were not reached.
+    fn excuse(&mut self) {
+        let Some(why) = self.place.no_clients() else { return };
+        let facts = self.ledger.facts.iter().filter(|fact| fact.0.starts_with('H')).map(|fact| fact.0.clone());
+        for id in facts.collect::<Vec<_>>() {
+            self.ledger.not_reached(&id, why);
+        }
+    }
+}
+
+/// Settings that are taken on and off again, one at a time.
+const SETTINGS: &[&str] = &[
+    "--memory 512",
+    "--function-timeout 20",
+    "--log-retention-days 30",
+    "--throttle-rate 50 --throttle-burst 20",
+    "--message-size 64",
+    "--architecture x86_64",
+    "--authorizer iam",
+    "--tag owner=a@b.c",
+];
+
+fn unexpected(line: &str, code: u8, ran: &Ran) -> String {
+    let ended = ran.code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with {code}"));
+    format!("`chatctl {line}` {ended}, not {code}: {}", last_words(ran))
+}
+
+/// What it said last: the error and its hint.
+fn last_words(ran: &Ran) -> String {
+    let from = ran.stderr.find("error:").unwrap_or_default();
+    let words: String = ran.stderr[from..].chars().take(800).collect();
+    if words.is_empty() { ran.stdout.chars().take(400).collect() } else { words }
+}

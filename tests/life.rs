@@ -1,0 +1,164 @@
+//! The acceptance run, where it can be lived without a real AWS: on the model, and on a local AWS with real clients.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use acceptance::{Options, Place, Processes, Ran, Report, live};
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use chatctl::host::Interrupt;
+use serde_json::{Value, json};
+use support::{ACCOUNT, Account, Process, REGION, ministack};
+use world::{Switches, World};
+
+/// The model, with `chatctl` in this process and under exactly the policy that it prints.
+struct Model {
+    world: World,
+    sdk: SdkConfig,
+    interrupt: Interrupt,
+}
+
+#[async_trait]
+impl Place for Model {
+    async fn chatctl(&self, line: &str, limit: Option<Duration>) -> Ran {
+        let run = Process::new(&self.world, line).run();
+        let ended = match limit {
+            Some(limit) => tokio::time::timeout(limit, run).await.ok(),
+            None => Some(run.await),
+        };
+        let code = ended.as_ref().and_then(|ended| ended.exit).map(|exit| exit as u8);
+        let (stdout, stderr) = ended.map(|ended| (ended.stdout, ended.stderr)).unwrap_or_default();
+        Ran { code, stdout, stderr }
+    }
+
+    fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
+    fn runs_as_printed(&self) -> bool {
+        true
+    }
+
+    async fn run_as(&self, _credentials: Option<Credentials>) {}
+
+    fn no_clients(&self) -> Option<&'static str> {
+        Some("no client can connect to the model")
+    }
+
+    fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+}
+
+fn options(crowds: Vec<u32>, kills: &[u64]) -> Options {
+    let kills = kills.iter().map(|after| Duration::from_millis(*after)).collect();
+    Options { crowds, kills, told: Box::new(|step| eprintln!("{step}")) }
+}
+
+fn ids_of(report: &Report, wanted: &str) -> Vec<String> {
+    let facts = report.ledger.facts.iter().filter(|(_, _, verdict)| verdict.name() == wanted);
+    facts.map(|(id, _, _)| id.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_on_the_model_goes_well_and_leaves_nothing() {
+    let world = World::new(Switches::default());
+    let sdk = world.sdk_config(ACCOUNT, REGION);
+    let model = Model { world: world.clone(), sdk, interrupt: Interrupt::default() };
+    let report = live(&model, &options(vec![], &[300, 2_000, 9_000])).await;
+    assert!(report.is_well(), "{}", report.markdown());
+    assert_eq!(world.everything(ACCOUNT), Vec::<String>::new());
+    let told = ids_of(&report, "confirmed");
+    assert_eq!(told, CONFIRMED_BY_THE_MODEL, "{}", report.markdown());
+    assert!(!report.markdown().contains(ACCOUNT) && !report.json().to_string().contains(ACCOUNT));
+}
+
+/// What a life without clients can tell.
+const CONFIRMED_BY_THE_MODEL: [&str; 24] = [
+    "G3", "G4", "G5", "G6", "G7", "G9", "G15", "L3", "L4", "L6", "L9", "I2", "I3", "I5", "I9", "I10", "I11", "D3",
+    "D8", "H9", "U1", "U4", "U5", "U6",
+];
+
+/// Whoever stops it, by Ctrl-C or otherwise, has nothing to remove.
+#[tokio::test(start_paused = true)]
+async fn a_life_that_is_interrupted_removes_everything_first() {
+    let world = World::new(Switches::default());
+    let sdk = world.sdk_config(ACCOUNT, REGION);
+    let model = Model { world: world.clone(), sdk, interrupt: Interrupt::default() };
+    let (interrupt, at) = (model.interrupt.clone(), "what AWS refuses");
+    let stop = move |step: &str| {
+        if step == at {
+            interrupt.raise()
+        }
+    };
+    let report = live(&model, &Options { crowds: vec![], kills: vec![], told: Box::new(stop) }).await;
+    let steps: Vec<&str> = report.ledger.steps.iter().map(|step| step.name.as_str()).rev().take(2).collect();
+    assert_eq!(steps, ["nothing stays", at]);
+    assert!(world.effects().len() > 20, "it had made a deployment");
+    assert_eq!(world.everything(ACCOUNT), Vec::<String>::new());
+}
+
+/// A local AWS, whose IAM knows no path and no name of what does not exist: so it enforces the actions alone.
+struct Local(Processes);
+
+#[async_trait]
+impl Place for Local {
+    async fn chatctl(&self, line: &str, limit: Option<Duration>) -> Ran {
+        self.0.chatctl(line, limit).await
+    }
+
+    fn sdk(&self) -> &SdkConfig {
+        self.0.sdk()
+    }
+
+    fn policy(&self, printed: &str) -> String {
+        let mut policy: Value = serde_json::from_str(printed).expect("a policy is JSON");
+        for statement in policy["Statement"].as_array_mut().expect("it has statements") {
+            *statement = json!({ "Effect": "Allow", "Action": statement["Action"], "Resource": "*" });
+        }
+        policy.to_string()
+    }
+
+    async fn run_as(&self, credentials: Option<Credentials>) {
+        self.0.run_as(credentials).await;
+    }
+
+    fn interrupt(&self) -> &Interrupt {
+        self.0.interrupt()
+    }
+}
+
+async fn local() -> (Local, Account) {
+    let ministack = ministack().await;
+    let account = ministack.account();
+    let sdk = ministack.sdk_config(&account);
+    let env = [
+        ("PATH", std::env::var("PATH").unwrap_or_default()),
+        ("AWS_ENDPOINT_URL", ministack.url().to_owned()),
+        ("AWS_ACCESS_KEY_ID", account.clone()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ("AWS_REGION", chatctl::local::REGION.to_owned()),
+    ];
+    let env: BTreeMap<String, String> = env.map(|(name, value)| (name.to_owned(), value)).into();
+    let program = env!("CARGO_BIN_EXE_chatctl").into();
+    (Local(Processes::new(program, std::env::temp_dir(), env, sdk.clone(), Interrupt::default())), Account::new(&sdk))
+}
+
+/// What clients tell beside.
+const CONFIRMED_BY_A_LOCAL_AWS: [&str; 24] = [
+    "G4", "G5", "G7", "G15", "L3", "L4", "L6", "L9", "I3", "I9", "I10", "I11", "D3", "S1", "H1", "H8", "H9", "H11",
+    "H19", "P", "U1", "U4", "U5", "U6",
+];
+
+/// Real processes, real clients, and an IAM that enforces. What it refutes is where a local AWS is not AWS.
+#[tokio::test]
+async fn a_life_on_the_local_aws_goes_well_and_leaves_nothing() {
+    let (place, account) = local().await;
+    let report = live(&place, &options(vec![50], &[150, 400])).await;
+    let failed: Vec<_> = report.ledger.steps.iter().filter(|step| step.ended.is_err()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(ids_of(&report, "refuted"), ["G3", "G6", "G9", "I2", "I5", "D8"], "{}", report.markdown());
+    assert_eq!(account.contents().await, Vec::<String>::new());
+    assert_eq!(ids_of(&report, "confirmed"), CONFIRMED_BY_A_LOCAL_AWS);
+}
