@@ -19,7 +19,7 @@ struct Model {
     interrupt: Interrupt,
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Place for Model {
     async fn chatctl(&self, line: &str, limit: Option<Duration>) -> Ran {
         let run = Process::new(&self.world, line).run();
@@ -102,7 +102,7 @@ async fn a_life_that_is_interrupted_removes_everything_first() {
 /// A local AWS, whose IAM knows no path and no name of what does not exist: so it enforces the actions alone.
 struct Local(Processes);
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Place for Local {
     async fn chatctl(&self, line: &str, limit: Option<Duration>) -> Ran {
         self.0.chatctl(line, limit).await

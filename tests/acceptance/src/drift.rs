@@ -3,12 +3,12 @@
 use aws_sdk_iam::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use crate::ledger::Refusal;
 use crate::life::{Life, NAME};
 
-pub type Edit = for<'a> fn(&'a mut Life<'_>) -> BoxFuture<'a, Result<(), String>>;
+pub type Edit = for<'a> fn(&'a mut Life<'_>) -> LocalBoxFuture<'a, Result<(), String>>;
 
 /// Each is seen by `status` and repaired by the next `up`.
 pub const EDITS: &[(&str, Edit)] = &[
@@ -19,7 +19,7 @@ pub const EDITS: &[(&str, Edit)] = &[
             let policy = policies.first().ok_or("the role has no policy")?;
             done(life.aws.iam.delete_role_policy().role_name(&role).policy_name(policy).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a role gets a policy more", |life| {
         async move {
@@ -27,14 +27,14 @@ pub const EDITS: &[(&str, Edit)] = &[
             let arn = format!("arn:{partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole");
             done(life.aws.iam.attach_role_policy().role_name(life.role()).policy_arn(arn).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a role gets a tag more", |life| {
         async move {
             let tag = aws_sdk_iam::types::Tag::builder().key("by").value("hand").build().map_err(|e| e.to_string())?;
             done(life.aws.iam.tag_role().role_name(life.role()).tags(tag).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a function is made smaller", |life| {
         async move {
@@ -42,47 +42,47 @@ pub const EDITS: &[(&str, Edit)] = &[
             let update = life.aws.lambda.update_function_configuration().function_name(function).memory_size(128);
             done(update.send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a function is deleted", |life| {
         async move {
             done(life.aws.lambda.delete_function().function_name(format!("{NAME}-onDisconnect")).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a permission is removed", |life| {
         async move {
             let remove = life.aws.lambda.remove_permission().function_name(format!("{NAME}-onConnect"));
             done(remove.statement_id("chatctl").send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a log group forgets its retention", |life| {
         async move {
             let group = format!("/aws/lambda/{NAME}-onConnect");
             done(life.aws.logs.delete_retention_policy().log_group_name(group).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a log group is deleted", |life| {
         async move {
             done(life.aws.logs.delete_log_group().log_group_name(format!("/aws/lambda/{NAME}-onConnect")).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("the API selects routes by something else", |life| {
         async move {
             let update = life.aws.apigateway.update_api().api_id(life.api().await?);
             done(update.route_selection_expression("$request.body.verb").send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("a route is deleted", |life| {
         async move {
             let (api, route) = (life.api().await?, life.route("sendmessage").await?);
             done(life.aws.apigateway.delete_route().api_id(api).route_id(route).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("an integration leads elsewhere", |life| {
         async move {
@@ -94,14 +94,14 @@ pub const EDITS: &[(&str, Edit)] = &[
             let update = life.aws.apigateway.update_integration().api_id(&api).integration_id(first);
             done(update.integration_uri(other).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("the stage deploys by itself", |life| {
         async move {
             let update = life.aws.apigateway.update_stage().api_id(life.api().await?).stage_name("prod");
             done(update.auto_deploy(true).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
     ("the table gets a tag more", |life| {
         async move {
@@ -110,7 +110,7 @@ pub const EDITS: &[(&str, Edit)] = &[
             let tag = tag.map_err(|error| error.to_string())?;
             done(life.aws.dynamodb.tag_resource().resource_arn(arn).tags(tag).send().await)
         }
-        .boxed()
+        .boxed_local()
     }),
 ];
 

@@ -23,7 +23,7 @@ pub struct Ran {
 }
 
 /// An AWS, real or not, and a `chatctl` that works on it.
-#[async_trait]
+#[async_trait(?Send)]
 pub trait Place: Sync {
     /// Runs `chatctl` with these arguments, split at white space. It is killed after `limit`, if there is one.
     async fn chatctl(&self, line: &str, limit: Option<Duration>) -> Ran;
@@ -91,7 +91,7 @@ impl Processes {
     }
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Place for Processes {
     async fn chatctl(&self, line: &str, limit: Option<Duration>) -> Ran {
         let mut command = Command::new(&self.program);
