@@ -89,7 +89,7 @@ async fn a_life_that_is_interrupted_removes_everything_first() {
     let (interrupt, at) = (model.interrupt.clone(), "what AWS refuses");
     let stop = move |step: &str| {
         if step == at {
-            interrupt.raise()
+            interrupt.raise();
         }
     };
     let report = live(&model, &Options { crowds: vec![], kills: vec![], told: Box::new(stop) }).await;
