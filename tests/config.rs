@@ -54,7 +54,7 @@ fn what_cannot_be_is_refused_by_name() {
         ("message-size = 129", "not a valid message size"),
         ("message-rate = 0", "not a valid message rate"),
         ("message-burst = 1000001", "not a valid message burst"),
-        ("function-timeout = 30", "not a valid function timeout"),
+        ("function-timeout = 26", "not a valid function timeout"),
         ("log-retention-days = 2", "not a valid log retention"),
         ("architecture = \"arm\"", "not a valid architecture"),
         ("runtime = \"python3.13\"", "not a valid runtime"),

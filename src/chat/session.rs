@@ -34,8 +34,13 @@ pub async fn chat(host: &Host, endpoint: &Endpoint, options: &ChatOptions) -> Re
         () = host.interrupt.raised(1) => return Ok(Exit::Interrupted),
     };
     let interactive = host.stdin_is_terminal && host.stdout.is_terminal;
-    let (typed, screen, _terminal) =
-        if interactive { typing::edited(options)? } else { (typing::piped(), screen::Screen::plain(host), None) };
+    // One that cannot move its cursor gets plain lines, and edits them itself.
+    let can_edit = !matches!(host.env.get("TERM"), None | Some("" | "dumb" | "cons25" | "emacs"));
+    let (typed, screen, _terminal) = if interactive && can_edit {
+        typing::edited(options)?
+    } else {
+        (typing::piped(), screen::Screen::plain(host), None)
+    };
     let mut conversation = conversation::Conversation::new(endpoint, options, screen, interactive);
     conversation.greet();
     tokio::select! {

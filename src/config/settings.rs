@@ -55,7 +55,7 @@ pub struct Settings {
     /// Memory of each function in MB [default: 512 for sendMessage, 256 for the others]
     #[arg(long, global = true, help_heading = "Functions", value_name = "MB")]
     pub memory: Option<i32>,
-    /// Timeout of the functions in seconds [default: 15]
+    /// Timeout of the functions in seconds, at most 25 [default: 15]
     #[arg(long, global = true, help_heading = "Functions", value_name = "SECONDS")]
     pub function_timeout: Option<i32>,
     /// Processor of the functions: arm64 or x86_64 [default: arm64]

@@ -133,6 +133,50 @@ async fn a_message_that_does_not_come_back_is_told() {
     tty.shows("the chat did not send `ada: anybody?` back").await;
 }
 
+/// A large chat takes longer than one waits for the own copy; then it is still no message of somebody.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_message_that_comes_late_is_not_shown_as_somebody_elses() {
+    let server = ChatServer::start_with(Faults { held: true, ..Faults::default() }).await;
+    let tty = terminal(&server).await;
+    tty.keys("slow\r");
+    tty.shows("the chat did not send `ada: slow` back").await;
+    server.let_go();
+    server.broadcast("bob: hi");
+    let lines = tty.shows("bob: hi").await;
+    assert!(lines.iter().any(|line| line.contains("did send `ada: slow` back, only late")), "{lines:?}");
+    assert!(!lines.contains(&"ada: slow".to_owned()), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_throttle_refuses_is_sent_again() {
+    let server = ChatServer::start_with(Faults { throttled: 2, ..Faults::default() }).await;
+    let tty = terminal(&server).await;
+    tty.keys("hello\r");
+    tty.shows("takes no more messages for the moment: trying on with `ada: hello`").await;
+    // The third try is taken.
+    server.until(|frames| frames.len() == 3).await;
+
+    server.set(|faults| faults.throttled = 2);
+    let output = pipe(&server, "one\ntwo\nthree\n", MOMENT).await;
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "one\ntwo\nthree\n"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told.matches("trying on with `one`").count(), 1, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_cannot_move_its_cursor_gets_plain_lines() {
+    let server = ChatServer::start().await;
+    let mut tty = Tty::start(program(&server, Some("ada"), Duration::ZERO).env("TERM", "dumb"));
+    tty.shows("connected to").await;
+    tty.keys("hello\n");
+    server.received(r#""ada: hello""#).await;
+    server.broadcast("bob: hi \x1b[31mada");
+    tty.ends_with(&["hello", r"bob: hi \u{1b}[31mada"]).await;
+    assert!(!tty.raw().contains('\x1b'), "{:?}", tty.raw());
+    tty.keys("/quit\n");
+    assert_eq!(tty.exit().await.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn leaving_gives_the_terminal_back() {
     for (keys, code) in [("\x03", 130), ("\x04", 0), ("/quit\r", 0)] {

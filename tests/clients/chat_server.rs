@@ -31,6 +31,8 @@ pub struct Faults {
     pub refuse_with: Refusal,
     /// Every `n`th connection receives no broadcast.
     pub deaf: Option<usize>,
+    /// Broadcasts are kept back, and told by [`ChatServer::let_go`].
+    pub held: bool,
     /// Every `n`th connection receives each broadcast twice.
     pub echoing: Option<usize>,
     /// MiniStack's way: nothing comes back for an action without a route.
@@ -83,6 +85,7 @@ struct State {
     /// How many have come so far, and how many are there now.
     counts: watch::Sender<(usize, usize)>,
     rows: Mutex<BTreeSet<String>>,
+    kept: Mutex<Vec<String>>,
     /// The path and query of each handshake, and its `x-token` header.
     handshakes: Mutex<Vec<(String, Option<String>)>>,
     /// The payload of every frame received.
@@ -184,6 +187,15 @@ impl ChatServer {
         self.state.broadcast(text);
     }
 
+    /// Ends the holding back of broadcasts, and tells those that were kept.
+    pub fn let_go(&self) {
+        self.set(|faults| faults.held = false);
+        let kept = std::mem::take(&mut *self.state.kept.lock().unwrap());
+        for text in &kept {
+            self.broadcast(text);
+        }
+    }
+
     /// Cuts every connection without a word.
     pub fn drop_connections(&self) {
         self.state.connections.lock().unwrap().clear();
@@ -207,10 +219,17 @@ impl ChatServer {
 
     /// Waits until a frame with `text` in it has been received.
     pub async fn received(&self, text: &str) {
+        self.until(|frames| frames.iter().any(|frame| frame.contains(text))).await;
+    }
+
+    /// Waits until so far `enough` frames have been received.
+    #[track_caller]
+    pub fn until(&self, enough: impl Fn(&[String]) -> bool) -> impl Future<Output = ()> {
         let mut received = self.state.received.subscribe();
-        let heard = |frames: &Vec<String>| frames.iter().any(|frame| frame.contains(text));
-        let waiting = tokio::time::timeout(PATIENCE, received.wait_for(heard)).await.is_ok();
-        assert!(waiting, "{text} is not in {:?}", *self.state.received.borrow());
+        async move {
+            let waiting = tokio::time::timeout(PATIENCE, received.wait_for(|frames| enough(frames))).await;
+            assert!(waiting.is_ok(), "waited in vain; received: {:?}", *self.state.received.borrow());
+        }
     }
 
     pub fn frames(&self) -> Vec<String> {
@@ -333,6 +352,9 @@ impl State {
 
     fn broadcast(&self, text: &str) {
         let faults = self.faults();
+        if faults.held {
+            return self.kept.lock().unwrap().push(text.to_owned());
+        }
         let message = Message::text(text);
         for (me, outbox) in self.connections.lock().unwrap().iter() {
             let hit = |nth: Option<usize>| nth.is_some_and(|nth| me % nth == 0);

@@ -28,7 +28,7 @@ impl Tty {
         pty.resize(Size::new(ROWS.get(), COLUMNS.get())).unwrap();
         let set = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
         let command =
-            Command::new(program.get_program()).args(program.get_args()).envs(set).env("TERM", "xterm-256color");
+            Command::new(program.get_program()).args(program.get_args()).env("TERM", "xterm-256color").envs(set);
         let child = command.spawn(pts).unwrap();
         let (pty, raw) = (Arc::new(pty), Arc::new(Mutex::new(Vec::new())));
         let (shown, screen) = watch::channel(String::new());

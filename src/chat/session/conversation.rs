@@ -22,6 +22,8 @@ use crate::websocket::{ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, cl
 const PING: Duration = Duration::from_secs(5 * 60);
 /// When a message that was not sent back by then counts as lost.
 const ECHO: Duration = Duration::from_secs(10);
+/// How many messages that did not come back are remembered, should they still come.
+const DOUBTED: usize = 100;
 const BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 const FAREWELL: Duration = Duration::from_millis(300);
@@ -38,6 +40,12 @@ pub(super) struct Conversation<'a> {
     unsent: VecDeque<String>,
     /// Sent, but not come back yet.
     echoes: VecDeque<(String, Instant)>,
+    /// Given up, and told so: a large chat may take longer than `ECHO`.
+    doubted: VecDeque<String>,
+    /// Nothing is sent before, because a throttle refused the last message so many times in a row.
+    hold: Option<(Instant, u32)>,
+    /// Since when there is no connection.
+    gone_at: Instant,
     /// How often we have connected since anything was heard.
     tries: u32,
 }
@@ -56,12 +64,15 @@ enum Event {
     Connected(Connected),
     Ping,
     EchoLate,
+    Again,
     Enough,
 }
 
 impl<'a> Conversation<'a> {
     pub fn new(endpoint: &'a Endpoint, options: &'a ChatOptions, screen: Screen, interactive: bool) -> Self {
-        Self { endpoint, options, screen, interactive, unsent: VecDeque::new(), echoes: VecDeque::new(), tries: 0 }
+        let (unsent, echoes, doubted) = Default::default();
+        let gone_at = Instant::now();
+        Self { endpoint, options, screen, interactive, unsent, echoes, doubted, hold: None, gone_at, tries: 0 }
     }
 
     pub fn greet(&self) {
@@ -77,12 +88,17 @@ impl<'a> Conversation<'a> {
         let mut next_ping = Instant::now() + PING;
         let mut leave_at = None;
         loop {
+            // What waits for its turn is still sent.
+            if leave_at.is_some() && !self.unsent.is_empty() && matches!(link, Link::Up(_)) {
+                leave_at = Some(Instant::now() + self.options.wait);
+            }
             let echo_late = self.echoes.front().map(|(_, sent)| *sent + ECHO);
             let event = tokio::select! {
                 typed = typed.recv(), if leave_at.is_none() => Event::Typed(typed),
                 event = next(&mut link) => event,
                 () = sleep_until(next_ping) => Event::Ping,
                 () = until(echo_late) => Event::EchoLate,
+                () = until(self.hold.map(|(until, _)| until).filter(|at| *at > Instant::now())) => Event::Again,
                 () = until(leave_at) => Event::Enough,
             };
             match event {
@@ -109,7 +125,8 @@ impl<'a> Conversation<'a> {
                 Event::Heard(Some(Err(error))) => link = self.lost(&error.to_string()),
                 Event::Heard(None) => link = self.lost("without a word"),
                 Event::Connected(Ok(socket)) => {
-                    self.screen.note("connected again");
+                    let away = self.gone_at.elapsed().as_secs().max(1);
+                    self.screen.note(&format!("connected again after {away} s; what was said meanwhile is lost"));
                     link = Link::Up(socket);
                     next_ping = Instant::now() + PING;
                 }
@@ -124,9 +141,17 @@ impl<'a> Conversation<'a> {
                 Event::EchoLate => {
                     if let Some((text, _)) = self.echoes.pop_front() {
                         self.screen.note(&format!("the chat did not send `{text}` back: it may be lost"));
+                        self.doubted.push_back(text);
+                        if self.doubted.len() > DOUBTED {
+                            self.doubted.pop_front();
+                        }
                     }
                 }
+                // It is sent below.
+                Event::Again => {}
                 Event::Enough if self.unsent.is_empty() => return self.leave(link, Exit::Done).await,
+                // It goes on above.
+                Event::Enough if matches!(link, Link::Up(_)) => {}
                 Event::Enough => {
                     let lost = self.unsent.len();
                     return Err(Error::failed("Unsent", format!("the connection dropped, {lost} lines were not sent")));
@@ -171,6 +196,11 @@ impl<'a> Conversation<'a> {
     async fn send_unsent(&mut self, link: &mut Link<'a>) {
         let Link::Up(socket) = link else { return };
         while let Some(text) = self.unsent.front() {
+            let held = self.hold.is_some_and(|(until, _)| until > Instant::now());
+            // Piped lines go one by one: as fast as the chat takes them, in their order.
+            if held || !self.interactive && !self.echoes.is_empty() {
+                return;
+            }
             if let Err(error) = send(socket.as_mut(), &send_message(text)).await {
                 *link = self.lost(&error.to_string());
                 return;
@@ -182,9 +212,17 @@ impl<'a> Conversation<'a> {
     }
 
     fn show(&mut self, text: &str) {
+        let late = self.doubted.iter().position(|sent| sent == text);
         if let Some(nth) = self.echoes.iter().position(|(sent, _)| sent == text) {
             self.echoes.remove(nth);
+            self.hold = None;
             // On a terminal the line that was typed is there already.
+            if self.interactive {
+                return;
+            }
+        } else if let Some(nth) = late {
+            self.doubted.remove(nth);
+            self.screen.note(&format!("the chat did send `{text}` back, only late"));
             if self.interactive {
                 return;
             }
@@ -193,16 +231,30 @@ impl<'a> Conversation<'a> {
             Some(Notice::Error(what) | Notice::Failed(what)) => {
                 self.screen.note(&format!("the chat answers: {what}"));
             }
-            Some(Notice::Throttled) => {
-                self.screen.note("the chat answers: Too Many Requests; one of the last messages was refused");
-            }
+            Some(Notice::Throttled) => self.refused(),
             Some(Notice::Forbidden) => self.screen.note("the chat answers: Forbidden"),
             None => self.screen.message(text),
         }
     }
 
+    /// One message too many for the chat's throttle. Which it was is not told (H20), so it is sent again only where it can
+    /// be no other.
+    fn refused(&mut self) {
+        let (Some((text, _)), true) = (self.echoes.pop_back(), self.echoes.is_empty()) else {
+            self.screen.note("the chat takes no more messages for the moment: one of the last was refused");
+            return;
+        };
+        let times = self.hold.map_or(0, |(_, times)| times);
+        if times == 0 {
+            self.screen.note(&format!("the chat takes no more messages for the moment: trying on with `{text}`"));
+        }
+        self.hold = Some((Instant::now() + backoff(times), times + 1));
+        self.unsent.push_front(text);
+    }
+
     fn lost(&mut self, why: &str) -> Link<'a> {
         self.screen.note(&format!("the connection is gone ({why}); connecting again"));
+        self.gone_at = Instant::now();
         self.connect_again()
     }
 
@@ -220,7 +272,7 @@ impl<'a> Conversation<'a> {
     fn connect_again(&mut self) -> Link<'a> {
         let pause = match self.tries {
             0 => Duration::ZERO,
-            tries => (BACKOFF * 2_u32.pow(tries.min(5))).min(MAX_BACKOFF).mul_f64(0.75 + fastrand::f64() / 2.0),
+            tries => backoff(tries),
         };
         self.tries += 1;
         let endpoint = self.endpoint;
@@ -236,6 +288,11 @@ impl<'a> Conversation<'a> {
         }
         Ok(exit)
     }
+}
+
+/// The pause before another try, after so many.
+fn backoff(tries: u32) -> Duration {
+    (BACKOFF * 2_u32.pow(tries.min(5))).min(MAX_BACKOFF).mul_f64(0.75 + fastrand::f64() / 2.0)
 }
 
 /// The next thing from the connection, or the next connection.
