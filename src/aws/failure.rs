@@ -166,6 +166,9 @@ impl Failure {
             Class::Other if service == "dynamodb" && self.message.contains("eletion protection") => {
                 "somebody protected the table; switch its deletion protection off, then run the same command again".to_owned()
             }
+            _ if service == "iam" && self.message.contains("not attachable") => {
+                "`--permissions-boundary` names a policy that has to exist in this account, or in AWS's".to_owned()
+            }
             _ if self.is_unknown_call() => {
                 "that is no answer of AWS's: `AWS_ENDPOINT_URL` or a proxy leads to something that does not know this call".to_owned()
             }

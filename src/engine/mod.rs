@@ -15,7 +15,9 @@ pub mod trace;
 
 use std::time::Duration;
 
+use crate::aws::failure::{Class, Failure};
 use crate::engine::apply::{End, Step, apply};
+use crate::engine::change::Action;
 use crate::engine::found::Observed;
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
@@ -93,6 +95,7 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
         Wish::Absent => Patience::Farewell,
     };
     let mut steps = Vec::new();
+    let mut failed = Vec::new();
     for pass in 1..=PASSES {
         let observed = observe(ctx, graph, patience).await?;
         if pass == 1 {
@@ -103,15 +106,11 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
             return Ok(Converged { observed, steps });
         }
         if pass == PASSES {
-            let differing = few(plan.0.iter().map(|change| &change.key));
-            return Err(Error::failed(
-                "NotConverging",
-                format!("after {} passes there still differ {differing}", PASSES - 1),
-            )
-            .hint("somebody or something else keeps changing them; stop that, then run the same command again"));
+            return Err(not_converging(&plan, &failed));
         }
         let done = apply(&ctx.with(observed.within(&ctx.scope)), graph, &plan).await;
-        let error = error_of(&done);
+        let error = error_of(graph, &done);
+        failed = failures(&done).map(|(_, failure)| failure.clone()).collect();
         steps.extend(done);
         if ctx.run.interrupt.is_raised() {
             return Err(interrupted());
@@ -120,8 +119,9 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
             return Err(error);
         }
         if pass > 1 {
-            // Others are at it too: out of step with them.
-            ctx.pause(Duration::from_millis(fastrand::u64(0..200) * u64::from(pass))).await;
+            // Others are at it too: out of step with them, and with ever more time for what they do to be seen.
+            let longest = 1_000 * 3_u64.pow(pass - 2);
+            ctx.pause(Duration::from_millis(fastrand::u64(longest / 2..longest))).await;
         }
     }
     unreachable!("the last pass returns")
@@ -132,31 +132,53 @@ fn interrupted() -> Error {
         .hint("run the same command again")
 }
 
+/// What still differs, and what failed in the last pass.
+fn not_converging(plan: &Plan, failed: &[Failure]) -> Error {
+    let differing = few(plan.0.iter().map(|change| &change.key));
+    let mut message = format!("after {} passes there still differ {differing}", PASSES - 1);
+    append(&mut message, "the last time", failed);
+    Error::failed("NotConverging", message)
+        .hint("somebody or something else keeps changing them; stop that, then run the same command again")
+}
+
+fn failures(steps: &[Step]) -> impl Iterator<Item = (&Step, &Failure)> {
+    steps.iter().filter_map(|step| match &step.end {
+        End::Failed(failure) => Some((step, failure)),
+        _ => None,
+    })
+}
+
+fn append<'a>(message: &mut String, how: &str, failures: impl IntoIterator<Item = &'a Failure>) {
+    let mut failures = failures.into_iter();
+    for failure in failures.by_ref().take(SHOWN) {
+        message.push_str(&format!("\n{how} {}", failure.line()));
+    }
+    let more = failures.count();
+    if more > 0 {
+        message.push_str(&format!("\nand {more} more failed"));
+    }
+}
+
 /// The failures of a pass as one error, unless all of them mean only that the world moved: then the next pass looks
 /// again.
-fn error_of(steps: &[Step]) -> Option<Error> {
-    let failures: Vec<_> = steps
-        .iter()
-        .filter_map(|step| match &step.end {
-            End::Failed(failure) => Some(failure),
-            _ => None,
-        })
-        .collect();
-    let worst = failures.iter().find(|failure| !failure.is_moved_world())?;
-    let mut error = Error::from((*worst).clone());
-    let others: Vec<_> = failures.iter().filter(|other| !std::ptr::eq(**other, *worst)).collect();
-    for other in others.iter().take(SHOWN) {
-        error.message.push_str("\nalso ");
-        error.message.push_str(&other.line());
-    }
-    if others.len() > SHOWN {
-        error.message.push_str(&format!("\nand {} more failed", others.len() - SHOWN));
-    }
+fn error_of(graph: &Graph, steps: &[Step]) -> Option<Error> {
+    let (_, worst) = failures(steps).find(|(step, failure)| is_final(graph, step, failure))?;
+    let mut error = Error::from(worst.clone());
+    let others = failures(steps).map(|(_, failure)| failure).filter(|other| !std::ptr::eq(*other, worst));
+    append(&mut error.message, "also", others);
     let skipped: Vec<_> = steps.iter().filter(|step| matches!(step.end, End::Skipped)).map(|step| &step.key).collect();
     if !skipped.is_empty() {
         error.message.push_str(&format!("\nnot begun because of that: {}", few(skipped)));
     }
     Some(error)
+}
+
+/// Whether looking again is of no use. What lives in nothing of ours, and misses something when it is made, misses what
+/// somebody else has to make.
+fn is_final(graph: &Graph, step: &Step, failure: &Failure) -> bool {
+    let misses_others =
+        step.action == Action::Create && failure.class == Class::NotFound && graph.kind(&step.key).parent().is_none();
+    misses_others || !failure.is_moved_world()
 }
 
 /// The names of a few; of many, how many: each was told as it happened.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::tags::{self, Tags};
 use super::{names, policy_document, role_policy};
 use crate::app::Function;
-use crate::aws::failure::{Failure, Outcome};
+use crate::aws::failure::{Class, Failure, Outcome};
 use crate::aws::pages;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
@@ -133,7 +133,8 @@ impl Kind for RoleKind {
                     ctx.call("iam:PutRolePermissionsBoundary", key, || {
                         iam.put_role_permissions_boundary().role_name(&key.name).permissions_boundary(arn).send()
                     })
-                    .await?;
+                    .await
+                    .map_err(|failure| lasting(failure, arn))?;
                 }
                 None => {
                     ctx.call("iam:DeleteRolePermissionsBoundary", key, || {
@@ -256,6 +257,12 @@ impl Kind for RoleKind {
 
 fn all_tags(role: &aws_sdk_iam::types::Role) -> Tags {
     role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
+}
+
+/// It is the boundary that is not there, not the role, and no other look will find it.
+fn lasting(failure: Failure, boundary: &str) -> Failure {
+    let is_boundary = failure.class == Class::NotFound && failure.message.contains(boundary);
+    if is_boundary { Failure { class: Class::Other, ..failure } } else { failure }
 }
 
 fn tag(key: &str, value: &str) -> Option<Tag> {

@@ -184,6 +184,49 @@ async fn what_goes_on_until_interrupted_outlives_its_timeout() {
     ended.expect(Exit::Interrupted);
 }
 
+/// What a creation refers to and is not there does not come by looking again.
+#[tokio::test(start_paused = true)]
+async fn a_boundary_that_is_not_there_is_told_in_the_words_of_aws() {
+    let wrong = "up --permissions-boundary arn:aws:iam::111122223333:policy/missing";
+    let world = world();
+    for _ in ["made with it", "given it later"] {
+        let ended = run(&world, wrong).await.expect(Exit::Failed);
+        let said =
+            "NoSuchEntity: Scope ARN: arn:aws:iam::111122223333:policy/missing does not exist or is not attachable";
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
+        let looks = world.calls().iter().filter(|call| call.operation == "GetRole").count();
+        assert_eq!(looks, 3, "one at each role");
+        run(&world, "up").await.expect(Exit::Done);
+        world.clear_calls();
+    }
+}
+
+/// A world that goes on moving is looked at again ever later, and in the end what failed is told.
+#[tokio::test(start_paused = true)]
+async fn what_never_converges_says_what_failed_last() {
+    let world = world();
+    world.set_interceptor(|call| match call.operation {
+        "CreateRoute" => {
+            Verdict::FailBefore(Fault::status(404, "NotFoundException", "Invalid API identifier specified"))
+        }
+        _ => Verdict::Pass,
+    });
+    let ended = run(&world, "up -o json").await.expect(Exit::Failed);
+    assert_eq!(ended.json()["error"]["code"], "NotConverging");
+    let message = ended.json()["error"]["message"].to_string();
+    assert!(message.contains("route $connect"), "{message}");
+    assert!(
+        message.contains("`apigateway:CreateRoute` failed with NotFoundException: Invalid API identifier"),
+        "{message}"
+    );
+    let mut looks: Vec<_> =
+        world.calls().iter().filter(|call| call.operation == "GetApis").map(|call| call.start).collect();
+    looks.dedup_by_key(|at| at.as_secs());
+    let gaps: Vec<_> = looks.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+    assert!(gaps[gaps.len() - 1] > gaps[gaps.len() - 2] * 2 && gaps[gaps.len() - 2] > gaps[gaps.len() - 3], "{gaps:?}");
+}
+
 /// A service that is down for good: the run ends by its deadline and says so.
 #[tokio::test(start_paused = true)]
 async fn an_outage_ends_by_the_deadline() {

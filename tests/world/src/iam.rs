@@ -75,7 +75,7 @@ fn create_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let tags = check_tags(&Tags::new(), tags)?;
     policy::read(&trust, Kind::Trust, cx.place.partition()).map_err(malformed)?;
     if let Some(arn) = &boundary {
-        check_managed(cx.account, cx.place, arn)?;
+        check_managed(cx.account, cx.place, "Scope ARN:", arn)?;
     }
     // I2
     if cx.account.role(&name).is_some() {
@@ -142,7 +142,7 @@ fn check_tags(old: &Tags, sent: Vec<(String, String)>) -> Result<Tags, Refusal> 
 }
 
 /// A managed policy must exist before anything can point to it.
-fn check_managed(account: &Account, place: &Place, arn: &str) -> Result<(), Refusal> {
+fn check_managed(account: &Account, place: &Place, what: &str, arn: &str) -> Result<(), Refusal> {
     let fits = Arn::read(arn).is_some_and(|parts| {
         parts.service == "iam" && parts.partition == place.partition() && parts.rest.starts_with("policy/")
     });
@@ -153,7 +153,7 @@ fn check_managed(account: &Account, place: &Place, arn: &str) -> Result<(), Refu
     if of_aws || account.managed_policies.contains(arn) {
         return Ok(());
     }
-    Err(Refusal::new(404, "NoSuchEntity", format!("Policy {arn} does not exist or is not attachable.")))
+    Err(Refusal::new(404, "NoSuchEntity", format!("{what} {arn} does not exist or is not attachable.")))
 }
 
 fn get_role(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
@@ -281,7 +281,7 @@ fn put_boundary(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.text("RoleName").unwrap_or_default();
     let arn = fields.text("PermissionsBoundary").unwrap_or_default();
     fields.done();
-    check_managed(cx.account, cx.place, &arn)?;
+    check_managed(cx.account, cx.place, "Scope ARN:", &arn)?;
     role(cx, &name)?.boundary = Some(arn);
     Ok(Reply::xml(String::new()))
 }
@@ -362,7 +362,7 @@ fn attach_policy(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let name = fields.text("RoleName").unwrap_or_default();
     let arn = fields.text("PolicyArn").unwrap_or_default();
     fields.done();
-    check_managed(cx.account, cx.place, &arn)?;
+    check_managed(cx.account, cx.place, "Policy", &arn)?;
     role(cx, &name)?.attached.insert(arn);
     Ok(Reply::xml(String::new()))
 }

@@ -113,7 +113,7 @@ async fn a_boundary_must_exist() {
     let (world, c) = world();
     let boundary = format!("arn:aws:iam::{ACCOUNT}:policy/boundary");
     let create = c.iam.create_role().role_name("r").assume_role_policy_document(TRUST).permissions_boundary(&boundary);
-    refused(outcome(create.clone().send().await), "NoSuchEntity: Policy arn:aws:iam::111122223333:policy/boundary");
+    refused(outcome(create.clone().send().await), "NoSuchEntity: Scope ARN: arn:aws:iam::111122223333:policy/boundary");
     world.edit(|state| state.account(ACCOUNT).managed_policies.insert(boundary.clone()));
     let made = create.send().await.unwrap();
     let arn = made.role().unwrap().permissions_boundary().unwrap().permissions_boundary_arn();
