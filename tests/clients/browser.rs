@@ -90,8 +90,13 @@ impl Browser {
         self.link.call(None, "Target.createTarget", json!({ "url": url })).await;
     }
 
-    /// A new page at `url`, of a size and a colour scheme (`light` or `dark`).
+    /// A new page at `url` in a colour scheme (`light` or `dark`).
     pub async fn open(&self, url: &str, scheme: &str) -> Page {
+        self.open_with("", url, scheme).await
+    }
+
+    /// The same, with a script that runs before those of the page.
+    pub async fn open_with(&self, script: &str, url: &str, scheme: &str) -> Page {
         let target = self.link.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await;
         let target = target["targetId"].as_str().unwrap().to_owned();
         let attach = json!({ "targetId": target, "flatten": true });
@@ -106,6 +111,7 @@ impl Browser {
         page.call("Emulation.setEmulatedMedia", scheme).await;
         // Each page believes that it is the one in front: keys and timers go on.
         page.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })).await;
+        page.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
         page.call("Page.navigate", json!({ "url": url })).await;
         page.until("document.readyState === 'complete' && location.protocol !== 'about:'").await;
         page

@@ -196,6 +196,15 @@ impl ChatServer {
         }
     }
 
+    /// Ends every connection as API Gateway does when it has been idle or there for long enough.
+    pub fn go_away(&self) {
+        let frame = CloseFrame { code: CloseCode::Away, reason: "Going away".into() };
+        let close = Message::Close(Some(frame));
+        for outbox in std::mem::take(&mut *self.state.connections.lock().unwrap()).into_values() {
+            let _ = outbox.send(close.clone());
+        }
+    }
+
     /// Cuts every connection without a word.
     pub fn drop_connections(&self) {
         self.state.connections.lock().unwrap().clear();

@@ -275,6 +275,72 @@ async fn a_message_that_does_not_come_back_is_marked() {
     assert_eq!(page.complaints(), [""; 0]);
 }
 
+/// A clock that goes on when it is told: `pass(milliseconds)`.
+const CLOCK: &str = r"{
+let now = 1e12, timers = [], last = 0;
+Date.now = () => now;
+window.setTimeout = (run, after = 0) => { timers.push({ id: ++last, at: now + after, run }); return last; };
+window.clearTimeout = (id) => { timers = timers.filter((timer) => timer.id !== id); };
+window.pass = (milliseconds) => {
+  const end = now + milliseconds;
+  for (;;) {
+    const due = timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+    if (!due) break;
+    now = due.at;
+    clearTimeout(due.id);
+    due.run();
+  }
+  now = end;
+};
+}";
+
+/// API Gateway ends a connection that was idle for ten minutes, and any after two hours (H1).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_survives_hours_and_says_what_it_missed() {
+    let server = ChatServer::start().await;
+    let open = Open::start(&server, Auth::None).await;
+    let browser = Browser::start().await;
+    let page = browser.open_with(CLOCK, &open.address, "light").await;
+    page.until(CONNECTED).await;
+    for hours in 1..=4 {
+        let idle = if hours % 2 == 0 { "2 * 3600e3" } else { "600e3" };
+        page.value(&format!("pass({idle})")).await;
+        page.until(CONNECTED).await;
+        server.go_away();
+        // It tries at once, and in vain for a while.
+        server.present(0).await;
+        page.until("document.getElementById('state').dataset.state === 'waiting'").await;
+        page.value("pass(0)").await;
+        page.until(CONNECTED).await;
+        let remarks = "document.body.innerText.match(/Connected again after 1 s. What was said meanwhile is lost./g)";
+        page.until(&format!("{remarks}?.length === {hours}")).await;
+        server.broadcast(&format!("bob: still there after {hours}?"));
+        page.shows(&format!("still there after {hours}?")).await;
+    }
+
+    // A message that was under way is doubted, and known when it comes after all.
+    server.set(|faults| faults.held = true);
+    say(&page, "slow").await;
+    server.received("slow").await;
+    server.go_away();
+    server.set(|faults| faults.refusals = usize::MAX);
+    page.shows("perhaps not delivered").await;
+    page.value("pass(3 * 60e3)").await;
+    server.set(|faults| faults.refusals = 0);
+    page.until(&format!("{CONNECTED} || pass(20e3)")).await;
+    page.shows("Connected again after 3 min").await;
+    server.let_go();
+    page.until("document.querySelectorAll('.doubt').length === 0").await;
+    assert_eq!(page.value("document.querySelectorAll('.own').length").await, 1);
+    assert_eq!(page.value("document.querySelectorAll('.said:not(.own)').length").await, 4);
+
+    // One message too many is told at the message.
+    server.set(|faults| faults.throttled = 1);
+    say(&page, "too much").await;
+    page.shows("not delivered: the chat takes no more messages for the moment").await;
+    page.shows("The chat answers: Too Many Requests").await;
+}
+
 /// Other users of the machine read command lines, so no argument has what lets them into the chat.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
