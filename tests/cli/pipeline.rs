@@ -451,7 +451,11 @@ async fn the_gitlab_jobs_deploy_preview_stop_and_reap() {
     let report = project.gitlab("chat").await;
     went_well(&report);
     assert!(report["outputs"]["CHAT_URL"].as_str().unwrap().ends_with("/prod"), "{report}");
-    went_well(&project.gitlab("chat-preview").await);
+    let cases = report["junit"].as_array().unwrap();
+    assert!(cases.len() > 3 && cases.iter().all(|case| case[1] == true), "{report}");
+    let preview = project.gitlab("chat-preview").await;
+    went_well(&preview);
+    assert_eq!(preview["junit"], report["junit"]);
     assert_eq!(project.deployed().await, ["chat", "mr-7"]);
     went_well(&project.gitlab("chat-preview-stop").await);
     project.leave_an_expired_one().await;
@@ -467,6 +471,7 @@ async fn a_failing_gitlab_job_fails() {
     fs::write(project.folder.0.join("workspace/chatctl.toml"), "nmae = \"x\"\n").unwrap();
     let report = project.gitlab("chat").await;
     assert_eq!((&report["failed"], &report["outputs"]), (&json!(true), &json!({})));
+    assert_eq!(report["junit"], Value::Null, "nothing was verified");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import yaml
 
@@ -144,9 +145,13 @@ class Job:
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
         self.report["log"] = ended.stdout
         self.report["failed"] = ended.returncode != 0
-        dotenv = job.get("artifacts", {}).get("reports", {}).get("dotenv")
-        if dotenv and not self.report["failed"]:
-            self.report["outputs"] = pairs(Path(self.request["workspace"], dotenv))
+        reports = {kind: Path(self.request["workspace"], file) for kind, file in job.get("artifacts", {}).get("reports", {}).items()}
+        if "dotenv" in reports and not self.report["failed"]:
+            self.report["outputs"] = pairs(reports["dotenv"])
+        # Unlike variables, a report of tests is taken from a job that has failed.
+        if "junit" in reports and reports["junit"].exists():
+            suites = ElementTree.parse(reports["junit"]).getroot()
+            self.report["junit"] = [[case.get("name"), case.find("failure") is None] for case in suites.iter("testcase")]
 
 
 request = json.loads(sys.argv[1])
