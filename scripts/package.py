@@ -3,7 +3,7 @@
 
     package.py binary BINARY --target TRIPLE --licences FILE --out FOLDER    what holds the binary of one platform
     package.py launcher --out FOLDER                                        the npm package that chooses one of them
-    package.py sums FOLDER                                                  SHA256SUMS, and the pins of the wheels
+    package.py sums FOLDER                                                  SHA256SUMS, the pins of the wheels, the installer
 
 Version, description and licence are those of Cargo.toml.
 """
@@ -146,12 +146,19 @@ def launcher(arguments):
 
 
 def sums(arguments):
-    """Both files are lists of hashes: one for `sha256sum --check`, one for `pip --require-hashes`."""
+    """Three files with hashes: for `sha256sum --check`, for `pip --require-hashes`, and the installer."""
     listed = sorted(path for path in arguments.folder.iterdir() if path.suffix in (".gz", ".whl", ".tgz"))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in listed}
     (arguments.folder / "SHA256SUMS").write_text("".join(f"{hash}  {name}\n" for name, hash in hashes.items()))
     pins = [f"--hash=sha256:{hash}" for name, hash in hashes.items() if name.endswith(".whl")]
     (arguments.folder / f"{VERSION}.txt").write_text(" \\\n    ".join([f"chatctl=={VERSION}", *pins]) + "\n")
+    archives = "\n".join(f"{hash}  {name}" for name, hash in hashes.items() if name.endswith(".gz"))
+    installer = (ROOT / "scripts/install.sh").read_text()
+    for name, value in {"REPOSITORY": CARGO["repository"], "VERSION": VERSION, "SUMS": archives}.items():
+        installer = installer.replace(f"@{name}@", value)
+    file = arguments.folder / "install.sh"
+    file.write_text(installer)
+    file.chmod(0o755)
 
 
 def main():

@@ -203,17 +203,20 @@ impl Server {
     }
 }
 
+/// The command line of a process, where there is no `/proc`.
+fn told_by_ps(pid: i32) -> io::Result<Vec<u8>> {
+    let mut ps = std::process::Command::new("/bin/ps");
+    let output = ps.env_clear().args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output()?;
+    Ok(output.stdout)
+}
+
 impl Record {
     /// Process ids are used again, but no other process has our nonce in its command line.
     fn is_running(&self) -> bool {
         let command_line = if cfg!(target_os = "linux") {
             fs::read(format!("/proc/{}/cmdline", self.pid))
         } else {
-            let mut ps = std::process::Command::new("/bin/ps");
-            ps.env_clear()
-                .args(["-ww", "-o", "command=", "-p", &self.pid.to_string()])
-                .output()
-                .map(|output| output.stdout)
+            told_by_ps(self.pid)
         };
         let Ok(command_line) = command_line else { return false };
         self.pid > 1 && String::from_utf8_lossy(&command_line).contains(&self.nonce)
@@ -300,4 +303,22 @@ fn environment(env: &Env, folder: &Path, lifetime: Lifetime) -> Vec<(&'static st
     environment.extend([("HOME", folder.to_string_lossy().into_owned()), ("TMPDIR", inside("tmp"))]);
     environment.extend([("STATE_DIR", inside("state")), ("S3_DATA_DIR", inside("s3"))]);
     environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux has `/proc` instead, but there, too, it answers as macOS has it.
+    #[test]
+    fn ps_tells_the_whole_command_line_of_a_process_and_nothing_of_none() {
+        let nonce = "0123456789abcdef".repeat(40);
+        let mut process =
+            std::process::Command::new("sh").args(["-c", "read _", &nonce]).stdin(Stdio::piped()).spawn().unwrap();
+        let pid = process.id().cast_signed();
+        assert!(String::from_utf8(told_by_ps(pid).unwrap()).unwrap().contains(&nonce));
+        drop(process.stdin.take());
+        process.wait().unwrap();
+        assert_eq!(told_by_ps(pid).unwrap(), b"");
+    }
 }
