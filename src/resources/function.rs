@@ -149,20 +149,20 @@ impl Kind for FunctionKind {
         Ok(vec![found])
     }
 
-    /// A role that was made anew under a function is another principal, which Lambda learns of only when it is told
-    /// the role again (I9). The dates tell, so that this holds over a kill as well.
+    /// A role that is made anew under a function is another one (I9), for which the function's variables are not encrypted
+    /// (I12): only a new function works with it. The dates tell, so that this holds over a kill as well.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
         for function in names::with_own_role(scope) {
-            let number = |key: Key, attribute| {
-                observed.get(&key).and_then(|f| f.attribute(attribute)).and_then(|text| text.parse::<i64>().ok())
-            };
-            let role_made = number(names::role(scope, &function.name), "created");
-            let changed = number(names::function(scope, &function.name), "modified");
-            if role_made > changed && changed.is_some() {
-                let key = names::function(scope, &function.name);
-                for found in observed.found.iter_mut().filter(|found| found.key == key) {
-                    let stale = format!("{} as it was before it was made anew", found.text("role"));
-                    found.fields.insert("role".to_owned(), stale.into());
+            let seconds =
+                |found: &Found, attribute| found.attribute(attribute).and_then(|text| text.parse::<i64>().ok());
+            let role = observed.get(&names::role(scope, &function.name));
+            let is_gone = role.is_none();
+            let made = role.and_then(|role| seconds(role, "created"));
+            let (key, arn) = (names::function(scope, &function.name), role_of(scope, &function.name));
+            for found in observed.found.iter_mut().filter(|found| found.key == key && found.text("role") == arn) {
+                let changed = seconds(found, "modified");
+                if is_gone || (made > changed && changed.is_some()) {
+                    found.broken = Some("its role is another one by now".to_owned());
                 }
             }
         }

@@ -486,14 +486,38 @@ async fn a_refused_repair_of_the_ttl_is_a_warning() {
     run(&world, "status").await.expect(Exit::Done);
 }
 
-/// I9: a role that was made anew under its function is told to the function again.
+/// A role that is made anew under a living function is another one, for which the function's variables are not encrypted:
+/// only a new function works with it (I12). Clients stay connected meanwhile.
 #[tokio::test(start_paused = true)]
-async fn a_role_made_anew_is_told_to_its_function_again() {
-    let world = deployed().await;
-    world.edit(|state| state.account(ACCOUNT).roles.retain(|name, _| !name.ends_with("onconnect")));
-    run(&world, "up").await.expect(Exit::Done);
-    let told = world.effects().iter().any(|call| call.operation == "UpdateFunctionConfiguration");
-    assert!(told, "{:?}", writes(&world));
+async fn a_chat_works_again_after_a_role_was_made_anew_under_its_function() {
+    let deleted: Edit = |world| {
+        world.edit(|state| state.account(ACCOUNT).roles.retain(|name, _| !name.ends_with("onconnect")));
+    };
+    // By somebody who put everything back, to the last letter.
+    let replaced: Edit = |world| {
+        let now = world.now();
+        role(world, |role| {
+            "AROAANOTHER0000000000".clone_into(&mut role.id);
+            role.created = now;
+        });
+    };
+    for (edit, line) in [(deleted, "up"), (deleted, "up --memory 1024"), (replaced, "up")] {
+        let world = deployed().await;
+        api(&world, |api| api.stages.values_mut().for_each(|stage| stage.connections = 3));
+        edit(&world);
+        run(&world, "status").await.expect(Exit::Differs);
+        run(&world, line).await.expect(Exit::Done);
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert_whole(&world, "chat");
+        let connected = world.edit(|state| {
+            let apis = state.region(ACCOUNT, REGION).apis.values();
+            apis.flat_map(|api| api.stages.values()).map(|stage| stage.connections).sum::<usize>()
+        });
+        assert_eq!(connected, 3, "{line}");
+        world.clear_calls();
+        run(&world, line).await.expect(Exit::Done);
+        assert_eq!(writes(&world), Vec::<String>::new(), "{line}");
+    }
 }
 
 /// S2: ARNs, suffixes and principals of the other partitions.

@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::policy::{self, Facts};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, role_by_arn, spelled};
-use crate::state::{Function, Statement};
+use crate::state::{Account, Function, Statement};
 
 /// What can be created today (L9).
 const RUNTIMES: [&str; 12] = [
@@ -132,6 +132,7 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         return Err(conflict(format!("Function already exist: {}", function.name)));
     }
     check_role(cx, &function.role)?;
+    function.encrypt(cx.account);
     let view = configuration(&function, cx.now);
     cx.account.region(&cx.place.region).functions.insert(function.name.clone(), function);
     Ok(Reply::json(201, view))
@@ -205,6 +206,11 @@ impl Function {
     fn revision_id(&self) -> String {
         // The time tells a function from an older one of the same name.
         format!("{:08x}-0000-4000-8000-{:012x}", self.created.as_millis() & 0xffff_ffff, self.revision)
+    }
+
+    /// For the role as it is now, and no other of the same name (I12).
+    fn encrypt(&mut self, account: &Account) {
+        self.encrypted_for = role_by_arn(account, &self.role).map(|role| role.id.clone()).unwrap_or_default();
     }
 
     fn check_revision(&self, wanted: Option<String>) -> Result<(), Refusal> {
@@ -394,6 +400,10 @@ fn update_configuration(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     check(cx, &changed)?;
     if new_role {
         check_role(cx, &changed.role)?;
+    }
+    // The same ARN again makes no new grant.
+    if cx.account.region(&cx.place.region).functions[&changed.name].role != changed.role {
+        changed.encrypt(cx.account);
     }
     changed.updated_at = updated_at;
     changed.touch(now);

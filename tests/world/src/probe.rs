@@ -98,6 +98,9 @@ impl<'a> Probe<'a> {
 
     fn role(&self, function: &Function, role: &Role, key: &str, actions: &[&str]) -> Result<(), String> {
         let name = &role.name;
+        if function.encrypted_for != role.id {
+            return Err(format!("{}: KMSAccessDeniedException: its variables are another role's (I12)", function.name));
+        }
         if role.assumable_at > self.now || !policy::trusts(&role.trust, "lambda.amazonaws.com") {
             return Err(format!("{name} cannot be assumed by Lambda"));
         }

@@ -200,6 +200,8 @@ impl Deployment {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stage {
     pub name: String,
+    /// Open connections: they end with the stage (G23).
+    pub connections: usize,
     pub deployment_id: Option<String>,
     pub auto_deploy: bool,
     pub description: Option<String>,
@@ -228,6 +230,8 @@ pub struct Function {
     pub runtime: String,
     pub handler: String,
     pub role: String,
+    /// The unique id of the role that the variables are encrypted for (I12).
+    pub encrypted_for: String,
     pub architecture: String,
     pub memory_mb: i64,
     pub timeout_seconds: i64,
