@@ -21,6 +21,8 @@ pub struct Bundle {
     pub zip: Vec<u8>,
     /// Base64, as Lambda's `CodeSha256` has it.
     pub sha256: String,
+    /// What is in it, and of how many bytes.
+    pub files: Vec<(String, usize)>,
 }
 
 impl Bundle {
@@ -132,12 +134,13 @@ fn bundle(app: &App, files: &Files, function: &FunctionName, folder: Option<&Pat
     }
     let others = || app.functions().iter().map(|other| &other.name).filter(|other| *other != function);
     let own = files.iter().filter(|(path, _)| !others().any(|other| is_entry_of(path, other)));
+    let sizes = own.clone().map(|(path, content)| (path.clone(), content.len())).collect();
     let zip = zip(own).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within(folder))))?;
     if zip.len() > LARGEST_ZIP {
         return Err(too_large(folder, "the zip", LARGEST_ZIP));
     }
     let sha256 = STANDARD.encode(Sha256::digest(&zip));
-    Ok(Bundle { zip, sha256 })
+    Ok(Bundle { zip, sha256, files: sizes })
 }
 
 fn too_large(folder: Option<&Path>, what: &str, limit: usize) -> Error {

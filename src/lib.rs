@@ -124,7 +124,7 @@ impl Start<'_> {
         if needs != Needs::Nothing {
             report::github::begin(host, &*reporter, &config);
         }
-        let session = Session::open(host, config.clone(), reporter.clone(), needs, deadline.clone());
+        let session = Session::open(host, config.clone(), &given, reporter.clone(), needs, deadline.clone());
         let session = match (deadline.bound(Box::pin(session)).await, nothing) {
             (Err(why), Some(nothing)) if why.code == "NotRunning" => {
                 return Ok(nothing().tell(host, &config, &*reporter, &report::hints::complete(why, &given)));

@@ -29,7 +29,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::aws::identity::console_of;
 use crate::aws::{self, Clients};
-use crate::config::{Config, Name};
+use crate::config::{Config, Name, Settings};
 use crate::deadline::Deadline;
 use crate::engine::found::{Found, Observed};
 use crate::engine::graph::Graph;
@@ -84,6 +84,8 @@ pub struct Session {
     pub sdk: SdkConfig,
     pub ctx: Ctx,
     pub graph: Graph,
+    /// The settings as they were given, for commands in hints.
+    given: Settings,
     /// When the run ends at the latest; lifted by what goes on until somebody has had enough.
     pub deadline: Deadline,
 }
@@ -97,6 +99,7 @@ impl Session {
     pub async fn open(
         host: &Host,
         config: Config,
+        given: &Settings,
         reporter: Arc<dyn Reporter>,
         needs: Needs,
         deadline: Deadline,
@@ -115,13 +118,20 @@ impl Session {
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
-        Ok(Self::with(host.clone(), sdk, scope, reporter, deadline))
+        Ok(Self::with(host.clone(), sdk, scope, given.clone(), reporter, deadline))
     }
 
-    fn with(host: Host, sdk: SdkConfig, scope: Scope, reporter: Arc<dyn Reporter>, deadline: Deadline) -> Self {
+    fn with(
+        host: Host,
+        sdk: SdkConfig,
+        scope: Scope,
+        given: Settings,
+        reporter: Arc<dyn Reporter>,
+        deadline: Deadline,
+    ) -> Self {
         let graph = Graph::declare(KINDS, &scope);
         let ctx = Ctx::new(scope, Clients::new(&sdk), reporter, host.interrupt.clone());
-        Self { host, sdk, ctx, graph, deadline }
+        Self { host, sdk, ctx, graph, given, deadline }
     }
 
     /// The same session for another deployment of this account and region.
@@ -130,7 +140,8 @@ impl Session {
         let config = Config { name, ..scope.config.clone() };
         let bundles = scope.bundles.clone();
         let scope = Scope::new(config, scope.region.clone(), scope.endpoint_override.clone(), None, bundles);
-        Self::with(self.host.clone(), self.sdk.clone(), scope, self.ctx.run.reporter.clone(), self.deadline.clone())
+        let (host, sdk, reporter) = (self.host.clone(), self.sdk.clone(), self.ctx.run.reporter.clone());
+        Self::with(host, sdk, scope, self.given.clone(), reporter, self.deadline.clone())
     }
 
     /// When what was found expires: its API says it, or its table (half made), or nothing does.
@@ -167,6 +178,11 @@ impl Session {
         let (host, api) = (console_of(scope.partition())?, self.api(observed)?);
         let path = format!("apigateway/main/develop/routes?api={}&region={}", api.id, scope.region);
         scope.endpoint_override.is_none().then(|| format!("https://{}.{host}/{path}", scope.region))
+    }
+
+    /// Says what to do next, each command such that it reaches this deployment.
+    pub fn hint(&self, hint: &str) {
+        self.ctx.run.reporter.note(&format!("hint: {}", report::hints::completed(hint, &self.given)));
     }
 
     /// What every JSON result begins with.

@@ -1,25 +1,38 @@
 //! `plan`: what `up` or `down` would do, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
 
 use super::Session;
 use crate::cli;
 use crate::engine::change::Action;
+use crate::engine::key::Key;
 use crate::engine::observe::{Patience, observe};
+use crate::engine::plan::Plan;
 use crate::engine::{Wish, plan as plan_for};
 use crate::error::{Exit, Result};
 use crate::report;
+use crate::report::text::Beside;
+use crate::resources::names;
 
 /// # Errors
 /// What cannot be read, or stands in the way.
 pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
     let wish = if flags.destroy { Wish::Absent } else { Wish::Present };
     let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
-    let plan = plan_for(&session.ctx.scope, &session.graph, &observed, wish);
+    let mut plan = plan_for(&session.ctx.scope, &session.graph, &observed, wish);
+    let renewed_to = take_renewals(&mut plan).then(|| session.ctx.scope.expires_at.clone()).flatten();
+    let beside = Beside { warnings: warnings(session, &plan), files: files(session), renewed_to };
     if session.config().face.json {
-        session.print_json("plan", BTreeMap::from([("changes", report::json::changes(&plan))]));
+        let body = [
+            ("changes", report::json::changes(&plan)),
+            ("warnings", json!(beside.warnings)),
+            ("renewedTo", json!(beside.renewed_to)),
+        ];
+        session.print_json("plan", BTreeMap::from(body));
     } else {
-        session.host.stdout.line(report::text::plan(&plan, session.colored()).trim_end());
+        session.host.stdout.line(report::text::plan(&plan, &beside, session.colored()).trim_end());
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
     // What is replaced is created and deleted.
@@ -32,8 +45,37 @@ pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
         ("to-delete", count(&[Action::Delete, Action::Replace])),
     ];
     session.tell_pipeline(&outputs.each_ref().map(|(name, value)| (*name, value.as_str())), || {
-        let shown = report::github::block("diff", &report::text::plan(&plan, false));
+        let shown = report::github::block("diff", &report::text::plan(&plan, &beside, false));
         format!("## Plan for `{name}` in {region}\n\n{shown}\n")
     });
     Ok(if flags.exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done })
+}
+
+/// Takes out what only says anew when it all expires, as every `up` does with a time to live: that is no change. Says
+/// whether there was any.
+fn take_renewals(plan: &mut Plan) -> bool {
+    let mut any = false;
+    for change in &mut plan.0 {
+        any |= change.fields.0.iter().any(|field| field.is_renewal());
+        change.fields.0.retain(|field| !field.is_renewal());
+    }
+    plan.0.retain(|change| change.action != Action::Update || !change.fields.0.is_empty());
+    any
+}
+
+/// What users will notice of it.
+fn warnings(session: &Session, plan: &Plan) -> Vec<String> {
+    let goes = plan.0.iter().filter(|change| matches!(change.action, Action::Replace | Action::Delete));
+    let of_itself = goes.filter(|change| change.with.is_none());
+    let losses = of_itself.filter_map(|change| {
+        let loss = session.graph.kind(&change.key).loss()?;
+        Some(format!("{}: {loss}", change.key))
+    });
+    losses.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn files(session: &Session) -> BTreeMap<Key, Vec<(String, usize)>> {
+    let scope = &session.ctx.scope;
+    let functions = scope.config.app.functions().iter().map(|function| &function.name);
+    functions.map(|name| (names::function(scope, name), scope.bundles.of(name).files.clone())).collect()
 }

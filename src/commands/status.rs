@@ -15,9 +15,9 @@ use crate::engine::plan::Plan;
 use crate::engine::scope::UNKNOWN;
 use crate::engine::{Wish, plan};
 use crate::error::{Exit, Result};
-use crate::report::github;
 use crate::report::style::{Tone, paint};
-use crate::report::text::{columns, difference, span, state_of};
+use crate::report::text::{columns, span, state_of};
+use crate::report::{difference, github};
 
 /// One line of the table.
 struct Row<'a> {
@@ -47,7 +47,9 @@ pub async fn status(session: &Session) -> Result<Exit> {
         (false, true) => ("ready", Exit::Done),
         (false, false) => ("drifted", Exit::Differs),
     };
-    let rows = rows(session, &observed, &plan);
+    let mut rows = rows(session, &observed, &plan);
+    // What asks for attention stands last, where one looks first.
+    rows.sort_by_key(|row| ["ready", "pending"].iter().position(|calm| *calm == row.state).unwrap_or(2));
     if session.config().face.json {
         let resources: Vec<Value> = rows.iter().map(Row::json).collect();
         let url = session.url(&observed);
@@ -63,14 +65,23 @@ pub async fn status(session: &Session) -> Result<Exit> {
     } else {
         print(session, &observed, &rows, state);
     }
+    match exit {
+        Exit::Differs => session.hint("`chatctl up` makes it as wanted, `chatctl plan` shows how"),
+        Exit::Absent => session.hint("`chatctl up` creates it"),
+        _ => {}
+    }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
     let url = session.url(&observed).unwrap_or_default();
     let console_url = session.console_url(&observed).unwrap_or_default();
     let expires_at = session.expires_at(&observed).unwrap_or_default();
     let outputs = [("state", state), ("url", &url), ("console-url", &console_url), ("expires-at", &expires_at)];
     session.tell_pipeline(&outputs, || {
-        let cells = rows.iter().map(|row| [row.key.kind.to_owned(), github::code(&row.key.name), row.state.to_owned()]);
-        format!("## `{name}` in {region}: {state}\n\n{}\n", github::table(["kind", "name", "state"], cells))
+        let cells = rows.iter().map(|row| {
+            let what = row.differences().iter().map(|line| github::code(line)).collect::<Vec<_>>().join("<br>");
+            [row.key.kind.to_owned(), github::code(&row.key.name), row.state.to_owned(), what]
+        });
+        let table = github::table(["kind", "name", "state", "what differs"], cells);
+        format!("## `{name}` in {region}: {state}\n\n{table}{}\n", count(&rows))
     });
     Ok(exit)
 }
@@ -103,7 +114,20 @@ fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec
         .collect()
 }
 
+/// How many are not as wanted; nothing where all are, or none is there.
+fn count(rows: &[Row]) -> String {
+    let off = rows.iter().filter(|row| row.state != "ready").count();
+    let absent = rows.iter().all(|row| row.state == "missing");
+    if off == 0 || absent { String::new() } else { format!("\n{off} of {} not as wanted\n", rows.len()) }
+}
+
 impl Row<'_> {
+    /// A line a property that is not as it should be.
+    fn differences(&self) -> Vec<String> {
+        let change = self.change.filter(|_| self.state == "differs");
+        change.map_or_else(Vec::new, |change| change.fields.0.iter().flat_map(difference::stated).collect())
+    }
+
     fn json(&self) -> Value {
         let mut row = json!({ "kind": self.key.kind, "name": self.key.name, "state": self.state });
         if let Some(id) = self.id {
@@ -139,10 +163,9 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
         };
         let (head, _) = line.split_at(line.len() - row.state.len());
         text.push_str(&format!("{head}{}\n", paint(colored, tone, row.state)));
-        for field in row.change.filter(|_| row.state == "differs").iter().flat_map(|change| &change.fields.0) {
-            text.push_str(&format!("    {}\n", difference(field)));
-        }
+        text.extend(row.differences().iter().map(|line| format!("    {line}\n")));
     }
+    text.push_str(count(rows).trim_start());
     session.host.stdout.line(text.trim_end());
     if let Some(url) = session.url(observed) {
         session.host.stdout.line(&url);

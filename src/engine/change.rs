@@ -45,6 +45,13 @@ pub struct FieldChange {
     pub to: Value,
 }
 
+impl FieldChange {
+    /// Whether it only says anew when it all expires.
+    pub fn is_renewal(&self) -> bool {
+        self.field == "expiresAt" && !self.from.is_null() && !self.to.is_null()
+    }
+}
+
 /// The property changes of one resource.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]

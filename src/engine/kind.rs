@@ -55,6 +55,11 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// What users notice when one that stands goes or is made anew.
+    fn loss(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Properties that cannot be changed in place.
     fn immutable(&self) -> &'static [&'static str] {
         &[]

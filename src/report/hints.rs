@@ -16,6 +16,11 @@ pub fn continuing(error: Error) -> Error {
     Error { hint, ..error }
 }
 
+/// A hint that stands alone, such as beside a result.
+pub fn completed(hint: &str, given: &Settings) -> String {
+    repeat(hint, given)
+}
+
 /// Each command in backticks with the options that it needs; the rest of `text` as it is.
 fn repeat(text: &str, given: &Settings) -> String {
     let parts: Vec<&str> = text.split('`').collect();

@@ -1,5 +1,6 @@
 //! The faces of the program: how progress and results reach people and machines.
 
+pub mod difference;
 pub mod github;
 pub mod hints;
 pub mod json;

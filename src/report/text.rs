@@ -1,9 +1,11 @@
 //! Results and errors as text for people.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
+use super::difference;
 use super::style::{Tone, paint};
-use crate::engine::change::{Action, Change, FieldChange};
+use crate::engine::change::{Action, Change};
+use crate::engine::key::Key;
 use crate::engine::plan::Plan;
 use crate::error::{Error, MANY};
 use crate::host::visible;
@@ -28,29 +30,38 @@ fn inert(text: &str) -> String {
     text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
+/// What a plan's changes do not say themselves.
+#[derive(Default)]
+pub struct Beside {
+    /// What users will notice.
+    pub warnings: Vec<String>,
+    /// The files of new code, and their bytes, by function.
+    pub files: BTreeMap<Key, Vec<(String, usize)>>,
+    /// Until when the deployment would live from now on.
+    pub renewed_to: Option<String>,
+}
+
 /// A plan, a line a change and a line a property.
-pub fn plan(plan: &Plan, colored: bool) -> String {
+pub fn plan(plan: &Plan, beside: &Beside, colored: bool) -> String {
+    let renewal = beside.renewed_to.iter().map(|at| format!("renews the time to live, until {}\n", visible(at)));
     if plan.is_empty() {
-        return "nothing to do\n".to_owned();
+        return "nothing to do\n".to_owned() + &renewal.collect::<String>();
     }
     let mut text = String::new();
     for change in &plan.0 {
-        let (sign, tone) = match change.action {
-            Action::Create => ("+", Tone::Good),
-            Action::Update => ("~", Tone::Change),
-            Action::Replace => ("±", Tone::Change),
-            Action::Delete => ("-", Tone::Bad),
-        };
-        let verb = match change.action {
-            Action::Create => "create",
-            Action::Update => "update",
-            Action::Replace => "replace",
-            Action::Delete => "delete",
+        let (sign, verb, tone) = match change.action {
+            Action::Create => ("+", "create", Tone::Good),
+            Action::Update => ("~", "update", Tone::Change),
+            Action::Replace => ("±", "replace", Tone::Change),
+            Action::Delete => ("-", "delete", Tone::Bad),
         };
         text.push_str(&format!("{} {verb} {}\n", paint(colored, tone, sign), visible(&change.key.to_string())));
         if matches!(change.action, Action::Update | Action::Replace) {
             for field in &change.fields.0 {
-                text.push_str(&format!("    {}\n", difference(field)));
+                text.extend(difference::planned(field).iter().map(|line| format!("    {line}\n")));
+                if field.field == difference::CODE {
+                    text.push_str(&files(beside.files.get(&change.key).map_or(&[], Vec::as_slice)));
+                }
             }
         }
     }
@@ -62,20 +73,19 @@ pub fn plan(plan: &Plan, colored: bool) -> String {
         count(Action::Replace),
         count(Action::Delete)
     ));
+    text.extend(renewal);
+    let warning = paint(colored, Tone::Bad, "warning");
+    text.extend(beside.warnings.iter().map(|what| format!("{warning}: {}\n", visible(what))));
     text
 }
 
-/// `memory: 128 → 256`
-pub fn difference(field: &FieldChange) -> String {
-    visible(&format!("{}: {} → {}", field.field, value(&field.from), value(&field.to)))
-}
-
-fn value(value: &Value) -> String {
-    match value {
-        Value::Null => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// What is in the code of a function: a line a file, up to some.
+fn files(files: &[(String, usize)]) -> String {
+    const SHOWN: usize = 12;
+    let line = |(path, bytes): &(String, usize)| format!("      {} ({bytes} bytes)\n", visible(path));
+    let rest = files.len().saturating_sub(SHOWN);
+    let more = if rest > 0 { format!("      and {rest} more files\n") } else { String::new() };
+    files.iter().take(SHOWN).map(line).collect::<String>() + &more
 }
 
 /// What is wrong with a resource, in one word.

@@ -144,6 +144,10 @@ impl Kind for ApiKind {
         })
     }
 
+    fn loss(&self) -> Option<&'static str> {
+        Some("its URL stops working, and all its clients are disconnected")
+    }
+
     fn immutable(&self) -> &'static [&'static str] {
         &["protocol"]
     }

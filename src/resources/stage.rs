@@ -130,6 +130,10 @@ impl Kind for StageKind {
         true
     }
 
+    fn loss(&self) -> Option<&'static str> {
+        Some("its URL stops working, and all its clients are disconnected")
+    }
+
     fn lane(&self, _change: &Change) -> Option<String> {
         Some(names::API_LANE.to_owned())
     }

@@ -101,6 +101,10 @@ impl Kind for TableKind {
         })
     }
 
+    fn loss(&self) -> Option<&'static str> {
+        Some("who is connected is forgotten, and hears nothing until they connect again")
+    }
+
     fn immutable(&self) -> &'static [&'static str] {
         &["hashKey"]
     }

@@ -9,6 +9,7 @@ use chatctl::error::{Error, Exit};
 use chatctl::host::{Output, lines, visible};
 use chatctl::progress::{Ended, Reporter};
 use chatctl::report::plain::Plain;
+use chatctl::report::text::Beside;
 use chatctl::report::{github, json, text};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -86,7 +87,7 @@ proptest! {
         plain.waiting(&text, &text);
         plain.end(&text, Ended::Failed(text.clone()));
         plain.note(&text);
-        out.line(&text::plan(&plan_with(&text), false));
+        out.line(&text::plan(&plan_with(&text), &Beside::default(), false));
         let error = Error { leftovers: vec![text.clone()], ..Error::usage(text.clone()).hint(text.clone()) };
         out.line(&text::error(&error, false, false));
         out.line(&text::columns(&[vec![text.clone(), text.clone()]]));
@@ -98,7 +99,7 @@ proptest! {
 
     #[test]
     fn values_have_no_colours(text in hostile()) {
-        let shown = text::plan(&plan_with(&text), false) + &text::error(&Error::usage(text.clone()), false, false);
+        let shown = text::plan(&plan_with(&text), &Beside::default(), false) + &text::error(&Error::usage(text.clone()), false, false);
         prop_assert!(!shown.contains('\u{1b}'), "{shown:?}");
     }
 
@@ -112,7 +113,7 @@ proptest! {
 
     #[test]
     fn nothing_leaves_its_fence_in_a_summary(text in hostile()) {
-        let block = github::block("diff", &text::plan(&plan_with(&text), false));
+        let block = github::block("diff", &text::plan(&plan_with(&text), &Beside::default(), false));
         prop_assert_eq!(outside_of_fences(&block), "");
         let code = github::code(&text);
         let fence = code.len() - code.trim_start_matches('`').len();

@@ -1,0 +1,83 @@
+//! What `plan` and `status` say, where it takes an AWS that was changed to make them say it.
+
+use std::time::Duration;
+
+use chatctl::error::Exit;
+use support::{ACCOUNT, REGION, run};
+use world::World;
+
+/// Every `up` renews the time to live, so that alone is nothing to wake anybody for.
+#[tokio::test(start_paused = true)]
+async fn a_mere_renewal_is_no_change() {
+    let world = World::new(support::brisk());
+    run(&world, "up --ttl 72h").await.expect(Exit::Done);
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let plan = run(&world, "plan --ttl 72h --exit-code").await.expect(Exit::Done).stdout;
+    assert!(plan.starts_with("nothing to do\nrenews the time to live, until 20"), "{plan}");
+    let json = run(&world, "plan --ttl 72h --exit-code -o json").await.expect(Exit::Done).json();
+    assert_eq!((&json["changes"], json["renewedTo"].is_string()), (&serde_json::json!([]), true));
+    let beside = run(&world, "plan --ttl 72h --exit-code --memory 1024").await.expect(Exit::Differs).stdout;
+    assert!(!beside.contains("expiresAt"), "{beside}");
+    run(&world, "plan --exit-code").await.expect(Exit::Differs);
+}
+
+/// What users will notice is said in a line of its own.
+#[tokio::test(start_paused = true)]
+async fn plan_warns_where_a_url_stops_or_clients_drop() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    let warnings = async |line: &str| {
+        let plan = run(&world, line).await.stdout;
+        plan.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let url = "its URL stops working, and all its clients are disconnected";
+    assert_eq!(warnings("plan --memory 1024").await, Vec::<String>::new());
+    assert_eq!(warnings("plan --stage dev").await, [format!("stage prod: {url}")]);
+    let table = "table chat-connections: who is connected is forgotten, and hears nothing until they connect again";
+    assert_eq!(warnings("plan --destroy").await, [format!("api chat: {url}"), table.to_owned()]);
+    world.edit(|state| {
+        let tables = &mut state.account(ACCOUNT).region(REGION).tables;
+        tables.get_mut("chat-connections").expect("a table").key_schema[0].0 = "id".to_owned();
+    });
+    assert_eq!(warnings("plan").await, [table]);
+    let json = run(&world, "plan -o json").await.json();
+    assert_eq!(json["warnings"], serde_json::json!([table]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_are_told_by_statement_and_code_by_file() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    world.edit(|state| {
+        let account = state.account(ACCOUNT);
+        let role = account.role(&format!("chat-{REGION}-onConnect")).expect("a role");
+        let policy = role.inline.values_mut().next().expect("a policy");
+        policy.document = policy.document.replace("dynamodb:PutItem", "dynamodb:*");
+        account.region(REGION).functions.get_mut("chat-onConnect").expect("a function").code_sha256 =
+            "other".to_owned();
+    });
+    let plan = run(&world, "plan").await.expect(Exit::Done).stdout;
+    let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/chat-connections");
+    for line in [
+        format!("    document: - allow dynamodb:* on {table} (Connections)\n"),
+        format!("    document: + allow dynamodb:PutItem on {table} (Connections)\n"),
+        "    code: new\n      aws.mjs (".to_owned(),
+        "      onConnect.mjs (".to_owned(),
+    ] {
+        assert!(plan.contains(&line), "{line} in\n{plan}");
+    }
+    assert_eq!(plan.matches("document: ").count(), 2, "only what differs:\n{plan}");
+    let status = run(&world, "status").await.expect(Exit::Differs);
+    let (_, last) = status.stdout.rsplit_once(" ready\n").expect("what differs is last");
+    let lines: Vec<String> = last.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let wanted = [
+        format!("role-policy chat-{REGION}-onConnect differs"),
+        format!("document should not allow dynamodb:* on {table} (Connections)"),
+        format!("document should allow dynamodb:PutItem on {table} (Connections)"),
+        "function chat-onConnect differs".to_owned(),
+        "code is other than here".to_owned(),
+        "2 of 25 not as wanted".to_owned(),
+    ];
+    assert_eq!(lines[..wanted.len()], wanted);
+    assert_eq!(status.stderr, "hint: `chatctl up` makes it as wanted, `chatctl plan` shows how\n");
+}
