@@ -80,8 +80,8 @@ pub enum Color {
 /// What `sendMessage` itself takes where nothing else is set (`lambda/sendMessage.mjs`). KB.
 pub const MESSAGE_SIZE: i32 = 32;
 
-/// What the `sendmessage` route takes where nothing else is set: 20 messages a second reach 500 people within the 10,000
-/// requests a second of an account, and run fewer than the ten functions at once of a new one (`docs/delivery.md`).
+/// What the `sendmessage` route takes where nothing else is set: 20 messages a second for 400 people leave a fifth of an
+/// account's 10,000 requests a second, and keep fewer functions busy than the ten of a new one (`docs/delivery.md`).
 pub const MESSAGE_THROTTLE: Throttle = Throttle { rate: 20, burst: 40 };
 
 /// Throttling of a stage or of a route of it: both numbers, because a lone one is stored as zero and refuses everybody (G12).
