@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::child::{command, which};
 use super::{ended, failed_io, own};
 use crate::error::{Error, Result};
-use crate::host::Env;
+use crate::host::{Env, private};
 use crate::progress::Reporter;
 
 /// What is installed, by name. The names are the ones that `pip`, `npm` and `Server::launch` look for.
@@ -75,7 +75,7 @@ pub async fn install(home: &Path, env: &Env, reporter: &dyn Reporter) -> Result<
     own::make(&partial).map_err(|error| failed_io("create", &partial, error))?;
     for (name, text) in FILES {
         let path = partial.join(name);
-        let written = own::create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = private::file(&path).and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|error| failed_io("write", &path, error))?;
     }
     // Both to their end, so that both have told how they ended.

@@ -2,9 +2,9 @@
 //!
 //! Code is run from these folders, and they are deleted whole; so each is looked at anew before either.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -12,6 +12,7 @@ use nix::unistd::geteuid;
 
 use super::failed_io;
 use crate::error::{Error, Result};
+use crate::host::private;
 
 /// Stands in every folder that we made and may remove.
 const MARKER: &str = ".made-by-chatctl";
@@ -26,8 +27,7 @@ const MOST: u64 = 64 * 1024;
 /// `LocalFolder` when it is somebody else's, or was made for something else.
 pub fn claim(folder: &Path, is_known: impl Fn(&str) -> bool) -> Result<()> {
     if fs::symlink_metadata(folder).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        let made = DirBuilder::new().mode(0o700).recursive(true).create(folder);
-        made.map_err(|error| failed_io("create", folder, error))?;
+        private::folders(folder).map_err(|error| failed_io("create", folder, error))?;
     }
     check(folder)?;
     if !is_marked(folder) {
@@ -66,7 +66,7 @@ pub fn check(folder: &Path) -> Result<()> {
 
 /// Makes a new folder, closed to others and marked.
 pub fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(folder)?;
+    private::folder(folder)?;
     mark(folder)
 }
 
@@ -80,17 +80,12 @@ pub fn remove(folder: &Path) {
 /// Whole or not at all: another `chatctl` may be doing the same.
 fn mark(folder: &Path) -> io::Result<()> {
     let new = folder.join(format!("{MARKER}.{:016x}", fastrand::u64(..)));
-    create(&new)?.write_all(MARKER_TEXT.as_bytes())?;
+    private::file(&new)?.write_all(MARKER_TEXT.as_bytes())?;
     fs::rename(new, folder.join(MARKER))
 }
 
 pub fn is_marked(folder: &Path) -> bool {
     read(&folder.join(MARKER)).is_ok_and(|marker| marker.is_some_and(|(text, _)| text == MARKER_TEXT.as_bytes()))
-}
-
-/// Creates a file that only we can read; nothing may stand in its place.
-pub fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// The file at `path` to hold a lock on; a link there is not followed.

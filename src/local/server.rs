@@ -1,9 +1,9 @@
 //! One MiniStack process: how it is started, found again and ended.
 
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::install::{is_hex, is_installation, tail};
 use super::{Installation, failed_io, own};
 use crate::error::{Error, Result};
-use crate::host::{Env, random};
+use crate::host::{Env, private, random};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -132,8 +132,7 @@ impl Server {
         // The functions are unpacked below this folder, so they find `node_modules` above it, as on AWS.
         let folder = installation.folder.join("run").join(&nonce);
         let log = folder.join("log");
-        let make = |folder: &Path| DirBuilder::new().mode(0o700).recursive(true).create(folder);
-        let open_log = || make(&folder.join("tmp")).and_then(|()| own::create(&log));
+        let open_log = || private::folders(&folder.join("tmp")).and_then(|()| private::file(&log));
         let output = open_log().map_err(|error| failed_io("create", &log, error))?;
         let errors = output.try_clone().map_err(|error| failed_io("open", &log, error))?;
 

@@ -1,9 +1,10 @@
 //! The way from the user's browser to the page: a private file, because arguments are read by every user of the machine.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::host::private;
 
 /// A file that leads to an address; gone when dropped.
 pub(super) struct Entrance {
@@ -14,10 +15,9 @@ impl Entrance {
     /// Makes it in a folder of its own, `name`, below `temp`.
     pub fn create(temp: &Path, name: &str, address: &str) -> io::Result<Self> {
         let folder = temp.join(name);
-        DirBuilder::new().mode(0o700).create(&folder)?;
+        private::folder(&folder)?;
         let entrance = Self { folder };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(entrance.file())?;
-        file.write_all(leading_to(address).as_bytes())?;
+        private::file(&entrance.file())?.write_all(leading_to(address).as_bytes())?;
         Ok(entrance)
     }
 
