@@ -85,7 +85,7 @@ pub const MESSAGE_SIZE: i32 = 32;
 pub const MESSAGE_THROTTLE: Throttle = Throttle { rate: 20, burst: 40 };
 
 /// Throttling of a stage or of a route of it: both numbers, because a lone one is stored as zero and refuses everybody (G12).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
     /// Requests a second, of all clients together.
     pub rate: i32,

@@ -23,6 +23,10 @@ const LIVE: &str = "made by chatctl";
 /// Written before a route is changed in place: should the run die before it has deployed that, the next one knows.
 const OUTDATED: &str = "made by chatctl: routes were changed and not yet deployed";
 
+/// The account's own limits (H1). UpdateStage cannot take a throttle off (G11), and a new stage would cut every connection
+/// (G23), so that these stand for none.
+const ACCOUNT: Throttle = Throttle { rate: 10_000, burst: 5_000 };
+
 pub struct StageKind;
 
 #[derive(Serialize)]
@@ -110,12 +114,13 @@ impl Kind for StageKind {
     }
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+        let throttle = scope.config.throttle.filter(|throttle| *throttle != ACCOUNT);
         fields(&StageSpec {
             deployment: scope.id(&names::deployment(scope)),
             description: LIVE.to_owned(),
             auto_deploy: false,
-            throttle_rate: scope.config.throttle.map(|throttle| throttle.rate),
-            throttle_burst: scope.config.throttle.map(|throttle| throttle.burst),
+            throttle_rate: throttle.map(|throttle| throttle.rate),
+            throttle_burst: throttle.map(|throttle| throttle.burst),
             route_throttles: throttled_routes(scope)
                 .into_iter()
                 .map(|(route, throttle)| {
@@ -171,11 +176,10 @@ impl Kind for StageKind {
             })
             .await?;
         }
-        if throttle_changes && ctx.scope.config.throttle.is_none() {
-            recreate(ctx, found).await?;
-        } else if throttle_changes
+        if throttle_changes
             || ["deployment", "description", "routeThrottles"].iter().any(|field| changes.touches(field))
         {
+            let throttle = ctx.scope.config.throttle.or(throttle_changes.then_some(ACCOUNT));
             let deployment_id = ctx.scope.id(&names::deployment(&ctx.scope));
             let updated = ctx
                 .call("apigateway:UpdateStage", key, || {
@@ -185,7 +189,7 @@ impl Kind for StageKind {
                         .stage_name(&key.name)
                         .deployment_id(&deployment_id)
                         .description(LIVE)
-                        .set_default_route_settings(ctx.scope.config.throttle.map(settings))
+                        .set_default_route_settings(throttle.map(settings))
                         .set_route_settings(Some(route_settings(ctx)))
                         .send()
                 })
@@ -258,22 +262,24 @@ fn shown(rate: Option<f64>, burst: Option<i32>) -> String {
     format!("{} a second, burst {}", rate.unwrap_or_default(), burst.unwrap_or_default())
 }
 
-/// UpdateStage merges and cannot take the throttling off (G11), so the stage is made anew.
-async fn recreate(ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-    StageKind.delete(ctx, found).await?;
-    StageKind.create(ctx, &found.key.name).await.map(drop)
-}
-
 fn found_of(key: Key, stage: &Stage, tags: Tags) -> Found {
-    let limits = stage.default_route_settings();
+    #[expect(clippy::cast_possible_truncation, reason = "a rate is a whole number of at most 1,000,000")]
+    let throttle = stage
+        .default_route_settings()
+        .and_then(|limits| {
+            let (rate, burst) = (limits.throttling_rate_limit(), limits.throttling_burst_limit());
+            // One alone counts as zero for the other (G12).
+            (rate.is_some() || burst.is_some())
+                .then(|| Throttle { rate: rate.unwrap_or_default() as i32, burst: burst.unwrap_or_default() })
+        })
+        .filter(|throttle| *throttle != ACCOUNT);
     let id = key.name.clone();
     let spec = StageSpec {
         deployment: stage.deployment_id().unwrap_or_default().to_owned(),
         description: stage.description().unwrap_or_default().to_owned(),
         auto_deploy: stage.auto_deploy() == Some(true),
-        #[expect(clippy::cast_possible_truncation, reason = "a rate is a whole number of at most 1,000,000")]
-        throttle_rate: limits.and_then(|limits| limits.throttling_rate_limit()).map(|rate| rate as i32),
-        throttle_burst: limits.and_then(|limits| limits.throttling_burst_limit()),
+        throttle_rate: throttle.map(|throttle| throttle.rate),
+        throttle_burst: throttle.map(|throttle| throttle.burst),
         route_throttles: stage
             .route_settings()
             .into_iter()
