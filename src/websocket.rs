@@ -191,7 +191,7 @@ impl ConnectError {
                 "throttled: the account allows 500 new connections a second, and a stage may allow less"
             }
             Self::Refused { status: 500, .. } => {
-                "the function behind `$connect` fails, as `chatctl logs --function onConnect` shows, or its authorizer does, or API Gateway may not invoke it, which `chatctl up` repairs"
+                "the function behind `$connect` fails, as `chatctl logs --function onConnect` shows, or its authorizer does, or API Gateway may not call one of them, which `chatctl up` repairs"
             }
             Self::Refused { status: 502 | 504, .. } => {
                 "the function behind `$connect` fails or takes too long; `chatctl logs --function onConnect` shows why"

@@ -62,6 +62,7 @@ fn what_cannot_be_is_refused_by_name() {
         ("permissions-boundary = \"boundary\"", "not a valid permissions boundary"),
         ("kms-key = \"alias/key\"", "not a valid KMS key"),
         ("authorizer = \"cognito\"", "not a valid authorizer"),
+        ("authorizer = \"arn:aws:lambda:eu-central-1:111122223333:function:*\"", "not a valid authorizer"),
         ("throttle-rate = 5", "both"),
         ("throttle-rate = 0\nthrottle-burst = 1", "not a valid throttle rate"),
         ("region = \"moon\"", "not a valid region"),

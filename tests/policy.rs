@@ -413,8 +413,9 @@ const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change policies.
-const VARIANTS: [&[&str]; 5] = [
+const VARIANTS: [&[&str]; 6] = [
     &[],
+    &["--authorizer", "arn:aws:lambda:eu-central-1:123456789012:function:gate"],
     &["--permissions-boundary", BOUNDARY, "--kms-key", KEY, "--authorizer", "iam"],
     &["--role-path", "/a/long/path/of/a/large/company/chatctl/", "--name", "a-name-of-no-less-than-32-letter"],
     &["--role-arn", "onConnect=arn:aws:iam::123456789012:role/mine"],
@@ -488,6 +489,23 @@ for policy in json.load(sys.stdin):
     let unknown =
         ["TagResource", "UntagResource"].map(|name| format!("UNKNOWN_ACTION Unknown action apigateway:{name}"));
     assert_eq!(findings, BTreeSet::from(unknown));
+}
+
+#[tokio::test]
+async fn of_an_authorizers_function_the_policy_allows_its_permission_and_nothing_else() {
+    let arn = "arn:aws:lambda:eu-central-1:123456789012:function:gate";
+    let on_it = |policy: &Value| -> BTreeSet<String> {
+        let named = statements(policy).iter().filter(|statement| texts(&statement["Resource"]).contains(&arn));
+        named.flat_map(|statement| texts(&statement["Action"])).map(str::to_owned).collect()
+    };
+    let all = variant(&["--authorizer", arn]).await;
+    let three = ["lambda:AddPermission", "lambda:GetPolicy", "lambda:RemovePermission"].map(str::to_owned);
+    assert_eq!(on_it(&all), three.into());
+    let read = variant(&["--authorizer", arn, "--read-only"]).await;
+    assert_eq!(on_it(&read), ["lambda:GetPolicy".to_owned()].into());
+    // In another account only its owner may do that.
+    let other = variant(&["--authorizer", arn, "--account", "999988887777"]).await;
+    assert_eq!(on_it(&other), BTreeSet::new());
 }
 
 #[tokio::test]

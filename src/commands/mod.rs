@@ -92,7 +92,7 @@ pub struct Session {
 
 impl Session {
     /// Reads handlers, where they matter, and SDK configuration, and sees to the local AWS where it is asked for. Makes
-    /// no AWS call.
+    /// no AWS call, but that it asks whose account this is where an authorizer's function may be of another one.
     ///
     /// # Errors
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had, or `NotRunning`.
@@ -118,7 +118,13 @@ impl Session {
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
-        Ok(Self::with(host.clone(), sdk, scope, given.clone(), reporter, deadline))
+        let mut session = Self::with(host.clone(), sdk, scope, given.clone(), reporter, deadline);
+        if needs != Needs::Nothing && names::authorizer_function(&session.ctx.scope).is_some() {
+            let identity = Some(session.ctx.identity().await?.clone());
+            session.ctx = session.ctx.with(Scope { identity, ..Scope::clone(&session.ctx.scope) });
+            session.graph = Graph::declare(KINDS, &session.ctx.scope);
+        }
+        Ok(session)
     }
 
     fn with(
@@ -139,7 +145,9 @@ impl Session {
         let scope = &self.ctx.scope;
         let config = Config { name, ..scope.config.clone() };
         let bundles = scope.bundles.clone();
+        let identity = scope.identity.clone();
         let scope = Scope::new(config, scope.region.clone(), scope.endpoint_override.clone(), None, bundles);
+        let scope = Scope { identity, ..scope };
         let (host, sdk, reporter) = (self.host.clone(), self.sdk.clone(), self.ctx.run.reporter.clone());
         Self::with(host, sdk, scope, self.given.clone(), reporter, self.deadline.clone())
     }

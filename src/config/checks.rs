@@ -187,7 +187,8 @@ pub(super) fn checked_arn(what: &str, arn: String, service: &str, resource: &str
         && parts[2] == service
         && (account(parts[4]) || (service == "iam" && parts[4] == "aws"))
         && parts[5].strip_prefix(resource).is_some_and(|rest| !rest.is_empty())
-        && !arn.contains(char::is_whitespace);
+        // One thing, which goes into policies as it is.
+        && !arn.contains(|c: char| c.is_whitespace() || "*?$".contains(c));
     if fits {
         return Ok(arn);
     }

@@ -170,7 +170,7 @@ async fn carry_out(
 /// Tells the snapshots of what is about to change, before the first such change of a pass; one that fails to hear it
 /// keeps the change from being made. What is new has a new id, by which a snapshot without it is known anyway.
 async fn outdate(ctx: &Ctx, graph: &Graph, change: &Change, told: &mut BTreeSet<&'static str>) -> Result<(), Failure> {
-    for snapshot in graph.snapshots_of(change.key.kind) {
+    for snapshot in graph.snapshots_of(change) {
         if !told.contains(snapshot.name()) {
             snapshot.outdate(ctx).await?;
             told.insert(snapshot.name());

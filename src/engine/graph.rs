@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::change::{Action, Change};
 use crate::engine::key::Key;
 use crate::engine::kind::Kind;
 use crate::engine::scope::Scope;
@@ -47,8 +48,13 @@ impl Graph {
         }
     }
 
-    /// The kinds that are snapshots of `kind`.
-    pub fn snapshots_of(&self, kind: &str) -> impl Iterator<Item = &'static dyn Kind> {
-        self.kinds.iter().copied().filter(move |snapshot| snapshot.snapshot_of().contains(&kind))
+    /// The kinds that are snapshots of what `change` changes: it is made before they are taken. What goes only when no
+    /// snapshot uses it any more is part of none.
+    pub fn snapshots_of(&self, change: &Change) -> impl Iterator<Item = &'static dyn Kind> {
+        let (kind, is_delete) = (self.kind(&change.key), change.action == Action::Delete);
+        self.kinds.iter().copied().filter(move |snapshot| {
+            let outlives = is_delete && kind.referred_to_by().contains(&snapshot.name());
+            snapshot.snapshot_of().contains(&kind.name()) && !outlives
+        })
     }
 }

@@ -86,7 +86,7 @@ fn change_of(
     if let Some(why) = &found.broken {
         fields.0.push(FieldChange { field: "state".to_owned(), from: why.as_str().into(), to: "ready".into() });
     }
-    let outdated = before.iter().any(|change| kind.snapshot_of().contains(&change.key.kind));
+    let outdated = before.iter().any(|change| graph.snapshots_of(change).any(|snapshot| snapshot.name() == key.kind));
     let replaces = found.broken.is_some() || outdated || kind.immutable().iter().any(|field| fields.touches(field));
     if fields.0.is_empty() && !replaces {
         return None;
@@ -142,13 +142,13 @@ fn old_snapshot(graph: &Graph, change: &Change) -> Option<Change> {
 
 /// A wanted resource waits for what it needs; a stray is deleted when whatever may use it has been changed.
 fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<usize> {
-    let snapshot_of = graph.kind(&change.key).snapshot_of();
     positions(changes, |other| {
         if other.key == change.key {
             return false;
         }
         if change.action != Action::Delete {
-            return graph.needs(&change.key).contains(&other.key) || snapshot_of.contains(&other.key.kind);
+            let shows = graph.snapshots_of(other).any(|snapshot| snapshot.name() == change.key.kind);
+            return shows || graph.needs(&change.key).contains(&other.key);
         }
         graph.kind(&change.key).referred_to_by().contains(&other.key.kind)
     })

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::AuthorizerType;
+use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::json;
 
-use super::names;
+use super::{authorizer_permission, names};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
-use crate::config::Authorizer;
 use crate::engine::change::{Change, Changes};
-use crate::engine::found::{Fields, Found, Observed, fields};
+use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::run::Ctx;
@@ -27,9 +27,11 @@ struct AuthorizerSpec {
     uri: String,
 }
 
+/// The property that names its function.
+pub(super) const URI: &str = "uri";
+
 fn uri(scope: &Scope) -> String {
-    let Authorizer::Lambda(function) = &scope.config.authorizer else { return String::new() };
-    names::invocation_uri(scope, function)
+    names::authorizer_function(scope).map_or_else(String::new, |function| names::invocation_uri(scope, function))
 }
 
 #[async_trait]
@@ -46,10 +48,10 @@ impl Kind for AuthorizerKind {
         Some(names::API)
     }
 
-    /// Only where one is wanted; one that is wanted no more is known from the route that still refers to it.
+    /// And what is left of them on the functions of those that are not wanted, as long as there is one to tell of it.
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let Some(parent) = parent.filter(|_| names::wanted_authorizer(&ctx.scope).is_some()) else { return Ok(vec![]) };
-        let key = &names::authorizer(&ctx.scope);
+        let Some(parent) = parent else { return Ok(vec![]) };
+        let key = &Key::new(names::AUTHORIZER, "list");
         let authorizers = pages::all(|token| async move {
             let page = ctx
                 .call("apigateway:GetAuthorizers", key, || {
@@ -59,6 +61,7 @@ impl Kind for AuthorizerKind {
                 .optional()?;
             Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
         });
+        let wanted = names::wanted_authorizer(&ctx.scope);
         let mut found: Vec<Found> = Vec::new();
         for authorizer in authorizers.await?.unwrap_or_default() {
             let id = authorizer.authorizer_id().unwrap_or_default();
@@ -66,36 +69,34 @@ impl Kind for AuthorizerKind {
                 r#type: authorizer.authorizer_type().map_or("", AuthorizerType::as_str).to_owned(),
                 uri: authorizer.authorizer_uri().unwrap_or_default().to_owned(),
             };
-            let is_ours = authorizer.name() == Some(key.name.as_str()) && found.iter().all(|f| f.key != *key);
-            let key = if is_ours { key.clone() } else { Key::new(names::AUTHORIZER, id) };
+            let ours = wanted.as_ref().filter(|key| authorizer.name() == Some(key.name.as_str()));
+            let ours = ours.filter(|key| found.iter().all(|found| found.key != **key));
+            let key = ours.cloned().unwrap_or_else(|| Key::new(names::AUTHORIZER, id));
             found.push(Found::new(key, id, fields(&spec)));
         }
-        Ok(found)
-    }
-
-    fn identify(&self, scope: &Scope, observed: &mut Observed) {
-        if names::wanted_authorizer(scope).is_some() {
-            return;
+        let used = names::authorizer_function(&ctx.scope);
+        let account = used.and_then(|arn| names::other_account(ctx.scope.identity.as_ref(), arn));
+        if let (Some(key), Some(account)) = (wanted, account)
+            && !ctx.run.book.all_deferred().contains(&(key.clone(), "function"))
+        {
+            let why =
+                format!("its function belongs to the account {account}, where alone API Gateway can be let in to it");
+            ctx.defer(&key, "function", &why);
         }
-        let referred: BTreeSet<(String, Option<Key>)> = observed
-            .of_kind(names::ROUTE)
-            .map(|route| (route.text("authorizer").to_owned(), route.parent.clone()))
-            .filter(|(id, _)| !id.is_empty())
-            .collect();
-        observed.found.extend(
-            referred.into_iter().map(|(id, parent)| Found {
-                parent,
-                ..Found::new(Key::new(names::AUTHORIZER, &id), id, Fields::new())
-            }),
-        );
+        let functions: BTreeSet<&str> = found.iter().filter_map(authorizer_permission::function_of).collect();
+        let unused = functions.into_iter().filter(|function| Some(*function) != used);
+        let left = try_join_all(unused.map(|function| authorizer_permission::left_on(ctx, function))).await?;
+        found.extend(left.into_iter().flatten());
+        Ok(found)
     }
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
         fields(&AuthorizerSpec { r#type: AuthorizerType::Request.as_str().to_owned(), uri: uri(scope) })
     }
 
+    /// It goes when clients meet it no more, and after what it left on its function, of which nothing else tells.
     fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::ROUTE]
+        &[names::ROUTE, names::DEPLOYMENT, names::STAGE, names::AUTHORIZER_PERMISSION]
     }
 
     fn is_seen_at_once(&self) -> bool {

@@ -53,8 +53,9 @@ impl Kind for DeploymentKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        let routes = scope.config.app.routes().iter();
-        vec![(names::deployment(scope), routes.map(|route| names::route(&route.key)).collect())]
+        let routes = scope.config.app.routes().iter().map(|route| names::route(&route.key));
+        // Nobody meets an authorizer before it can be called.
+        vec![(names::deployment(scope), routes.chain(names::authorizer_permission(scope)).collect())]
     }
 
     fn parent(&self) -> Option<&'static str> {

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod authorizer;
+pub mod authorizer_permission;
 pub mod deployment;
 pub mod function;
 pub mod integration;
@@ -29,6 +30,7 @@ pub const KINDS: Kinds = &[
     &function::FunctionKind,
     &permission::PermissionKind,
     &authorizer::AuthorizerKind,
+    &authorizer_permission::AuthorizerPermissionKind,
     &integration::IntegrationKind,
     &route::RouteKind,
     &deployment::DeploymentKind,

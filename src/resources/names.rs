@@ -1,12 +1,14 @@
 //! What each resource is called: every key, name and ARN, by which kinds refer to one another.
 
 use crate::app::{Function, FunctionName, Route, RouteKey};
+use crate::aws::identity::Identity;
 use crate::config::Authorizer;
 use crate::engine::key::Key;
 use crate::engine::scope::Scope;
 
 pub const API: &str = "api";
 pub const AUTHORIZER: &str = "authorizer";
+pub const AUTHORIZER_PERMISSION: &str = "authorizer-permission";
 pub const DEPLOYMENT: &str = "deployment";
 pub const FUNCTION: &str = "function";
 pub const INTEGRATION: &str = "integration";
@@ -32,13 +34,31 @@ pub fn api_arn(scope: &Scope, path: &str) -> String {
     format!("arn:{}:apigateway:{}::{path}", scope.partition(), scope.region)
 }
 
-pub fn authorizer(scope: &Scope) -> Key {
-    Key::new(AUTHORIZER, scope.config.name.as_str())
+/// The ARN of the function that decides who may connect, where the configuration names one.
+pub fn authorizer_function(scope: &Scope) -> Option<&str> {
+    match &scope.config.authorizer {
+        Authorizer::Lambda(arn) => Some(arn),
+        Authorizer::None | Authorizer::Iam => None,
+    }
 }
 
-/// The key, where the configuration wants an authorizer function.
+/// Named after its function, so that another function is another authorizer, made before the old one goes.
 pub fn wanted_authorizer(scope: &Scope) -> Option<Key> {
-    matches!(scope.config.authorizer, Authorizer::Lambda(_)).then(|| authorizer(scope))
+    let function = authorizer_function(scope)?.splitn(7, ':').last()?.replace(':', "-");
+    Some(Key::new(AUTHORIZER, function))
+}
+
+/// The account that a function belongs to, where that is known not to be ours.
+pub fn other_account<'a>(ours: Option<&Identity>, function_arn: &'a str) -> Option<&'a str> {
+    let account = function_arn.split(':').nth(4).unwrap_or_default();
+    let is_ours = |own: &str| own == account || !own.chars().all(|c| c.is_ascii_digit());
+    ours.is_some_and(|identity| !is_ours(&identity.account)).then_some(account)
+}
+
+/// Named after the function that it is on; on one of another account, only its owner can make it.
+pub fn authorizer_permission(scope: &Scope) -> Option<Key> {
+    let function = authorizer_function(scope).filter(|arn| other_account(scope.identity.as_ref(), arn).is_none());
+    function.map(|arn| Key::new(AUTHORIZER_PERMISSION, arn))
 }
 
 pub fn deployment(scope: &Scope) -> Key {

@@ -18,10 +18,22 @@ pub struct PermissionKind;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Statement {
-    principal: String,
-    action: String,
-    source_arn: String,
+pub(super) struct Statement {
+    pub principal: String,
+    pub action: String,
+    pub source_arn: String,
+}
+
+impl Statement {
+    /// API Gateway may call the function from `source`, within our API.
+    pub fn for_api_gateway(scope: &Scope, source: &str) -> Self {
+        Self {
+            // The same in every partition (L6).
+            principal: "apigateway.amazonaws.com".to_owned(),
+            action: "lambda:InvokeFunction".to_owned(),
+            source_arn: scope.arn("execute-api", source),
+        }
+    }
 }
 
 /// The route that may call its function by the permission called `name`.
@@ -38,13 +50,7 @@ fn function_of(name: &str) -> &str {
 }
 
 fn wanted(scope: &Scope, route: &Route) -> Statement {
-    let source = format!("{}/*/{}", scope.id(&names::api(scope)), route.key);
-    Statement {
-        // The same in every partition (L6).
-        principal: "apigateway.amazonaws.com".to_owned(),
-        action: "lambda:InvokeFunction".to_owned(),
-        source_arn: scope.arn("execute-api", &source),
-    }
+    Statement::for_api_gateway(scope, &format!("{}/*/{}", scope.id(&names::api(scope)), route.key))
 }
 
 #[async_trait]
@@ -144,7 +150,7 @@ impl Kind for PermissionKind {
 }
 
 /// The statements of a function's policy by id. A document of an unknown shape has none that is as wanted.
-fn statements(policy: &str) -> Vec<(String, Statement)> {
+pub(super) fn statements(policy: &str) -> Vec<(String, Statement)> {
     let policy: Value = serde_json::from_str(policy).unwrap_or_default();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let listed = match &policy["Statement"] {

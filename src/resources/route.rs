@@ -42,7 +42,7 @@ fn spec(scope: &Scope, route: &Route) -> RouteSpec {
         _ if route.key.as_str() != "$connect" => (AuthorizationType::None, None),
         Authorizer::None => (AuthorizationType::None, None),
         Authorizer::Iam => (AuthorizationType::AwsIam, None),
-        Authorizer::Lambda(_) => (AuthorizationType::Custom, Some(scope.id(&names::authorizer(scope)))),
+        Authorizer::Lambda(_) => (AuthorizationType::Custom, names::wanted_authorizer(scope).map(|key| scope.id(&key))),
     };
     RouteSpec {
         target: names::target(&scope.id(&names::integration(&route.key))),

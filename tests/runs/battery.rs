@@ -228,8 +228,8 @@ fn tampering(kind: &str) -> Tampering {
             }),
             ..NONE
         },
-        // Only there when it is configured; has a test of its own below.
-        "authorizer" => NONE,
+        // Only there when they are configured: `authorizer.rs`.
+        "authorizer" | "authorizer-permission" => NONE,
         other => panic!("say how a {other} can be tampered with"),
     }
 }
@@ -462,22 +462,6 @@ async fn messages_alone_are_throttled_and_a_stage_is_never_made_anew_for_it() {
         run(&world, "status").await.expect(Exit::Done);
         assert_whole(&world, "chat");
     }
-}
-
-/// The authorizer function of `$connect` comes and goes with the setting.
-#[tokio::test(start_paused = true)]
-async fn an_authorizer_comes_and_goes_with_its_setting() {
-    let world = deployed().await;
-    let flags = "--authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate";
-    run(&world, &format!("up {flags}")).await.expect(Exit::Done);
-    let authorizers = |world: &World| {
-        world.edit(|state| state.region(ACCOUNT, REGION).apis.values().map(|api| api.authorizers.len()).sum::<usize>())
-    };
-    assert_eq!(authorizers(&world), 1);
-    run(&world, &format!("status {flags}")).await.expect(Exit::Done);
-    run(&world, "up").await.expect(Exit::Done);
-    assert_eq!(authorizers(&world), 0);
-    assert_whole(&world, "chat");
 }
 
 /// An authorizer's id under `NONE` means nothing, so nothing is done about it (G22).

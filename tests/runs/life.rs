@@ -2,7 +2,7 @@
 //! service models, which the model of AWS holds every request to, refuse none of it.
 
 use chatctl::error::Exit;
-use support::{ACCOUNT, Process, REGION, assert_nothing_left, run};
+use support::{ACCOUNT, Process, REGION, assert_nothing_left, put_function, run};
 use world::{Switches, World};
 
 const BOUNDARY: &str = "arn:aws:iam::111122223333:policy/edge";
@@ -16,6 +16,7 @@ const SETTINGS: &str = "--name pr-42 --stage live --tag team=blue --tag cost/cen
 fn world() -> World {
     let world = World::new(Switches::default());
     world.edit(|state| state.account(ACCOUNT).managed_policies.insert(BOUNDARY.to_owned()));
+    put_function(&world, REGION, "gate");
     world
 }
 

@@ -20,7 +20,9 @@ use chatctl::progress::{self, Reporter};
 pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
 pub use client::{Client, eventually};
-pub use inworld::{ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, brisk, problems, run};
+pub use inworld::{
+    ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, brisk, problems, put_function, run,
+};
 pub use ministack::{DataDir, Ministack, installation, ministack, private_ministack, sdk_config};
 pub use node::axe;
 pub use process::Service;

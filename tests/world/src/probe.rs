@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::place::Place;
 use crate::policy;
 use crate::rules::{covers, role_by_arn};
-use crate::state::{Account, Deployment, Function, Region, Role};
+use crate::state::{Account, Deployment, Function, Region, Role, Route};
 
 /// What each route's handler needs on the table.
 const NEEDS: [(&str, &[&str]); 3] = [
@@ -39,6 +39,15 @@ pub(crate) fn chat_works(
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// Whether the function's policy lets API Gateway call it from `source`.
+fn may_call(function: &Function, source: &str) -> bool {
+    function.policy.values().any(|statement| {
+        statement.principal == "apigateway.amazonaws.com"
+            && covers(&statement.action, "lambda:InvokeFunction")
+            && statement.source_arn.as_deref().is_none_or(|pattern| covers(pattern, source))
+    })
 }
 
 struct Probe<'a> {
@@ -78,6 +87,9 @@ impl<'a> Probe<'a> {
             integration.uri.as_deref().and_then(|uri| function_of(uri, self.place)).ok_or("no function behind it")?;
         let function = self.region.functions.values().find(|function| function.arn == arn).ok_or("no such function")?;
         self.function(function, key)?;
+        if route.authorization_type == "CUSTOM" {
+            self.authorizer(route)?;
+        }
         let role = role_by_arn(self.account, &function.role).ok_or("its role does not exist")?;
         self.role(function, role, key, actions)
     }
@@ -88,12 +100,22 @@ impl<'a> Probe<'a> {
             return Err(format!("{name} is {}", function.state(self.now)));
         }
         let source = self.place.arn("execute-api", &format!("{}/{}/{key}", self.api_id, self.stage));
-        let permitted = function.policy.values().any(|statement| {
-            statement.principal == "apigateway.amazonaws.com"
-                && covers(&statement.action, "lambda:InvokeFunction")
-                && statement.source_arn.as_deref().is_none_or(|pattern| covers(pattern, &source))
-        });
+        let permitted = may_call(function, &source);
         if permitted { Ok(()) } else { Err(format!("{name} may not be called from {source} (L7)")) }
+    }
+
+    /// Whether API Gateway gets an answer from the authorizer's function, which may be in any region of the account.
+    fn authorizer(&self, route: &Route) -> Result<(), String> {
+        let id = route.authorizer_id.as_deref().ok_or("it has no authorizer")?;
+        let authorizer = self.region.apis[self.api_id].authorizers.get(id).ok_or("its authorizer does not exist")?;
+        let uri = authorizer.other.get("authorizerUri").and_then(Value::as_str).unwrap_or_default();
+        let mut functions = self.account.regions.values().flat_map(|region| region.functions.values());
+        let function = functions
+            .find(|function| uri.ends_with(&format!("/functions/{}/invocations", function.arn)))
+            .ok_or("its authorizer's function does not exist")?;
+        let source = self.place.arn("execute-api", &format!("{}/authorizers/{id}", self.api_id));
+        let permitted = may_call(function, &source);
+        if permitted { Ok(()) } else { Err(format!("500: {} may not be called from {source} (G20)", function.name)) }
     }
 
     fn role(&self, function: &Function, role: &Role, key: &str, actions: &[&str]) -> Result<(), String> {
