@@ -71,7 +71,10 @@ fn warnings(session: &Session, plan: &Plan) -> Vec<String> {
         let loss = session.graph.kind(&change.key).loss()?;
         Some(format!("{}: {loss}", change.key))
     });
-    losses.collect::<BTreeSet<_>>().into_iter().collect()
+    let guards = plan.0.iter().filter(|change| change.action == Action::Delete).filter_map(|change| {
+        Some(format!("{}: {}, so `down` would remove nothing", change.key, change.found.as_ref()?.guarded.as_ref()?))
+    });
+    losses.chain(guards).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn files(session: &Session) -> BTreeMap<Key, Vec<(String, usize)>> {

@@ -53,6 +53,8 @@ pub struct Found {
     pub settling: Option<String>,
     /// Why it must be made anew, when AWS gave up on it.
     pub broken: Option<String>,
+    /// Why AWS will not delete it, when somebody has seen to that.
+    pub guarded: Option<String>,
     /// Facts that nobody can wish for: when it was made, its endpoint.
     pub attributes: BTreeMap<&'static str, String>,
     /// The resource that it lives in.
@@ -68,6 +70,7 @@ impl Found {
             fields,
             settling: None,
             broken: None,
+            guarded: None,
             attributes: BTreeMap::new(),
             parent: None,
         }

@@ -101,6 +101,9 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
         if pass == 1 {
             may(&observed).await?;
         }
+        if wish == Wish::Absent {
+            refuse_guarded(&observed)?;
+        }
         let plan = plan(&ctx.scope, graph, &observed, wish);
         if plan.is_empty() {
             return Ok(Converged { observed, steps });
@@ -125,6 +128,17 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
         }
     }
     unreachable!("the last pass returns")
+}
+
+/// Somebody has seen to it that this stays: then nothing around it is taken away either.
+fn refuse_guarded(observed: &Observed) -> Result<()> {
+    let guarded: Vec<String> =
+        observed.found.iter().filter_map(|found| Some(format!("{}: {}", found.key, found.guarded.as_ref()?))).collect();
+    if guarded.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed("Guarded", format!("somebody protected it, nothing was removed: {}", guarded.join("; ")))
+        .hint("if it is to go, `chatctl up` takes the protection off; then run the same command again"))
 }
 
 fn interrupted() -> Error {

@@ -34,6 +34,7 @@ struct FunctionSpec {
     runtime: String,
     architecture: String,
     handler: String,
+    description: String,
     /// MB
     memory: i32,
     /// Seconds
@@ -72,6 +73,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         runtime: scope.config.runtime.clone(),
         architecture: scope.config.architecture.clone(),
         handler: format!("{}.handler", function.name),
+        description: String::new(),
         memory: scope.config.memory.unwrap_or(function.memory),
         timeout: scope.config.function_timeout,
         role: role_of(scope, &function.name),
@@ -128,6 +130,7 @@ impl Kind for FunctionKind {
             runtime: now.runtime().map_or("", Runtime::as_str).to_owned(),
             architecture: now.architectures().first().map_or("x86_64", Architecture::as_str).to_owned(),
             handler: now.handler().unwrap_or_default().to_owned(),
+            description: now.description().unwrap_or_default().to_owned(),
             memory: now.memory_size().unwrap_or_default(),
             timeout: now.timeout().unwrap_or_default(),
             role: now.role().unwrap_or_default().to_owned(),
@@ -235,6 +238,7 @@ impl Kind for FunctionKind {
                     .handler(&spec.handler)
                     .memory_size(spec.memory)
                     .timeout(spec.timeout)
+                    .description(&spec.description)
                     .role(&spec.role)
                     .environment(environment(&spec))
                     .send()

@@ -25,7 +25,11 @@ struct IntegrationSpec {
     r#type: String,
     method: String,
     uri: String,
+    timeout_ms: i32,
 }
+
+/// The longest that a WebSocket API waits for a function, and what it waits where nothing is said (H1).
+const TIMEOUT_MS: i32 = 29_000;
 
 fn uri(scope: &Scope, function: &FunctionName) -> String {
     names::invocation_uri(scope, &names::function_arn(scope, function))
@@ -36,6 +40,7 @@ fn spec(scope: &Scope, route: &Route) -> IntegrationSpec {
         r#type: IntegrationType::AwsProxy.as_str().to_owned(),
         method: "POST".to_owned(),
         uri: uri(scope, &route.function),
+        timeout_ms: TIMEOUT_MS,
     }
 }
 
@@ -77,6 +82,7 @@ impl Kind for IntegrationKind {
                     // The server stores POST where none was given (G7).
                     method: integration.integration_method().unwrap_or("POST").to_owned(),
                     uri: integration.integration_uri().unwrap_or_default().to_owned(),
+                    timeout_ms: integration.timeout_in_millis().unwrap_or(TIMEOUT_MS),
                 };
                 Found::new(Key::new(names::INTEGRATION, id), id, fields(&spec))
             })
@@ -141,6 +147,7 @@ impl Kind for IntegrationKind {
                     .integration_type(IntegrationType::AwsProxy)
                     .integration_method(&spec.method)
                     .integration_uri(&spec.uri)
+                    .timeout_in_millis(spec.timeout_ms)
                     .send()
             })
             .await?;
@@ -159,6 +166,7 @@ impl Kind for IntegrationKind {
                 .integration_type(IntegrationType::AwsProxy)
                 .integration_method(&spec.method)
                 .integration_uri(&spec.uri)
+                .timeout_in_millis(spec.timeout_ms)
                 .send()
         })
         .await

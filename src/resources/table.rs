@@ -37,6 +37,7 @@ struct Table {
     billing_mode: String,
     /// Always on; by a key that AWS owns unless one is named.
     encryption: String,
+    deletion_protection: bool,
     ttl: Option<String>,
     tags: Tags,
     expires_at: Option<String>,
@@ -70,6 +71,7 @@ impl Kind for TableKind {
             Owner::Foreign(why) if all.is_empty() => Owner::Unclear(why),
             owner => owner,
         };
+        let is_protected = table.deletion_protection_enabled() == Some(true);
         let (tags, expires_at) = tags::split(all);
         let fields = fields(&Table {
             hash_key: hash_key(&table),
@@ -83,11 +85,13 @@ impl Kind for TableKind {
                 .and_then(|sse| sse.kms_master_key_arn())
                 .unwrap_or(AWS_OWNED)
                 .to_owned(),
+            deletion_protection: is_protected,
             ttl,
             tags,
             expires_at,
         });
-        Ok(vec![Found { owner, settling, ..Found::new(key, arn, fields) }])
+        let guarded = is_protected.then(|| "its deletion protection is on".to_owned());
+        Ok(vec![Found { owner, settling, guarded, ..Found::new(key, arn, fields) }])
     }
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
@@ -95,6 +99,7 @@ impl Kind for TableKind {
             hash_key: HASH_KEY.to_owned(),
             billing_mode: "PAY_PER_REQUEST".to_owned(),
             encryption: scope.config.kms_key.clone().unwrap_or_else(|| AWS_OWNED.to_owned()),
+            deletion_protection: false,
             ttl: Some(TTL_ATTRIBUTE.to_owned()),
             tags: scope.tags(),
             expires_at: scope.expires_at.clone(),
@@ -158,7 +163,7 @@ impl Kind for TableKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let key = &found.key;
-        if changes.touches("billingMode") || changes.touches("encryption") {
+        if ["billingMode", "encryption", "deletionProtection"].iter().any(|field| changes.touches(field)) {
             let encryption = changes.touches("encryption").then(|| match ctx.scope.config.kms_key.as_deref() {
                 Some(arn) => encrypted_by(arn),
                 None => SseSpecification::builder().enabled(false).build(),
@@ -170,6 +175,7 @@ impl Kind for TableKind {
                     .table_name(&key.name)
                     .set_billing_mode(changes.touches("billingMode").then_some(BillingMode::PayPerRequest))
                     .set_sse_specification(encryption.clone())
+                    .set_deletion_protection_enabled(changes.touches("deletionProtection").then_some(false))
                     .send()
             })
             .await?;

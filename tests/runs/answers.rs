@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chatctl::error::Exit;
-use support::{ACCOUNT, REGION, run};
+use support::{ACCOUNT, REGION, assert_whole, run};
 use world::World;
 
 /// Every `up` renews the time to live, so that alone is nothing to wake anybody for.
@@ -80,4 +80,63 @@ async fn policies_are_told_by_statement_and_code_by_file() {
     ];
     assert_eq!(lines[..wanted.len()], wanted);
     assert_eq!(status.stderr, "hint: `chatctl up` makes it as wanted, `chatctl plan` shows how\n");
+}
+
+/// A table that somebody protected is not left alone in the ruins of its deployment: `down` stops before its first write.
+#[tokio::test(start_paused = true)]
+async fn down_removes_nothing_around_a_protected_table() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    world.edit(|state| {
+        let tables = &mut state.account(ACCOUNT).region(REGION).tables;
+        tables.get_mut("chat-connections").expect("a table").deletion_protection = true;
+    });
+    world.clear_calls();
+    let plan = run(&world, "plan --destroy").await.expect(Exit::Done).stdout;
+    assert!(plan.contains("warning: table chat-connections: its deletion protection is on, so `down`"), "{plan}");
+    let down = run(&world, "down").await.expect(Exit::Failed);
+    assert!(!world.calls().iter().any(|call| call.write), "{}", down.stderr);
+    let error =
+        "error: somebody protected it, nothing was removed: table chat-connections: its deletion protection is on\n";
+    assert!(down.stderr.contains(error), "{}", down.stderr);
+    assert!(down.stderr.contains("hint: if it is to go, `chatctl up` takes the protection off; "), "{}", down.stderr);
+    run(&world, "status").await.expect(Exit::Differs);
+    run(&world, "up").await.expect(Exit::Done);
+    run(&world, "down").await.expect(Exit::Done);
+    support::assert_nothing_left(&world);
+}
+
+/// What lets everybody call a function through a URL of its own is a statement of its policy, and goes.
+#[tokio::test(start_paused = true)]
+async fn a_function_that_was_opened_to_the_public_is_closed() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    world.edit(|state| {
+        let functions = &mut state.account(ACCOUNT).region(REGION).functions;
+        let policy = &mut functions.get_mut("chat-sendMessage").expect("a function").policy;
+        let mut public = policy.values().next().expect("a statement").clone();
+        "FunctionURLAllowPublicAccess".clone_into(&mut public.sid);
+        "lambda:InvokeFunctionUrl".clone_into(&mut public.action);
+        "*".clone_into(&mut public.principal);
+        public.source_arn = None;
+        policy.insert(public.sid.clone(), public);
+    });
+    let status = run(&world, "status").await.expect(Exit::Differs).stdout;
+    assert!(status.contains("permission   chat-sendMessage/FunctionURLAllowPublicAccess  stray\n"), "{status}");
+    run(&world, "up").await.expect(Exit::Done);
+    assert_whole(&world, "chat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_integration_that_gives_up_sooner_is_repaired() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    world.edit(|state| {
+        let api = state.account(ACCOUNT).region(REGION).apis.values_mut().next().expect("an API");
+        api.integrations.values_mut().for_each(|integration| integration.timeout_millis = 50);
+    });
+    let status = run(&world, "status").await.expect(Exit::Differs).stdout;
+    assert_eq!(status.matches("    timeoutMs is 50, should be 29000\n").count(), 3, "{status}");
+    run(&world, "up").await.expect(Exit::Done);
+    run(&world, "status").await.expect(Exit::Done);
 }

@@ -124,6 +124,7 @@ fn tampering(kind: &str) -> Tampering {
                     function.environment.insert("TABLE_NAME".to_owned(), "elsewhere".to_owned());
                     "tampered".clone_into(&mut function.code_sha256);
                     function.memory_mb = 128;
+                    "mine".clone_into(&mut function.description);
                 });
             }),
             delete: Some(|world| {
