@@ -48,7 +48,7 @@ def wheel_tag(target, binary):
     if target.endswith("musl"):
         if needed:
             raise SystemExit(f"error: a binary for {target} is to be static, and this one needs glibc")
-        return f"manylinux_2_17_{machine}.manylinux2014_{machine}.musllinux_1_1_{machine}"
+        return f"musllinux_1_1_{machine}"
     minor = max([17, *needed])
     return f"manylinux_2_17_{machine}.manylinux2014_{machine}" if minor == 17 else f"manylinux_2_{minor}_{machine}"
 

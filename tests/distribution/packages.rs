@@ -115,6 +115,32 @@ async fn the_same_binary_gives_the_same_bytes() {
     }
 }
 
+/// Else it would be chance which of them an installer takes.
+#[tokio::test]
+async fn no_machine_has_a_choice_between_two_wheels() {
+    let folder = Folder::new();
+    let (binary, licences) = (folder.0.join("chatctl"), folder.0.join("licences"));
+    fs::write(&binary, "#!/bin/sh\n").unwrap();
+    fs::write(&licences, "none\n").unwrap();
+    for machine in ["x86_64", "aarch64"] {
+        for system in ["unknown-linux-gnu", "unknown-linux-musl", "apple-darwin"] {
+            let mut make = script("package.py");
+            make.arg("binary").arg(&binary).args(["--target", &format!("{machine}-{system}"), "--licences"]);
+            ran(make.arg(&licences).arg("--out").arg(&folder.0)).await;
+        }
+    }
+    let wheels = named(&folder.0, ".whl");
+    let tags = wheels.iter().flat_map(|wheel| {
+        let name = wheel.file_stem().unwrap().to_str().unwrap();
+        name.rsplit('-').next().unwrap().split('.').map(str::to_owned).collect::<Vec<_>>()
+    });
+    let mut tags: Vec<String> = tags.collect();
+    let count = tags.len();
+    tags.sort();
+    tags.dedup();
+    assert_eq!((wheels.len(), tags.len()), (6, count), "{wheels:?}");
+}
+
 #[tokio::test]
 async fn the_wheel_installs_without_a_network_and_works() {
     let folder = Folder::new();
