@@ -166,6 +166,10 @@ impl Failure {
             Class::Other if service == "dynamodb" && self.message.contains("eletion protection") => {
                 "somebody protected the table; switch its deletion protection off, then run the same command again".to_owned()
             }
+            // L17
+            Class::Other if name == "DeleteLogGroup" && self.code == "ValidationException" => {
+                "somebody protected the log group; switch its deletion protection off, then run the same command again".to_owned()
+            }
             _ if service == "iam" && self.message.contains("not attachable") => {
                 "`--permissions-boundary` names a policy that has to exist in this account, or in AWS's".to_owned()
             }

@@ -29,6 +29,8 @@ struct Entries {
     tagged: BTreeMap<Key, Written>,
     /// What stands now, as far as this run knows: the leftovers, should it fail.
     standing: BTreeSet<Key>,
+    /// What this run has written already, where AWS may go on showing something else (L16).
+    written: Properties,
     /// What AWS will not change now; `up` says so and ends well (D8).
     deferred: Properties,
 }
@@ -58,6 +60,11 @@ impl Book {
         let set = set.iter().map(|(tag, value)| (tag.clone(), Some(value.clone())));
         let written = set.chain(removed.iter().map(|tag| (tag.clone(), None))).collect();
         self.entries().tagged.insert(key.clone(), (Instant::now(), written));
+    }
+
+    /// This run writes `field` of `key`; tells whether for the first time.
+    pub fn writes(&self, key: &Key, field: &'static str) -> bool {
+        self.entries().written.insert((key.clone(), field))
     }
 
     /// AWS refuses to change `field` of `key` now.

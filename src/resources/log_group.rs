@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::types::LogGroup;
 use futures_util::future::try_join_all;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::names;
 use super::tags::{self, Tags};
@@ -81,13 +81,14 @@ impl Kind for LogGroupKind {
         })
         .await?;
         ctx.run.book.made(&key);
-        retain(ctx, &key).await?;
+        retain(ctx, &key, None).await?;
         Ok(arn_of(&ctx.scope, name))
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         if changes.touches("retentionDays") {
-            retain(ctx, &found.key).await?;
+            let shown = found.fields.get("retentionDays").and_then(Value::as_i64);
+            retain(ctx, &found.key, shown).await?;
         }
         let (set, removed) = changes.entries("tags");
         if !set.is_empty() {
@@ -194,8 +195,15 @@ fn arn_in(group: &LogGroup) -> String {
     group.log_group_arn().or(group.arn()).unwrap_or_default().trim_end_matches(":*").to_owned()
 }
 
-async fn retain(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
+/// Where AWS goes on showing other days than this run has written, a policy of the account decides (L16).
+async fn retain(ctx: &Ctx, key: &Key, shown: Option<i64>) -> Result<(), Failure> {
     let days = ctx.scope.config.log_retention_days;
+    if !ctx.run.book.writes(key, "retentionDays") {
+        let shown = shown.map_or_else(|| "for ever".to_owned(), |days| format!("for {days} days"));
+        let why = format!("its logs are kept {shown}, not for {days}: a retention policy of the account decides");
+        ctx.defer(key, "retentionDays", &why);
+        return Ok(());
+    }
     ctx.call("logs:PutRetentionPolicy", key, || {
         ctx.aws.logs.put_retention_policy().log_group_name(&key.name).retention_in_days(days).send()
     })

@@ -492,6 +492,44 @@ async fn a_refused_repair_of_the_ttl_is_a_warning() {
     run(&world, "status").await.expect(Exit::Done);
 }
 
+/// Where a policy of the account decides for how long logs are kept, `up` says so and ends well (L16).
+#[tokio::test(start_paused = true)]
+async fn a_retention_policy_of_the_account_is_a_warning() {
+    let world = world();
+    world.edit(|state| state.region(ACCOUNT, REGION).log_retention_policy = Some(90));
+    for line in ["up", "up", "up --memory 1024"] {
+        let up = run(&world, line).await.expect(Exit::Done);
+        let said = "warning: log-group /aws/lambda/chat-onConnect: its logs are kept for 90 days, not for 14";
+        assert!(up.stderr.contains(said), "{}", up.stderr);
+    }
+    assert_whole(&world, "chat");
+    run(&world, "status").await.expect(Exit::Differs);
+    world.edit(|state| state.region(ACCOUNT, REGION).log_retention_policy = None);
+    run(&world, "status --memory 1024").await.expect(Exit::Done);
+}
+
+/// Somebody protected it: `down` says so, and removes the rest (D2, L17).
+#[tokio::test(start_paused = true)]
+async fn what_is_protected_from_deletion_is_named_with_what_to_do() {
+    let world = deployed().await;
+    let protect = |protected| {
+        table(&world, |table| table.deletion_protection = protected);
+        world.edit(|state| {
+            let groups = state.region(ACCOUNT, REGION).log_groups.values_mut();
+            groups.for_each(|group| group.deletion_protection = protected);
+        });
+    };
+    protect(true);
+    let down = run(&world, "down").await.expect(Exit::Failed);
+    assert!(down.stderr.contains("hint: somebody protected"), "{}", down.stderr);
+    table(&world, |table| table.deletion_protection = false);
+    let down = run(&world, "down").await.expect(Exit::Failed);
+    assert!(down.stderr.contains("hint: somebody protected the log group"), "{}", down.stderr);
+    protect(false);
+    run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
 /// A role that is made anew under a living function is another one, for which the function's variables are not encrypted:
 /// only a new function works with it (I12). Clients stay connected meanwhile.
 #[tokio::test(start_paused = true)]

@@ -87,7 +87,9 @@ fn describe(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         return Err(invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
     }
     let (now, lag) = (cx.now, cx.switches.list_lag);
-    let page = page(&cx.account.region(&cx.place.region).log_groups, token, limit, |name, group| {
+    let region = cx.account.region(&cx.place.region);
+    let policy = region.log_retention_policy;
+    let page = page(&region.log_groups, token, limit, |name, group| {
         name.starts_with(&prefix) && name.contains(&pattern) && group.created + lag <= now
     });
     let groups: Vec<Value> = page
@@ -104,7 +106,7 @@ fn describe(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
                 "metricFilterCount": 0,
                 "storedBytes": 0,
             });
-            if let Some(days) = group.retention_days {
+            if let Some(days) = policy.or(group.retention_days) {
                 view["retentionInDays"] = json!(days);
             }
             view

@@ -78,6 +78,8 @@ pub struct Region {
     pub functions: BTreeMap<String, Function>,
     pub tables: BTreeMap<String, Table>,
     pub log_groups: BTreeMap<String, LogGroup>,
+    /// The days that a policy of the account keeps the logs of every group, whatever the group says (L16).
+    pub log_retention_policy: Option<i64>,
     /// APIs that are gone, and since when: a lagging list still shows them.
     pub(crate) gone_apis: Vec<(Moment, Api)>,
     pub(crate) buckets: Buckets,
