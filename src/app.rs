@@ -80,6 +80,17 @@ impl App {
     }
 }
 
+impl Function {
+    /// The functions of the walkthrough, of which something may stand before anything tells of it.
+    pub fn of_walkthrough() -> impl Iterator<Item = FunctionName> {
+        WALKTHROUGH.iter().map(|(_, name)| FunctionName((*name).to_owned()))
+    }
+
+    pub fn is_of_walkthrough(&self) -> bool {
+        WALKTHROUGH.iter().any(|(_, name)| self.name.as_str() == *name)
+    }
+}
+
 impl Route {
     /// Whether this is a route of the walkthrough with the function that it has there.
     pub fn is_walkthrough(&self) -> bool {

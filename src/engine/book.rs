@@ -77,9 +77,9 @@ impl Book {
         self.entries().made.get(key).is_some_and(|made| made.elapsed() < YOUNG)
     }
 
-    /// Whether this run made something called `name` a moment ago: what belongs to a resource shares its name.
-    pub fn is_young_name(&self, name: &str) -> bool {
-        self.entries().made.iter().any(|(key, made)| key.name == name && made.elapsed() < YOUNG)
+    /// Whether this run made `key` a moment ago, or what it belongs to and is named after.
+    pub fn is_in_young(&self, key: &Key) -> bool {
+        self.entries().made.iter().any(|(other, made)| key.is_at(&other.name) && made.elapsed() < YOUNG)
     }
 
     /// Whether `tags` of `key` are likely older than what this run has written: a matter of seconds.

@@ -15,6 +15,11 @@ impl Key {
     pub fn new(kind: &'static str, name: impl Into<String>) -> Self {
         Self { kind, name: name.into() }
     }
+
+    /// Whether it is called `place`, or is one of several there: `place/…`.
+    pub fn is_at(&self, place: &str) -> bool {
+        self.name.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 impl fmt::Display for Key {

@@ -40,6 +40,11 @@ pub trait Kind: Send + Sync {
         vec![scope.config.name.to_string()]
     }
 
+    /// Further places to look at in a second wave, to which what was found in the first points.
+    fn hinted(&self, _scope: &Scope, _found: &[Found]) -> Vec<String> {
+        vec![]
+    }
+
     /// What exists at `probe`; what is not wanted there too. Nothing only if AWS says that there is nothing:
     /// access denied is an error.
     async fn find(&self, ctx: &Ctx, probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure>;
@@ -76,7 +81,8 @@ pub trait Kind: Send + Sync {
         Ok(())
     }
 
-    /// The kinds that may refer to a stray of this one: it is deleted when they have been changed.
+    /// The kinds that may refer to a stray of this one, or need it to be found: it is deleted when they have been
+    /// changed.
     fn referred_to_by(&self) -> &'static [&'static str] {
         &[]
     }

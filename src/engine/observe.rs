@@ -45,7 +45,19 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
     let places = graph.kinds.iter().filter(|kind| kind.parent().is_none()).flat_map(|kind| {
         kind.probes(&ctx.scope).into_iter().map(move |probe| look(ctx, graph, *kind, probe, None, patience))
     });
-    let looks = try_join_all(places);
+    let looks = async {
+        let mut found = try_join_all(places).await?.concat();
+        let hinted = graph.kinds.iter().flat_map(|kind| {
+            let known = kind.probes(&ctx.scope);
+            let hinted = kind.hinted(&ctx.scope, &found).into_iter().filter(move |probe| !known.contains(probe));
+            hinted.map(|probe| look(ctx, graph, *kind, probe, None, patience))
+        });
+        let hinted = try_join_all(hinted).await?.concat();
+        found.extend(hinted);
+        // What is not wanted and not ours is nobody's business here.
+        found.retain(|f| f.owner == Owner::Ours || graph.contains(&f.key));
+        Ok::<_, Failure>(found)
+    };
     let begun = Instant::now();
     let say_slow = async {
         tokio::time::sleep(SLOW).await;
@@ -53,7 +65,7 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
         std::future::pending::<Infallible>().await
     };
     let found = tokio::select! {
-        found = looks => found?.concat(),
+        found = looks => found?,
         never = say_slow => match never {},
         () = ctx.run.interrupt.raised(1) => {
             return Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted while reading what exists"));
@@ -156,18 +168,20 @@ async fn settled(
     for ours in found.iter().filter(|f| f.owner == Owner::Ours && kind.parent().is_none()) {
         ctx.run.learn_identity(&ours.id);
     }
-    if found.is_empty() && expected(graph, kind, probe).next().is_some() {
+    if found.is_empty() && expected(ctx, graph, kind, probe).next().is_some() {
         // Perhaps nothing exists that could tell us who we are: asked beside the other looks, not after them.
         ctx.identity().await?;
     }
     Ok(found)
 }
 
-/// What is wanted at one place.
-fn expected<'a>(graph: &'a Graph, kind: &'a dyn Kind, probe: &'a str) -> impl Iterator<Item = &'a Key> {
-    let of_kind = move || graph.keys().filter(move |key| key.kind == kind.name());
-    let by_name = of_kind().any(|key| key.name == probe);
-    of_kind().filter(move |key| !by_name || key.name == probe)
+/// What is wanted at one place: what is called like it or lives in it, or else everything; nothing where only a hint
+/// led to.
+fn expected<'a>(ctx: &Ctx, graph: &'a Graph, kind: &'a dyn Kind, probe: &'a str) -> impl Iterator<Item = &'a Key> {
+    let is_hinted = kind.parent().is_none() && kind.probes(&ctx.scope).iter().all(|known| known != probe);
+    let of_kind = move || graph.keys().filter(move |key| key.kind == kind.name() && !is_hinted);
+    let by_name = of_kind().any(|key| key.is_at(probe));
+    of_kind().filter(move |key| !by_name || key.is_at(probe))
 }
 
 /// Something that this run has just made and that this look, perhaps too early, does not show (I1, D1).
@@ -175,7 +189,7 @@ fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found
     if kind.is_seen_at_once() {
         return None;
     }
-    expected(graph, kind, probe).find(|key| ctx.run.book.is_young(key) && found.iter().all(|f| f.key != **key)).cloned()
+    expected(ctx, graph, kind, probe).find(|key| ctx.run.book.is_young(key) && found.iter().all(|f| f.key != **key)).cloned()
 }
 
 fn refuse_foreign(found: &[Found]) -> Result<(), Error> {

@@ -154,14 +154,18 @@ fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<u
     })
 }
 
-/// Things are deleted in the reverse of the order in which they were needed, children before parents.
+/// Things are deleted in the reverse of the order in which they were needed, children before parents; nobody says what
+/// needs a stray, so it goes after all that may.
 fn after_for_nothing(graph: &Graph, changes: &[Change], change: &Change) -> Vec<usize> {
+    let is_stray = !graph.contains(&change.key);
+    let referring = graph.kind(&change.key).referred_to_by();
     positions(changes, |other| {
         if let Some(with) = &change.with {
             return other.key == *with;
         }
         let is_child = other.found.as_ref().and_then(|found| found.parent.as_ref()) == Some(&change.key);
-        other.with.is_none() && (is_child || graph.needs(&other.key).contains(&change.key))
+        let refers = is_stray && referring.contains(&other.key.kind);
+        other.with.is_none() && (is_child || refers || graph.needs(&other.key).contains(&change.key))
     })
 }
 

@@ -104,7 +104,7 @@ impl Ctx {
             };
             let failure = Failure::of(parsed, &subject, &error);
             let is_read = ["Get", "List", "Describe"].iter().any(|verb| name.starts_with(verb));
-            let Some(rule) = Rule::for_failure(&failure, !is_read && self.run.book.is_young_name(&key.name)) else {
+            let Some(rule) = Rule::for_failure(&failure, !is_read && self.run.book.is_in_young(key)) else {
                 return Err(failure);
             };
             if begun.elapsed() >= rule.budget {

@@ -109,6 +109,16 @@ impl Kind for FunctionKind {
         functions.map(|function| scope.config.function_name(&function.name)).collect()
     }
 
+    /// Those that are wanted no more.
+    fn hinted(&self, scope: &Scope, found: &[Found]) -> Vec<String> {
+        names::once_wanted(scope, found).iter().map(|name| scope.config.function_name(name)).collect()
+    }
+
+    /// Clients of the old deployment call a stray until the stage has another.
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[names::STAGE]
+    }
+
     /// New functions are what most runs wait for last, and a look is cheap: there may be a hundred a second (L8).
     fn look_again(&self) -> Duration {
         LOOK_AGAIN

@@ -1,4 +1,5 @@
-//! CloudWatch log groups of the functions, made before their first line so that retention and tags are ours (L13).
+//! CloudWatch log groups of the functions, made before their first line so that retention and tags are ours (L13). Made
+//! first and deleted last, they also are the register of the functions that there have ever been.
 
 use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::types::LogGroup;
@@ -44,13 +45,11 @@ impl Kind for LogGroupKind {
         functions.map(|function| (names::log_group(scope, &function.name), vec![])).collect()
     }
 
-    /// One look for all three: the names share a prefix.
+    /// One look for all: the names share a prefix. Those of functions that are wanted no more are found too.
     async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let wanted: Vec<Key> = self.declare(&ctx.scope).into_iter().map(|(key, _)| key).collect();
         let groups = groups(ctx, &names::log_group_name(&format!("{probe}-"))).await?;
-        let ours = groups
-            .into_iter()
-            .filter(|group| wanted.iter().any(|key| Some(key.name.as_str()) == group.log_group_name()));
+        let is_named_so = |name: &str| names::function_of_log_group(&ctx.scope, name).is_some();
+        let ours = groups.into_iter().filter(|group| group.log_group_name().is_some_and(is_named_so));
         let found = try_join_all(ours.map(|group| async move {
             let key = Key::new(names::LOG_GROUP, group.log_group_name().unwrap_or_default());
             // Deleted between the two looks.
@@ -112,6 +111,11 @@ impl Kind for LogGroupKind {
         ctx.call("logs:DeleteLogGroup", &found.key, || ctx.aws.logs.delete_log_group().log_group_name(name).send())
             .await
             .gone()
+    }
+
+    /// By it all else of a function is found that is wanted no more.
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[names::FUNCTION, names::ROLE]
     }
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {

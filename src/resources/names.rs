@@ -1,8 +1,11 @@
 //! What each resource is called: every key, name and ARN, by which kinds refer to one another.
 
+use std::collections::BTreeSet;
+
 use crate::app::{Function, FunctionName, Route, RouteKey};
 use crate::aws::identity::Identity;
 use crate::config::Authorizer;
+use crate::engine::found::{Found, Owner};
 use crate::engine::key::Key;
 use crate::engine::scope::Scope;
 
@@ -101,6 +104,21 @@ pub fn log_group_name(function: &str) -> String {
 
 pub fn log_group(scope: &Scope, function: &FunctionName) -> Key {
     Key::new(LOG_GROUP, log_group_name(&scope.config.function_name(function)))
+}
+
+/// The function whose log group is called `name`, of this deployment; another's name would have to have a `-`.
+pub fn function_of_log_group(scope: &Scope, name: &str) -> Option<FunctionName> {
+    let prefix = log_group_name(&format!("{}-", scope.config.name));
+    name.strip_prefix(&prefix).and_then(|rest| FunctionName::parse(rest).ok())
+}
+
+/// The functions that are wanted no more and of which something may still stand: those of the walkthrough, and those
+/// whose log group was found, which is made first and deleted last.
+pub fn once_wanted(scope: &Scope, found: &[Found]) -> BTreeSet<FunctionName> {
+    let groups = found.iter().filter(|found| found.key.kind == LOG_GROUP && found.owner == Owner::Ours);
+    let names = groups.filter_map(|found| function_of_log_group(scope, &found.key.name));
+    let is_wanted = |name: &FunctionName| scope.config.app.function(name.as_str()).is_some();
+    names.chain(Function::of_walkthrough()).filter(|name| !is_wanted(name)).collect()
 }
 
 /// Named after its function, and after its statement where it is not the one of the walkthrough.

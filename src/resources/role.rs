@@ -57,11 +57,28 @@ impl Kind for RoleKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        names::with_own_role(scope).map(|function| (names::role(scope, &function.name), vec![])).collect()
+        // By its log group it is found when it is wanted no more; those of the walkthrough are looked for anyway.
+        let needs = |function: &Function| {
+            let is_found = function.is_of_walkthrough();
+            if is_found { vec![] } else { vec![names::log_group(scope, &function.name)] }
+        };
+        names::with_own_role(scope).map(|function| (names::role(scope, &function.name), needs(function))).collect()
     }
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
         names::with_own_role(scope).map(|function| names::role(scope, &function.name).name).collect()
+    }
+
+    /// Those of functions that are wanted no more, unless all roles are brought along: then there may be no right to look.
+    fn hinted(&self, scope: &Scope, found: &[Found]) -> Vec<String> {
+        if names::with_own_role(scope).next().is_none() {
+            return vec![];
+        }
+        names::once_wanted(scope, found).iter().map(|name| names::role(scope, name).name).collect()
+    }
+
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[names::FUNCTION]
     }
 
     /// By name: listing roles omits their tags (I5).

@@ -8,6 +8,8 @@ use chatctl::error::Exit;
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, assert_whole, run};
 use world::{Crowd, Verdict, World};
 
+use crate::removal::with_a_fourth_function;
+
 const VICTIM: &str = "victim";
 
 /// When, as seen from one call, the process dies.
@@ -131,6 +133,14 @@ async fn a_down_of_a_half_made_deployment_may_die_anywhere() {
 #[tokio::test(start_paused = true)]
 async fn an_up_after_a_half_done_down_may_die_anywhere() {
     matrix(&Scenario { name: "up half done", before: &["up"], edit: halve, dies: "up", then: "up" }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_removal_of_what_is_wanted_no_more_may_die_anywhere() {
+    for (dies, then) in [("up", "up"), ("up", "down"), ("down", "down")] {
+        let edit = with_a_fourth_function;
+        matrix(&Scenario { name: "up or down of a function too many", before: &["up"], edit, dies, then }).await;
+    }
 }
 
 /// Edits by hand, of every sort.

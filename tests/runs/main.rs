@@ -10,5 +10,6 @@ mod lag;
 mod life;
 mod races;
 mod reap;
+mod removal;
 mod timing;
 mod weather;
