@@ -1,6 +1,9 @@
 //! The app that a deployment serves: its routes, and the functions behind them.
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
@@ -17,25 +20,55 @@ pub struct Function {
     pub name: FunctionName,
     /// The DynamoDB actions it may take on the connection table.
     pub table_actions: &'static [&'static str],
-    /// MB, where the configuration names none. 512 is the least that serves 50,000 connections within the timeout, and
-    /// costs no more than 256 from 1,000 on (`docs/performance-broadcast.md`); the others make one call each.
-    pub memory: i32,
     /// Whether it may post to every client through `@connections` (I8).
     pub posts_to_connections: bool,
+    /// MB, where nothing is configured. 512 is the least that serves 50,000 connections within the timeout, and costs
+    /// no more than 256 from 1,000 on (`docs/performance-broadcast.md`); the others make one call each.
+    pub default_memory: i32,
+    /// MB, of this function alone.
+    pub memory: Option<i32>,
+    /// Seconds, of this function alone.
+    pub timeout: Option<i32>,
+    /// Variables besides ours.
+    pub environment: BTreeMap<String, String>,
+    /// Where in the settings it comes from, if it does: `chatctl.toml:3:1`.
+    pub declared_at: Option<String>,
+}
+
+/// What a function may do with the connection table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableAccess {
+    None,
+    Read,
+    Write,
+    ReadWrite,
 }
 
 #[derive(Clone, Debug)]
 pub struct Route {
     pub key: RouteKey,
     pub function: FunctionName,
+    /// What it takes, where that is not what the stage does.
+    pub throttle: Option<Throttle>,
+}
+
+/// How much is let through: both numbers, because a lone one is stored as zero and refuses everybody (G12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// A second, of all clients together.
+    pub rate: i32,
+    pub burst: i32,
 }
 
 /// At most 14 letters, digits and `_`: role names have no room for more (I2).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct FunctionName(String);
 
 /// What messages name in their `action` (G26).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RouteKey(String);
 
 /// Each route of the walkthrough with its function. Their resources are named after the function alone, as they were
@@ -47,23 +80,47 @@ impl App {
     /// The three functions of AWS's walkthrough.
     pub fn walkthrough() -> Self {
         let [on_connect, on_disconnect, send_message] = WALKTHROUGH.map(|(_, name)| FunctionName(name.to_owned()));
-        let function = |name, table_actions| Function { name, table_actions, memory: 256, posts_to_connections: false };
+        let function = |name, table_actions| Function { table_actions, ..Function::new(name) };
         let functions = vec![
             function(on_connect, &["dynamodb:PutItem"]),
             function(on_disconnect, &["dynamodb:DeleteItem"]),
             Function {
-                memory: 512,
+                default_memory: 512,
                 posts_to_connections: true,
                 ..function(send_message, &["dynamodb:Scan", "dynamodb:DeleteItem"])
             },
         ];
-        let routes = WALKTHROUGH
-            .map(|(key, name)| Route { key: RouteKey(key.to_owned()), function: FunctionName(name.to_owned()) });
+        let routes = WALKTHROUGH.map(|(key, name)| {
+            let (key, function) = (RouteKey(key.to_owned()), FunctionName(name.to_owned()));
+            Route { key, function, throttle: None }
+        });
         Self { functions, routes: routes.into() }
+    }
+
+    pub fn add(&mut self, function: Function) {
+        self.functions.push(function);
+    }
+
+    /// Adds `route`, in the place of the one with its key if there is one.
+    pub fn lead(&mut self, route: Route) {
+        match self.routes.iter_mut().find(|known| known.key == route.key) {
+            Some(known) => *known = route,
+            None => self.routes.push(route),
+        }
+    }
+
+    /// Without the functions that no route leads to.
+    pub fn drop_unused(&mut self) {
+        let routes = &self.routes;
+        self.functions.retain(|function| routes.iter().any(|route| route.function == function.name));
     }
 
     pub fn functions(&self) -> &[Function] {
         &self.functions
+    }
+
+    pub fn functions_mut(&mut self) -> impl Iterator<Item = &mut Function> {
+        self.functions.iter_mut()
     }
 
     pub fn routes(&self) -> &[Route] {
@@ -81,6 +138,20 @@ impl App {
 }
 
 impl Function {
+    /// A function that may do nothing but write its log.
+    pub fn new(name: FunctionName) -> Self {
+        Self {
+            name,
+            table_actions: &[],
+            posts_to_connections: false,
+            default_memory: 256,
+            memory: None,
+            timeout: None,
+            environment: BTreeMap::new(),
+            declared_at: None,
+        }
+    }
+
     /// The functions of the walkthrough, of which something may stand before anything tells of it.
     pub fn of_walkthrough() -> impl Iterator<Item = FunctionName> {
         WALKTHROUGH.iter().map(|(_, name)| FunctionName((*name).to_owned()))
@@ -88,6 +159,38 @@ impl Function {
 
     pub fn is_of_walkthrough(&self) -> bool {
         WALKTHROUGH.iter().any(|(_, name)| self.name.as_str() == *name)
+    }
+}
+
+impl TableAccess {
+    /// What two of them allow together.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, more) | (more, Self::None) => more,
+            (one, other) if one == other => one,
+            _ => Self::ReadWrite,
+        }
+    }
+
+    /// The DynamoDB actions that it stands for.
+    pub fn actions(self) -> &'static [&'static str] {
+        const READ_WRITE: &[&str] = &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:Scan",
+            "dynamodb:BatchWriteItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        ];
+        let (read, write) = READ_WRITE.split_at(4);
+        match self {
+            Self::None => &[],
+            Self::Read => read,
+            Self::Write => write,
+            Self::ReadWrite => READ_WRITE,
+        }
     }
 }
 
@@ -126,6 +229,11 @@ impl FunctionName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether roles that are named after both would have one name (I2).
+    pub fn is_same_to_iam(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
 }
 
 impl RouteKey {
@@ -160,6 +268,22 @@ impl RouteKey {
     /// The key where only letters, digits, `-` and `_` go; no two keys become the same.
     pub fn escaped(&self) -> String {
         self.0.replace('_', "__").replace('$', "_d").replace('.', "_p").replace('/', "_s")
+    }
+}
+
+impl TryFrom<String> for FunctionName {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl TryFrom<String> for RouteKey {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
     }
 }
 

@@ -33,8 +33,8 @@ impl Bundle {
     }
 }
 
-/// The code of all functions; cheap to clone.
-#[derive(Clone)]
+/// The code of all functions, or of none where it does not matter; cheap to clone.
+#[derive(Clone, Default)]
 pub struct Bundles {
     of: Arc<BTreeMap<FunctionName, Bundle>>,
     /// What is in one zip or in all.
@@ -71,7 +71,7 @@ impl Bundles {
             Some(folder) => folder::read(folder)?,
             None => embedded(),
         };
-        let of = app.functions().iter().map(|f| Ok((f.name.clone(), bundle(app, &files, &f.name, folder)?)));
+        let of = app.functions().iter().map(|f| Ok((f.name.clone(), bundle(app, &files, f, folder)?)));
         Ok(Self { of: Arc::new(of.collect::<Result<_>>()?), files: files.into_keys().collect() })
     }
 
@@ -122,14 +122,16 @@ fn common_js(line: &str) -> String {
 
 /// A function's zip has everything but the entry files of the others, so that a change of one handler is a change
 /// of one function. Nothing in it tells when or where it was made.
-fn bundle(app: &App, files: &Files, function: &FunctionName, folder: Option<&Path>) -> Result<Bundle> {
+fn bundle(app: &App, files: &Files, function: &Function, folder: Option<&Path>) -> Result<Bundle> {
+    let Function { name: function, declared_at, .. } = function;
     let is_entry_of = |path: &str, name: &FunctionName| {
         path.strip_prefix(name.as_str())
             .and_then(|rest| rest.strip_prefix('.'))
             .is_some_and(|e| ENTRY_ENDINGS.contains(&e))
     };
     if !files.keys().any(|path| is_entry_of(path, function)) {
-        return Err(Error::usage(format!("there is no handler `{function}.mjs`{}", within(folder)))
+        let place = declared_at.as_ref().map_or_else(String::new, |place| format!("{place}: "));
+        return Err(Error::usage(format!("{place}there is no handler `{function}.mjs`{}", within(folder)))
             .hint("`chatctl init` writes a complete folder to begin with"));
     }
     let others = || app.functions().iter().map(|other| &other.name).filter(|other| *other != function);

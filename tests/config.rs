@@ -41,6 +41,54 @@ fn an_error_tells_its_place_and_what_was_probably_meant() {
 }
 
 #[test]
+fn a_route_that_cannot_be_is_told_with_its_place_and_the_rule() {
+    let folder = Folder::new();
+    for (file, place, says) in [
+        ("[routes.join]\nhandlr = \"x\"", "2:1", "unknown field `handlr`"),
+        ("[routes.\"a b\"]\n", "1:9", "`a b` is not a valid route: it has characters other than"),
+        ("stage = \"x\"\n[routes.\"$join\"]\n", "2:9", "`$` begins only"),
+        ("[routes.join]\nhandler = \"a-b\"", "2:11", "`a-b` is not a valid name of a function: it has characters"),
+        ("[routes.join-a-room]\nposts = true", "1:9", "`join-a-room` is not a valid name of a function"),
+        ("[routes.a-very-long-route]", "1:9", "longer than 14 characters"),
+        ("[routes.join]\ntable = \"all\"", "2:9", "unknown variant `all`"),
+        ("[routes.join]\n\n  memory = 64", "3:12", "64 is not a valid memory"),
+        ("[routes.join]\ntimeout = 26", "2:11", "26 is not a valid timeout: it takes 1 to 25 seconds"),
+        ("[routes.join]\nrate = 5", "1:9", "needs both `rate` and `burst`"),
+        ("[routes.join]\nrate = 0\nburst = 1", "2:8", "0 is not a valid rate"),
+        ("[routes.join]\nenvironment = { TABLE_NAME = \"x\" }", "2:17", "it is set by chatctl"),
+        ("[routes.join]\nenvironment = { AWS_REGION = \"x\" }", "2:17", "set by Lambda"),
+        ("[routes.join]\nenvironment = { \"2\" = \"x\" }", "2:17", "it begins with a letter"),
+        ("[routes.a]\nhandler = \"join\"\n[routes.b]\nhandler = \"Join\"", "4:11", "functions `join` and `Join`"),
+        ("[routes.a]\nhandler = \"onconnect\"", "2:11", "functions `onConnect` and `onconnect`"),
+        (
+            "[routes.a]\nhandler = \"x\"\nmemory = 256\n[routes.b]\nhandler = \"x\"\nmemory = 512",
+            "6:10",
+            "another `memory`",
+        ),
+    ] {
+        let error = resolve(&folder, file.as_bytes(), Settings::default()).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage, "{file}");
+        assert!(error.message.contains(&format!("chatctl.toml:{place}: ")), "{file}: {}", error.message);
+        assert!(error.message.contains(says), "{file}: {}", error.message);
+    }
+    let large = format!("[routes.join]\nenvironment = {{ A = \"{}\" }}", "x".repeat(4096));
+    let error = resolve(&folder, large.as_bytes(), Settings::default()).unwrap_err();
+    assert!(error.message.contains("chatctl.toml:2:21: the environment of `join` is too large"), "{}", error.message);
+}
+
+#[test]
+fn rights_of_routes_that_share_a_handler_add_up() {
+    let folder = Folder::new();
+    let file =
+        "[routes.a]\nhandler = \"x\"\ntable = \"read\"\n[routes.b]\nhandler = \"x\"\ntable = \"write\"\nposts = true";
+    let config = resolve(&folder, file.as_bytes(), Settings::default()).unwrap();
+    let function = config.app.function("x").unwrap();
+    assert_eq!((function.table_actions.len(), function.posts_to_connections), (8, true));
+    assert_eq!(config.app.functions().len(), 4);
+    assert!(config.app.routes().iter().filter(|route| route.function.as_str() == "x").count() == 2);
+}
+
+#[test]
 fn what_cannot_be_is_refused_by_name() {
     let folder = Folder::new();
     for (file, says) in [

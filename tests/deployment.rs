@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Account, Chatctl, Client, Finished, Ministack, Proxy, chatctl, eventually, ministack, moto};
+use support::{Account, Chatctl, Client, Finished, Folder, Ministack, Proxy, chatctl, eventually, ministack, moto};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 
@@ -406,4 +406,83 @@ async fn handlers_that_are_gone_keep_nobody_from_down() {
     bench.run("status --handlers nowhere").await.expect(2);
     bench.run("down --handlers nowhere").await.expect(0);
     assert_eq!(bench.account.contents().await, Vec::<String>::new());
+}
+
+/// A handler of one's own for the route `join`: remembers the name in the table, and answers its sender.
+fn join_handler(greeting: &str) -> String {
+    format!(
+        "import {{ connectionsEndpoint, dynamodb, payload, postToConnection }} from './aws.mjs';
+
+export async function handler({{ requestContext, body }}) {{
+  const {{ name }} = JSON.parse(body);
+  await dynamodb('UpdateItem', {{
+    TableName: process.env.TABLE_NAME,
+    Key: {{ connectionId: {{ S: requestContext.connectionId }} }},
+    UpdateExpression: 'SET #name = :name',
+    ExpressionAttributeNames: {{ '#name': 'name' }},
+    ExpressionAttributeValues: {{ ':name': {{ S: name }} }},
+  }});
+  const endpoint = connectionsEndpoint(requestContext);
+  const text = `{greeting} ${{name}}, there is room for ${{process.env.ROOM_SIZE}}`;
+  await postToConnection(endpoint, requestContext.connectionId, payload(text)).answer;
+  return {{ statusCode: 200 }};
+}}
+"
+    )
+}
+
+const JOIN: &str = r#"handlers = "lambda/"
+[routes.join]
+table = "write"
+posts = true
+environment = { ROOM_SIZE = "50" }
+"#;
+
+#[tokio::test]
+async fn a_route_of_ones_own_comes_changes_and_goes_while_others_chat() {
+    let (bench, folder) = (Bench::new().await, Folder::new());
+    let run = async |line: &str| bench.command(line).cwd(&folder.0).run().await.expect(0).stdout;
+    run("init").await;
+    let write = |name: &str, text: &str| std::fs::write(folder.0.join(name), text).expect("written");
+    write("lambda/join.mjs", &join_handler("welcome"));
+    write("chatctl.toml", "handlers = \"lambda/\"\n");
+    let url = run("up").await.trim_end().to_owned();
+    let (mut ada, mut bob) = (Client::connect(&url).await, Client::connect(&url).await);
+
+    // Everything that ada says while the app changes is heard by bob, in its place.
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let chatting = tokio::spawn(async move {
+        let mut said = 0;
+        while stopped.try_recv().is_err() {
+            ada.say(&format!("message {said}")).await;
+            assert_eq!(ada.hear().await, format!("message {said}"));
+            assert_eq!(bob.hear().await, format!("message {said}"));
+            said += 1;
+        }
+        said
+    });
+
+    write("chatctl.toml", JOIN);
+    assert_eq!(run("up").await.trim_end(), url);
+    let mut carl = Client::connect(&url).await;
+    let answer = async |carl: &mut Client, start: &str| loop {
+        let heard = carl.hear().await;
+        if heard.starts_with(start) {
+            return heard;
+        }
+    };
+    carl.send(r#"{"action":"join","name":"carl"}"#).await;
+    assert_eq!(answer(&mut carl, "welcome").await, "welcome carl, there is room for 50");
+    write("lambda/join.mjs", &join_handler("hello"));
+    run("up").await;
+    carl.send(r#"{"action":"join","name":"carl"}"#).await;
+    assert_eq!(answer(&mut carl, "hello").await, "hello carl, there is room for 50");
+    carl.leave().await;
+
+    write("chatctl.toml", "handlers = \"lambda/\"\n");
+    run("up").await;
+    stop.send(()).expect("they chat still");
+    let said = chatting.await.expect("nothing was lost");
+    assert!(said > 5, "only {said} messages");
+    assert_eq!(bench.account.contents().await, one_deployment("chat"));
 }

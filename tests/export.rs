@@ -17,8 +17,9 @@ use tokio::process::Command;
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change the template.
-const VARIANTS: [&[&str]; 3] = [
+const VARIANTS: [&[&str]; 4] = [
     &[],
+    &["--config", "own.toml"],
     &[
         "--throttle-rate",
         "5",
@@ -73,6 +74,8 @@ async fn python(script: &str, input: Value) -> Value {
 #[tokio::test]
 async fn cfn_lint_finds_nothing_and_reads_what_was_meant() {
     let folder = Folder::new();
+    let routes = "[routes.shout]\nhandler = \"sendMessage\"\nrate = 5\nburst = 9\n\n[routes.\"$default\"]\nhandler = \"sendMessage\"\n";
+    fs::write(folder.0.join("own.toml"), routes).unwrap();
     let (mut files, mut meant) = (Vec::new(), Vec::new());
     for (at, args) in VARIANTS.into_iter().enumerate() {
         let file = folder.0.join(format!("{at}.yaml"));

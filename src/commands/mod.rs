@@ -106,7 +106,7 @@ impl Session {
     ) -> Result<Self> {
         // Handlers that are gone or broken keep nobody from `down`.
         let has_handlers = matches!(needs, Needs::Handlers | Needs::Account);
-        let bundles = if has_handlers { bundles(&config, &*reporter)? } else { Bundles::load(&config.app, None)? };
+        let bundles = if has_handlers { bundles(&config, &*reporter)? } else { Bundles::default() };
         let local = match needs {
             _ if !config.local => None,
             Needs::Account => Some(start(host, &*reporter).await?),

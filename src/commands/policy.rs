@@ -17,8 +17,7 @@ use crate::policy::{Extent, boundary, deployer, github_trust};
 pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> {
     let account = args.account.clone().map(account).transpose()?.unwrap_or_else(|| "*".to_owned());
     let region = region(host, &config).await?;
-    let bundles = Bundles::load(&config.app, None)?;
-    let mut scope = Scope::new(config, region, None, None, bundles);
+    let mut scope = Scope::new(config, region, None, None, Bundles::default());
     let partition = partition_of(&scope.region).to_owned();
     scope.identity = Some(Identity { partition, account });
     let document = match &args.github {

@@ -14,6 +14,9 @@ const RETENTION_DAYS: [i32; 22] =
 /// API Gateway waits 29 s (G7): a function that may take as long is cut off unheard, one that ends before can still say so.
 pub(super) const LONGEST_FUNCTION_TIMEOUT: i32 = 25;
 
+/// MB of a function.
+pub(super) const MEMORY: (i32, i32) = (128, 10_240);
+
 pub(super) fn stage(text: Option<String>) -> Result<String> {
     let Some(text) = text else { return Ok("prod".to_owned()) };
     let fits =

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::Settings;
@@ -11,15 +12,41 @@ use crate::host::Host;
 /// Bytes of a settings file.
 const LARGEST: u64 = 1024 * 1024;
 
+/// The text that settings come from, for errors that are found after it was read.
+#[derive(Default)]
+pub(super) struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// `path:line:column` of the beginning of `span`.
+    pub fn place(&self, span: &Range<usize>) -> String {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("{}:{line}:{column}", self.path.display())
+    }
+
+    /// `error`, which is about what stands at `span`.
+    pub fn locate(&self, span: &Range<usize>, error: Error) -> Error {
+        Error { message: format!("{}: {}", self.place(span), error.message), ..error }
+    }
+}
+
 /// The settings file: the one that was named, which must exist, or `chatctl.toml` where there is one.
-pub(super) fn read(flags: &Settings, host: &Host) -> Result<Option<Settings>> {
+pub(super) fn read(flags: &Settings, host: &Host) -> Result<Option<(Settings, Source)>> {
     let path = host.cwd.join(flags.config.as_deref().unwrap_or(Path::new("chatctl.toml")));
     let text = match regular(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && flags.config.is_none() => return Ok(None),
         Err(error) => return Err(Error::usage(format!("cannot read `{}`: {error}", path.display()))),
     };
-    toml::from_str(&text).map(Some).map_err(|error| file_error(&path, &text, &error))
+    let source = Source { path, text };
+    match toml::from_str(&source.text) {
+        Ok(settings) => Ok(Some((settings, source))),
+        Err(error) => Err(file_error(&source, &error)),
+    }
 }
 
 /// The text of a regular file of a size that settings may have: what never ends, or waits for somebody to write, is
@@ -43,12 +70,9 @@ pub(super) fn folder(named: Option<&Path>, host: &Host) -> PathBuf {
 }
 
 /// Where in the file the error is, and what was probably meant.
-fn file_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+fn file_error(source: &Source, error: &toml::de::Error) -> Error {
     let message = error.message();
-    let failure = Error::usage(format!("{}:{line}:{column}: {message}", path.display()));
+    let failure = source.locate(&error.span().unwrap_or_default(), Error::usage(message));
     match suggestion(message) {
         Some(key) => failure.hint(format!("did you mean `{key}`?")),
         None => failure,

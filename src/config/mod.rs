@@ -3,6 +3,7 @@
 mod checks;
 mod file;
 mod name;
+mod routes;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -13,10 +14,11 @@ use crate::app::{App, FunctionName};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
-    LONGEST_FUNCTION_TIMEOUT, authorizer, checked_arn, in_range, message_throttle, one_of, region, retention,
+    LONGEST_FUNCTION_TIMEOUT, MEMORY, authorizer, checked_arn, in_range, message_throttle, one_of, region, retention,
     role_arns, role_path, runtime, stage, tags, throttle,
 };
 
+pub use crate::app::Throttle;
 pub use checks::duration;
 pub use name::Name;
 pub use settings::Settings;
@@ -84,14 +86,6 @@ pub const MESSAGE_SIZE: i32 = 32;
 /// account's 10,000 requests a second, and keep fewer functions busy than the ten of a new one (`docs/delivery.md`).
 pub const MESSAGE_THROTTLE: Throttle = Throttle { rate: 20, burst: 40 };
 
-/// Throttling of a stage or of a route of it: both numbers, because a lone one is stored as zero and refuses everybody (G12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Throttle {
-    /// Requests a second, of all clients together.
-    pub rate: i32,
-    pub burst: i32,
-}
-
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorizer {
@@ -111,7 +105,7 @@ impl Config {
     /// # Errors
     /// A usage error for the first rule that is broken, before anything is touched.
     pub fn resolve(flags: Settings, host: &Host) -> Result<Self> {
-        let file = file::read(&flags, host)?.unwrap_or_default();
+        let (file, source) = file::read(&flags, host)?.unwrap_or_default();
         let face = Face::of(&flags, &file)?;
         let name = match (&flags.name, &flags.name_from, &file.name) {
             (Some(name), _, _) => Name::parse(name)?,
@@ -126,7 +120,7 @@ impl Config {
         };
         let throttle =
             throttle(flags.throttle_rate.or(file.throttle_rate), flags.throttle_burst.or(file.throttle_burst))?;
-        let app = App::walkthrough();
+        let app = routes::app(&file.routes, &source)?;
         let config = Self {
             name,
             stage: stage(flags.stage.or(file.stage))?,
@@ -157,7 +151,11 @@ impl Config {
                 128,
                 "KB",
             )?,
-            memory: flags.memory.or(file.memory).map(|mb| in_range("memory", mb, 128, 10_240, "MB")).transpose()?,
+            memory: flags
+                .memory
+                .or(file.memory)
+                .map(|mb| in_range("memory", mb, MEMORY.0, MEMORY.1, "MB"))
+                .transpose()?,
             function_timeout: in_range(
                 "function timeout",
                 flags.function_timeout.or(file.function_timeout).unwrap_or(15),
@@ -200,7 +198,7 @@ impl Config {
 impl Face {
     /// How to show an error, even one about the settings themselves: as far as they can be understood.
     pub fn guess(flags: &Settings, host: &Host) -> Self {
-        let file = file::read(flags, host).ok().flatten().unwrap_or_default();
+        let (file, _) = file::read(flags, host).ok().flatten().unwrap_or_default();
         let json = flags.output.as_deref().or(file.output.as_deref()) == Some("json");
         Self::of(flags, &file).unwrap_or(Self { json, ..Self::default() })
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::routes::Routes;
+
 /// What may be set by flags and in `chatctl.toml`.
 ///
 /// One definition serves both, so that neither can know an option that the other does not.
@@ -80,6 +82,8 @@ pub struct Settings {
     pub role_arn: Vec<String>,
     #[arg(skip)]
     pub role_arns: BTreeMap<String, String>,
+    #[arg(skip)]
+    pub routes: Routes,
     /// KMS key that encrypts the table, instead of the one AWS owns
     #[arg(long, global = true, help_heading = "Security", value_name = "ARN")]
     pub kms_key: Option<String>,

@@ -52,10 +52,9 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
             let hinted = kind.hinted(&ctx.scope, &found).into_iter().filter(move |probe| !known.contains(probe));
             hinted.map(|probe| look(ctx, graph, *kind, probe, None, patience))
         });
+        // What is somebody else's there stands in nobody's way.
         let hinted = try_join_all(hinted).await?.concat();
-        found.extend(hinted);
-        // What is not wanted and not ours is nobody's business here.
-        found.retain(|f| f.owner == Owner::Ours || graph.contains(&f.key));
+        found.extend(hinted.into_iter().filter(|found| found.owner == Owner::Ours));
         Ok::<_, Failure>(found)
     };
     let begun = Instant::now();
@@ -189,7 +188,9 @@ fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found
     if kind.is_seen_at_once() {
         return None;
     }
-    expected(ctx, graph, kind, probe).find(|key| ctx.run.book.is_young(key) && found.iter().all(|f| f.key != **key)).cloned()
+    expected(ctx, graph, kind, probe)
+        .find(|key| ctx.run.book.is_young(key) && found.iter().all(|f| f.key != **key))
+        .cloned()
 }
 
 fn refuse_foreign(found: &[Found]) -> Result<(), Error> {

@@ -115,12 +115,10 @@ pub fn picture(scope: &Scope) -> String {
             lines.push(format!("  api -- \"{}\" --> {}[\"{name}\"]", route.key, function.name));
         }
         let actions: Vec<&str> = function.table_actions.iter().filter_map(|action| action.split(':').nth(1)).collect();
-        lines.push(format!(
-            "  {} -- \"{}\" --> table[(\"{}\")]",
-            function.name,
-            actions.join(", "),
-            config.table_name()
-        ));
+        let uses_table = !actions.is_empty();
+        lines.extend(uses_table.then(|| {
+            format!("  {} -- \"{}\" --> table[(\"{}\")]", function.name, actions.join(", "), config.table_name())
+        }));
         if function.posts_to_connections {
             lines.push(format!("  {} -. \"POST @connections\" .-> api", function.name));
         }

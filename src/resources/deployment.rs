@@ -39,7 +39,12 @@ fn description(scope: &Scope) -> String {
     let authorizer = names::wanted_authorizer(scope).map(|key| (&AuthorizerKind as &dyn Kind, key));
     let parts: Vec<_> = routes
         .chain(authorizer)
-        .map(|(kind, key)| json!([key, scope.id(&key), kind.wanted(scope, &key.name)]))
+        .map(|(kind, key)| {
+            let mut wanted = kind.wanted(scope, &key.name);
+            // The same for all, and not in what earlier versions said, which nobody is to deploy anew for.
+            wanted.remove("timeoutMs");
+            json!([key, scope.id(&key), wanted])
+        })
         .collect();
     let hash: String =
         Sha256::digest(json!(parts).to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();

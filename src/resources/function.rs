@@ -66,6 +66,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.clone());
         environment.insert("CHATCTL_CONNECTIONS_ENDPOINT".to_owned(), format!("{endpoint}/_aws/execute-api"));
     }
+    environment.extend(function.environment.clone());
     if function.posts_to_connections && scope.config.message_size != MESSAGE_SIZE {
         environment.insert("MESSAGE_SIZE".to_owned(), (scope.config.message_size * 1024).to_string());
     }
@@ -74,8 +75,8 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         architecture: scope.config.architecture.clone(),
         handler: format!("{}.handler", function.name),
         description: String::new(),
-        memory: scope.config.memory.unwrap_or(function.memory),
-        timeout: scope.config.function_timeout,
+        memory: function.memory.or(scope.config.memory).unwrap_or(function.default_memory),
+        timeout: function.timeout.unwrap_or(scope.config.function_timeout),
         role: role_of(scope, &function.name),
         environment,
         code_sha256: scope.bundles.of(&function.name).sha256.clone(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::names;
 use super::tags::{self, Tags};
-use crate::app::Function;
+use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::engine::change::Changes;
@@ -48,13 +48,19 @@ impl Kind for LogGroupKind {
     /// One look for all: the names share a prefix. Those of functions that are wanted no more are found too.
     async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let groups = groups(ctx, &names::log_group_name(&format!("{probe}-"))).await?;
-        let is_named_so = |name: &str| names::function_of_log_group(&ctx.scope, name).is_some();
-        let ours = groups.into_iter().filter(|group| group.log_group_name().is_some_and(is_named_so));
-        let found = try_join_all(ours.map(|group| async move {
+        let ours = groups.into_iter().filter_map(|group| {
+            let function = names::function_of_log_group(&ctx.scope, group.log_group_name()?)?;
+            Some((group, ctx.scope.config.app.function(function.as_str()).is_some()))
+        });
+        let found = try_join_all(ours.map(|(group, is_wanted)| async move {
             let key = Key::new(names::LOG_GROUP, group.log_group_name().unwrap_or_default());
             // Deleted between the two looks.
             let Some(all) = tags_of(ctx, &group).await? else { return Ok(None) };
             let owner = Owner::by_tags(&ctx.scope, &all);
+            // Somebody else's that we do not need stands in nobody's way.
+            if !is_wanted && owner != Owner::Ours {
+                return Ok(None);
+            }
             let (tags, _) = tags::split(all);
             let spec = LogGroupSpec { retention_days: group.retention_in_days(), tags };
             Ok::<_, Failure>(Some(Found { owner, ..Found::new(key, arn_in(&group), fields(&spec)) }))
@@ -119,8 +125,8 @@ impl Kind for LogGroupKind {
     }
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
-        let functions = ctx.scope.config.app.functions();
-        let is_ours = |name: &str| functions.iter().any(|function| name.ends_with(&format!("-{}", function.name)));
+        // Every deployment has most of these, and nobody knows what else another one has.
+        let is_ours = |name: &str| Function::of_walkthrough().any(|function| name.ends_with(&format!("-{function}")));
         let groups = groups(ctx, &names::log_group_name("")).await?;
         let ours = groups.iter().filter(|group| group.log_group_name().is_some_and(is_ours));
         let tags = try_join_all(ours.map(|group| tags_of(ctx, group))).await?;
@@ -148,8 +154,8 @@ impl Kind for LogGroupKind {
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         // What follows the name, `:*` or a stream, is covered by the star.
         let ours = arn_of(scope, &names::log_group_name(&format!("{}-*", scope.config.name)));
-        let group = |function: &Function| arn_of(scope, &names::log_group_name(&format!("*-{}", function.name)));
-        let all = scope.config.app.functions().iter().map(group).collect();
+        let group = |function: FunctionName| arn_of(scope, &names::log_group_name(&format!("*-{function}")));
+        let all = Function::of_walkthrough().map(group).collect();
         vec![
             // Takes no resource: it lists by prefix.
             Permission::read(&["logs:DescribeLogGroups"], vec!["*".to_owned()]),

@@ -37,20 +37,21 @@ fn function_of<'a>(scope: &'a Scope, name: &str) -> &'a Function {
 /// this stage by POST alone (I8).
 pub fn document(scope: &Scope, function: &Function) -> Value {
     let log_group = names::log_group(scope, &function.name).name;
-    let mut statements = vec![
-        json!({
+    let mut statements = Vec::new();
+    if !function.table_actions.is_empty() {
+        statements.push(json!({
             "Sid": "Connections",
             "Effect": "Allow",
             "Action": function.table_actions,
             "Resource": names::table_arn(scope)
-        }),
-        json!({
-            "Sid": "Logs",
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": scope.arn("logs", &format!("log-group:{log_group}:*"))
-        }),
-    ];
+        }));
+    }
+    statements.push(json!({
+        "Sid": "Logs",
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "Resource": scope.arn("logs", &format!("log-group:{log_group}:*"))
+    }));
     if function.posts_to_connections {
         let posts = format!("{}/{}/POST/@connections/*", scope.id(&names::api(scope)), scope.config.stage);
         statements.push(json!({
@@ -60,7 +61,7 @@ pub fn document(scope: &Scope, function: &Function) -> Value {
             "Resource": scope.arn("execute-api", &posts)
         }));
     }
-    if let Some(kms_key) = &scope.config.kms_key {
+    if let Some(kms_key) = scope.config.kms_key.as_ref().filter(|_| !function.table_actions.is_empty()) {
         statements.push(json!({
             "Sid": "TableKey",
             "Effect": "Allow",

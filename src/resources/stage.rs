@@ -43,9 +43,13 @@ struct StageSpec {
     tags: Tags,
 }
 
-/// The routes that are throttled by themselves. `$connect` is none: who floods a chat must not lock others out.
-fn throttled_routes(scope: &Scope) -> BTreeMap<&'static str, Throttle> {
-    scope.config.message_throttle.map(|throttle| ("sendmessage", throttle)).into_iter().collect()
+/// The routes that are throttled by themselves. `$connect` is none unless it is asked for: who floods a chat must not
+/// lock others out.
+fn throttled_routes(scope: &Scope) -> BTreeMap<&str, Throttle> {
+    let messages = scope.config.message_throttle.map(|throttle| ("sendmessage", throttle));
+    let routes = scope.config.app.routes().iter();
+    let own = routes.filter_map(|route| Some((route.key.as_str(), route.throttle?)));
+    messages.into_iter().chain(own).collect()
 }
 
 /// Whether routes were changed since its deployment was taken.
@@ -63,11 +67,33 @@ pub async fn mark_outdated(ctx: &Ctx) -> Result<(), Failure> {
         return Ok(());
     }
     let api_id = ctx.scope.id(&names::api(&ctx.scope));
-    ctx.call("apigateway:UpdateStage", &key, || {
-        ctx.aws.apigateway.update_stage().api_id(&api_id).stage_name(&key.name).description(OUTDATED).send()
-    })
-    .await
-    .gone()
+    let updated = ctx
+        .call("apigateway:UpdateStage", &key, || {
+            ctx.aws.apigateway.update_stage().api_id(&api_id).stage_name(&key.name).description(OUTDATED).send()
+        })
+        .await
+        .optional()?;
+    // The settings of a route go before it (G25).
+    take_off(ctx, &key, &api_id, updated.and_then(|updated| updated.route_settings)).await
+}
+
+/// Takes off the settings of routes that are to have none; AWS merges them (G11), an emulator replaces.
+async fn take_off(
+    ctx: &Ctx,
+    key: &Key,
+    api_id: &str,
+    there: Option<HashMap<String, RouteSettings>>,
+) -> Result<(), Failure> {
+    let wanted = throttled_routes(&ctx.scope);
+    for route in there.unwrap_or_default().keys().filter(|route| !wanted.contains_key(route.as_str())) {
+        ctx.call("apigateway:DeleteRouteSettings", key, || {
+            let delete = ctx.aws.apigateway.delete_route_settings();
+            delete.api_id(api_id).stage_name(&key.name).route_key(route).send()
+        })
+        .await
+        .gone()?;
+    }
+    Ok(())
 }
 
 fn arn_of(ctx: &Ctx, api_id: &str, name: &str) -> String {
@@ -194,15 +220,7 @@ impl Kind for StageKind {
                         .send()
                 })
                 .await?;
-            // AWS merges (G11), an emulator replaces: what is still there has to be taken off by itself.
-            let left = updated.route_settings.unwrap_or_default();
-            for route in left.keys().filter(|route| !throttled_routes(&ctx.scope).contains_key(route.as_str())) {
-                ctx.call("apigateway:DeleteRouteSettings", key, || {
-                    apigateway.delete_route_settings().api_id(&api_id).stage_name(&key.name).route_key(route).send()
-                })
-                .await
-                .gone()?;
-            }
+            take_off(ctx, key, &api_id, updated.route_settings).await?;
         }
         let (set, removed) = changes.entries("tags");
         api::change_tags(ctx, key, &arn_of(ctx, &api_id, &key.name), set, removed).await

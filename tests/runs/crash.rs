@@ -8,6 +8,7 @@ use chatctl::error::Exit;
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, assert_whole, run};
 use world::{Crowd, Verdict, World};
 
+use crate::app::Project;
 use crate::removal::with_a_fourth_function;
 
 const VICTIM: &str = "victim";
@@ -135,11 +136,21 @@ async fn an_up_after_a_half_done_down_may_die_anywhere() {
     matrix(&Scenario { name: "up half done", before: &["up"], edit: halve, dies: "up", then: "up" }).await;
 }
 
+/// Whatever was made by then of an app that is wanted no more, the next run finds it.
+#[tokio::test(start_paused = true)]
+async fn a_fresh_up_of_an_app_may_die_anywhere_and_be_followed_by_one_without_it() {
+    let project = Project::new("[routes.join]\ntable = \"read\"\n");
+    let dies: &'static str = Box::leak(project.line("up").into_boxed_str());
+    for then in ["up", "down"] {
+        matrix(&Scenario { name: "an app of one's own", before: &[], edit: AS_IT_IS, dies, then }).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_removal_of_what_is_wanted_no_more_may_die_anywhere() {
     for (dies, then) in [("up", "up"), ("up", "down"), ("down", "down")] {
         let edit = with_a_fourth_function;
-        matrix(&Scenario { name: "up or down of a function too many", before: &["up"], edit, dies, then }).await;
+        matrix(&Scenario { name: "a function too many", before: &["up"], edit, dies, then }).await;
     }
 }
 

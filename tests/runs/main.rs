@@ -1,6 +1,7 @@
 //! Whole runs of the program against the model of AWS: one binary, because each links the whole AWS SDK.
 
 mod answers;
+mod app;
 mod authorizer;
 mod battery;
 mod contract;

@@ -28,7 +28,8 @@ pub fn with_a_fourth_function(world: &World) {
             "join000".clone_into(&mut integration.id);
             integration.uri = integration.uri.map(|uri| uri.replace("sendMessage", "join"));
             let mut route = api.route("sendmessage").expect("there is one").clone();
-            ("joinrt0".clone_into(&mut route.id), "join".clone_into(&mut route.route_key));
+            "joinrt0".clone_into(&mut route.id);
+            "join".clone_into(&mut route.route_key);
             route.target = Some(format!("integrations/{}", integration.id));
             api.integrations.insert(integration.id.clone(), integration);
             api.routes.insert(route.id.clone(), route);

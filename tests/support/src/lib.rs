@@ -11,6 +11,7 @@ mod proxy;
 mod python;
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -62,7 +63,8 @@ pub struct Folder(pub PathBuf);
 impl Folder {
     #[allow(clippy::new_without_default, reason = "it creates a folder")]
     pub fn new() -> Self {
-        let folder = data_dir().join("tmp").join(format!("{:016x}", fastrand::u64(..)));
+        // The model of AWS seeds the generator that all share, so its numbers repeat.
+        let folder = data_dir().join("tmp").join(format!("{:016x}", RandomState::new().build_hasher().finish()));
         fs::create_dir_all(&folder).expect("the target folder can be written to");
         Self(folder)
     }

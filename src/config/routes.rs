@@ -1,0 +1,164 @@
+//! `[routes.…]` of `chatctl.toml`: what becomes of the walkthrough by them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::checks::{MEMORY, in_range};
+use super::file::Source;
+use crate::app::{App, Function, FunctionName, Route, RouteKey, TableAccess, Throttle};
+use crate::error::{Error, Result};
+
+/// Seconds of a function: API Gateway waits 29 s for its answer (G7), and some of that is not the function's.
+const LONGEST_TIMEOUT: i32 = 25;
+/// Bytes of all names and values that Lambda takes, with room for ours.
+const LARGEST_ENVIRONMENT: usize = 3 * 1024;
+/// What the functions are told by Lambda, or by us.
+const OURS: [&str; 3] = ["TABLE_NAME", "MESSAGE_SIZE", "CHATCTL_CONNECTIONS_ENDPOINT"];
+const OF_LAMBDA: [&str; 2] = ["AWS_", "LAMBDA_"];
+
+/// The routes of the settings file, by their keys.
+pub type Routes = BTreeMap<Spanned<RouteKey>, RouteSettings>;
+
+/// One route, and what it wants of the function behind it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RouteSettings {
+    handler: Option<Spanned<FunctionName>>,
+    table: Option<TableAccess>,
+    posts: Option<bool>,
+    memory: Option<Spanned<i32>>,
+    timeout: Option<Spanned<i32>>,
+    environment: BTreeMap<Spanned<String>, Spanned<String>>,
+    rate: Option<Spanned<i32>>,
+    burst: Option<Spanned<i32>>,
+}
+
+/// The walkthrough with what the routes of the file add and change.
+///
+/// # Errors
+/// A usage error with its place in the file: a rule that is broken, or two things that do not go together.
+pub(super) fn app(routes: &Routes, source: &Source) -> Result<App> {
+    let mut app = App::walkthrough();
+    let mut of_functions: BTreeMap<FunctionName, Vec<&RouteSettings>> = BTreeMap::new();
+    for (key, settings) in routes {
+        let at = settings.handler.as_ref().map_or_else(|| key.span(), Spanned::span);
+        let name = handler(&app, key.get_ref(), settings).map_err(|error| source.locate(&at, error))?;
+        if let Some(other) = app.functions().iter().find(|function| function.name.is_same_to_iam(&name)) {
+            if other.name != name {
+                let rule = "which IAM takes for the same: it does not tell small letters from capitals";
+                let error = Error::usage(format!("there would be the functions `{}` and `{name}`, {rule}", other.name));
+                return Err(source.locate(&at, error));
+            }
+        } else {
+            app.add(Function { declared_at: Some(source.place(&at)), ..Function::new(name.clone()) });
+        }
+        let throttle = throttle(key, settings, source)?;
+        app.lead(Route { key: key.get_ref().clone(), function: name.clone(), throttle });
+        of_functions.entry(name).or_default().push(settings);
+    }
+    app.drop_unused();
+    for function in app.functions_mut() {
+        if let Some(settings) = of_functions.get(&function.name) {
+            configure(function, settings, source)?;
+        }
+    }
+    Ok(app)
+}
+
+/// The handler that was named, or the one of the walkthrough, or the one that is called like the route.
+fn handler(app: &App, key: &RouteKey, settings: &RouteSettings) -> Result<FunctionName> {
+    if let Some(name) = &settings.handler {
+        return Ok(name.get_ref().clone());
+    }
+    if let Some(route) = app.route(key.as_str()) {
+        return Ok(route.function.clone());
+    }
+    FunctionName::parse(key.as_str().trim_start_matches('$'))
+        .map_err(|error| error.hint("`handler` names a file that is not called like its route"))
+}
+
+fn throttle(key: &Spanned<RouteKey>, settings: &RouteSettings, source: &Source) -> Result<Option<Throttle>> {
+    let number = |what, number: &Spanned<i32>, unit| {
+        in_range(what, *number.get_ref(), 1, 1_000_000, unit).map_err(|error| source.locate(&number.span(), error))
+    };
+    match (&settings.rate, &settings.burst) {
+        (None, None) => Ok(None),
+        (Some(rate), Some(burst)) => Ok(Some(Throttle {
+            rate: number("rate", rate, "messages a second")?,
+            burst: number("burst", burst, "messages")?,
+        })),
+        // A lone one is stored as zero for the other, and zero refuses everybody (G12).
+        _ => {
+            let error =
+                Error::usage(format!("the route `{}` needs both `rate` and `burst`, or neither", key.get_ref()));
+            Err(source.locate(&key.span(), error))
+        }
+    }
+}
+
+/// What all routes to one function want of it: its rights add up, all else they must agree on.
+fn configure(function: &mut Function, routes: &[&RouteSettings], source: &Source) -> Result<()> {
+    if let Some(table) = routes.iter().filter_map(|route| route.table).reduce(TableAccess::and) {
+        function.table_actions = table.actions();
+    }
+    if let Some(posts) = routes.iter().filter_map(|route| route.posts).reduce(|one, other| one || other) {
+        function.posts_to_connections = posts;
+    }
+    for route in routes {
+        if let Some(memory) = &route.memory {
+            let (from, to) = MEMORY;
+            let checked = in_range("memory", *memory.get_ref(), from, to, "MB");
+            let checked = checked.and_then(|mb| agree("memory", &function.name, &mut function.memory, mb));
+            checked.map_err(|error| source.locate(&memory.span(), error))?;
+        }
+        if let Some(timeout) = &route.timeout {
+            let checked = in_range("timeout", *timeout.get_ref(), 1, LONGEST_TIMEOUT, "seconds");
+            let checked = checked.and_then(|seconds| agree("timeout", &function.name, &mut function.timeout, seconds));
+            checked.map_err(|error| source.locate(&timeout.span(), error))?;
+        }
+        for (variable, value) in &route.environment {
+            let mut known = function.environment.get(variable.get_ref()).cloned();
+            let what = variable.get_ref();
+            check_variable(what)
+                .and_then(|()| agree(what, &function.name, &mut known, value.get_ref().clone()))
+                .map_err(|error| source.locate(&variable.span(), error))?;
+            function.environment.insert(what.clone(), value.get_ref().clone());
+            if function.environment.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+                > LARGEST_ENVIRONMENT
+            {
+                let error = format!(
+                    "the environment of `{}` is too large: all names and values have at most 3 KB",
+                    function.name
+                );
+                return Err(source.locate(&value.span(), Error::usage(error)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets `known`, which nobody has set to something else.
+fn agree<T: PartialEq>(what: &str, function: &FunctionName, known: &mut Option<T>, wanted: T) -> Result<()> {
+    if known.as_ref().is_some_and(|known| *known != wanted) {
+        return Err(Error::usage(format!("another route to the handler `{function}` sets another `{what}`")));
+    }
+    *known = Some(wanted);
+    Ok(())
+}
+
+fn check_variable(name: &str) -> Result<()> {
+    let rule = if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        "it begins with a letter"
+    } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        "it takes letters, digits and `_`"
+    } else if OF_LAMBDA.iter().any(|prefix| name.starts_with(prefix)) {
+        "what begins with `AWS_` or `LAMBDA_` is set by Lambda"
+    } else if OURS.contains(&name) {
+        "it is set by chatctl"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("`{name}` is not a valid variable: {rule}")))
+}

@@ -1,0 +1,217 @@
+//! An app of one's own: routes and functions that the settings file declares, in the model of AWS.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use chatctl::error::Exit;
+use serde_json::Value;
+use support::{ACCOUNT, Ended, Folder, REGION, assert_nothing_left, assert_whole, run};
+use world::{Switches, World};
+
+/// A folder with a settings file, and a handler of one's own beside those that are built in.
+pub struct Project {
+    folder: Folder,
+}
+
+const HANDLER: &str = "export const handler = async () => ({ statusCode: 200 });\n";
+
+impl Project {
+    pub fn new(settings: &str) -> Self {
+        let folder = Folder::new();
+        let handlers = folder.0.join("lambda");
+        fs::create_dir(&handlers).unwrap();
+        for (name, content) in chatctl::handlers::embedded() {
+            fs::write(handlers.join(name), content).unwrap();
+        }
+        let project = Self { folder };
+        project.handler("join");
+        project.settings(settings);
+        project
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.0.join("chatctl.toml")
+    }
+
+    fn handler(&self, name: &str) {
+        fs::write(self.folder.0.join("lambda").join(format!("{name}.mjs")), HANDLER).unwrap();
+    }
+
+    /// Another file each time, so that nobody takes the policy of one for that of another.
+    fn settings(&self, settings: &str) {
+        fs::write(self.path(), format!("handlers = \"lambda/\"\n{settings}")).unwrap();
+    }
+
+    pub fn line(&self, line: &str) -> String {
+        format!("{line} --config {}", self.path().display())
+    }
+
+    async fn run(&self, world: &World, line: &str) -> Ended {
+        run(world, &self.line(line)).await
+    }
+}
+
+/// One route with a function of its own, and two more that share another.
+const THREE: &str = r#"
+[routes.join]
+table = "read-write"
+posts = true
+memory = 1024
+timeout = 10
+environment = { ROOM_SIZE = "50" }
+rate = 50
+burst = 100
+
+[routes."rooms/leave"]
+handler = "leave"
+table = "write"
+
+[routes."$default"]
+handler = "leave"
+"#;
+
+#[tokio::test(start_paused = true)]
+async fn each_handler_has_exactly_what_is_declared_and_each_route_its_permission() {
+    let (world, project) = (World::new(support::brisk()), Project::new(THREE));
+    project.handler("leave");
+    project.run(&world, "up").await.expect(Exit::Done);
+    world.edit(|state| {
+        let account = state.account(ACCOUNT);
+        let mut policy_of = |name: &str| -> Value {
+            let role = account.role(&format!("chat-{REGION}-{name}")).expect("a role");
+            let document: Value = serde_json::from_str(&role.inline["chatctl"].document).unwrap();
+            let statements = document["Statement"].as_array().unwrap().iter();
+            statements.map(|one| (one["Sid"].as_str().unwrap().to_owned(), one["Action"].clone())).collect()
+        };
+        let join = policy_of("join");
+        assert_eq!(join["Connections"].as_array().unwrap().len(), 8, "{join}");
+        assert_eq!(join["Post"], "execute-api:ManageConnections");
+        let leave = policy_of("leave");
+        let writes =
+            ["BatchWriteItem", "DeleteItem", "PutItem", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
+        assert_eq!(leave["Connections"], serde_json::json!(writes));
+        assert!(leave.get("Post").is_none(), "{leave}");
+
+        let region = account.region(REGION);
+        let function = &region.functions["chat-join"];
+        assert_eq!((function.memory_mb, function.timeout_seconds), (1024, 10));
+        assert_eq!(function.environment["ROOM_SIZE"], "50");
+        let api = region.apis.values().next().expect("an API").clone();
+        let statements = |name: &str| -> Vec<(String, String)> {
+            let policy = region.functions[name].policy.values();
+            policy.map(|one| (one.sid.clone(), one.source_arn.clone().unwrap())).collect()
+        };
+        let arn = |route: &str| format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{}/*/{route}", api.id);
+        assert_eq!(statements("chat-join"), [("chatctl-join".to_owned(), arn("join"))]);
+        let expected = [("chatctl-_ddefault", "$default"), ("chatctl-rooms_sleave", "rooms/leave")];
+        assert_eq!(statements("chat-leave"), expected.map(|(id, route)| (id.to_owned(), arn(route))));
+        assert_eq!(statements("chat-sendMessage"), [("chatctl".to_owned(), arn("sendmessage"))]);
+        for (route, function) in [("join", "join"), ("$default", "leave"), ("rooms/leave", "leave")] {
+            let uri = api.integration_of(route).unwrap().uri.clone().unwrap();
+            assert!(uri.ends_with(&format!(":function:chat-{function}/invocations")), "{route}: {uri}");
+        }
+        assert_eq!((api.routes.len(), api.integrations.len(), region.functions.len()), (6, 6, 5));
+        let settings = &api.stages["prod"].route_settings;
+        assert_eq!(settings.keys().collect::<Vec<_>>(), ["join", "sendmessage"]);
+    });
+    world.clear_calls();
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(world.effects().len(), 0, "twice is a no-op");
+    project.run(&world, "status").await.expect(Exit::Done);
+    let logs = project.run(&world, "logs --function leave").await.expect(Exit::Done);
+    assert_eq!(logs.stderr, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_out_of_the_file_is_removed_by_the_next_up_or_by_a_down_that_knows_nothing_of_it() {
+    for last in ["up", "down"] {
+        let (world, project) = (World::new(support::brisk()), Project::new(THREE));
+        project.handler("leave");
+        project.run(&world, "up").await.expect(Exit::Done);
+        // Two routes to one function: with one of them it stays.
+        project.settings("[routes.\"$default\"]\nhandler = \"leave\"\n");
+        project.run(&world, "up").await.expect(Exit::Done);
+        world.edit(|state| {
+            let region = state.region(ACCOUNT, REGION);
+            assert_eq!(region.functions.keys().filter(|name| name.as_str() == "chat-leave").count(), 1);
+            assert!(!region.functions.contains_key("chat-join"));
+            assert_eq!(region.functions["chat-leave"].policy.len(), 1);
+            let api = region.apis.values().next().expect("an API");
+            assert!(!api.stages["prod"].route_settings.contains_key("join"));
+        });
+        run(&world, last).await.expect(Exit::Done);
+        if last == "up" {
+            assert_whole(&world, "chat");
+            run(&world, "down").await.expect(Exit::Done);
+        }
+        assert_nothing_left(&world);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_of_the_walkthrough_may_be_given_to_another_handler() {
+    let (world, project) = (World::new(support::brisk()), Project::new("[routes.sendmessage]\nhandler = \"join\"\n"));
+    run(&world, "up").await.expect(Exit::Done);
+    project.run(&world, "up").await.expect(Exit::Done);
+    world.edit(|state| {
+        let account = state.account(ACCOUNT);
+        assert!(account.role(&format!("chat-{REGION}-sendMessage")).is_none());
+        let functions = &account.region(REGION).functions;
+        assert_eq!(functions.keys().collect::<Vec<_>>(), ["chat-join", "chat-onConnect", "chat-onDisconnect"]);
+    });
+    run(&world, "up").await.expect(Exit::Done);
+    assert_whole(&world, "chat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_missing_is_told_with_its_place_before_anything_is_touched_and_keeps_nobody_from_down() {
+    let (world, project) = (World::new(support::brisk()), Project::new(THREE));
+    for verb in ["up", "plan", "status", "export --dir out"] {
+        let refused = project.run(&world, verb).await.expect(Exit::Usage);
+        let expected = format!("error: {}:17:11: there is no handler `leave.mjs`", project.path().display());
+        assert!(refused.stderr.starts_with(&expected), "{}", refused.stderr);
+    }
+    assert_eq!(world.calls().len(), 0);
+    project.handler("leave");
+    project.run(&world, "up").await.expect(Exit::Done);
+    fs::remove_dir_all(project.folder.0.join("lambda")).unwrap();
+    project.run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
+/// What was asked, however often because of quotas.
+fn looks(world: &World) -> usize {
+    let calls = world.calls();
+    calls.iter().map(|call| format!("{} {}", call.operation, call.resource)).collect::<BTreeSet<_>>().len()
+}
+
+/// How much sixty routes cost: the numbers are in docs/performance.md.
+#[tokio::test(start_paused = true)]
+async fn sixty_routes_are_one_deployment_like_any_other() {
+    let project = Project::new("");
+    let settings: Vec<String> = (0..60)
+        .map(|n| {
+            project.handler(&format!("own{n}"));
+            format!("[routes.own{n}]\ntable = \"read\"\n")
+        })
+        .collect();
+    project.settings(&settings.join("\n"));
+    let world = World::new(Switches::default());
+    let begun = world.now();
+    project.run(&world, "up").await.expect(Exit::Done);
+    let took = world.now().saturating_sub(begun);
+    let first = world.calls().len();
+    world.clear_calls();
+    project.run(&world, "up").await.expect(Exit::Done);
+    let (second, looks) = (world.calls().len(), looks(&world));
+    assert_eq!(world.effects().len(), 0);
+    world.clear_calls();
+    project.run(&world, "down").await.expect(Exit::Done);
+    println!(
+        "60 routes: first {first} calls in {took:?}, again {second} for {looks} looks, down {}",
+        world.calls().len()
+    );
+    assert_nothing_left(&world);
+    assert!(looks <= 30 + 63 * 7, "{looks} looks");
+}
