@@ -124,7 +124,7 @@ async fn a_stranger_follows_getting_started_and_leaves_nothing_behind() {
     assert!(said_to("chatctl down").contains("nothing is left"), "{said}");
     let after: Vec<String> = entries(&home.0, "").into_iter().filter(|path| !before.contains(path)).collect();
     assert_eq!(after, ["work/chatctl.toml", "work/seen"]);
-    let running = ran(Command::new("ps").args(["-A", "-o", "command"])).await;
+    let running = ran(Command::new("ps").args(["-A", "-ww", "-o", "command"])).await;
     let ours: Vec<&str> = running.lines().filter(|line| line.contains(home.0.to_str().unwrap())).collect();
     assert_eq!(ours, [""; 0]);
 }
