@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use acceptance::{NAME, Options, Processes, ROLE, TWIN, live};
+use acceptance::{AUTHORIZER, NAME, Options, Processes, ROLE, TWIN, live};
 use chatctl::config::{Config, Settings};
 use chatctl::host::Host;
 use clap::Parser;
@@ -88,7 +88,7 @@ fn warning(region: &str) -> String {
         "This makes resources in your AWS account, in {region}, uses them for some twenty minutes, and removes them:
   - a deployment named `{NAME}` with a time to live of at most eight hours: a WebSocket API, three Lambda functions
     with roles and log groups, a DynamoDB table
-  - an API named `{TWIN}`, and an IAM role named `{ROLE}` with the policy that chatctl prints
+  - an API named `{TWIN}`, a function named `{AUTHORIZER}`, and an IAM role named `{ROLE}` with the policy that chatctl prints
 Some ten thousand messages and Lambda calls cost a few cents. Nothing else in the account is touched.
 It refuses to begin without `--yes-this-costs-money`."
     )

@@ -2,6 +2,7 @@
 //! the way it looks at what AWS does, and says of each fact in `docs/aws.md` whether it was confirmed, refuted or not
 //! reached.
 
+mod authorizer;
 mod clients;
 mod drift;
 mod ledger;
@@ -9,6 +10,7 @@ mod life;
 mod looks;
 mod place;
 
+pub use authorizer::AUTHORIZER;
 pub use ledger::{Ledger, Report, Step, Verdict};
 pub use life::{NAME, Options, ROLE, TWIN, live};
 pub use place::{Place, Processes, Ran};

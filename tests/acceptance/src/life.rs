@@ -88,6 +88,7 @@ impl Life<'_> {
         for (what, edit) in crate::drift::EDITS {
             self.step(&format!("by hand: {what}"), async |life| life.repaired(*edit).await).await;
         }
+        self.step("a function as authorizer", async |life| life.guarded().await).await;
         self.step("a role made anew under its function", async |life| life.new_role().await).await;
         if self.place.no_clients().is_none() {
             self.step("clients", async |life| life.look_at_clients().await).await;
@@ -153,6 +154,7 @@ impl Life<'_> {
             return Err(unexpected("down", 0, &down));
         }
         self.remove_twins().await?;
+        self.remove_authorizer().await?;
         self.remove_deployer().await?;
         Ok(String::new())
     }
@@ -174,9 +176,7 @@ impl Life<'_> {
         let made = iam.create_role().role_name(ROLE).assume_role_policy_document(trust.to_string()).send().await;
         let made = made.map_err(|error| format!("not possible here: {}", Refusal::of(&error).words()))?;
         let arn = made.role().map(|role| role.arn().to_owned()).unwrap_or_default();
-        let policy = self.place.policy(&policy);
-        let put = iam.put_role_policy().role_name(ROLE).policy_name("printed").policy_document(&policy).send().await;
-        put.map_err(|error| format!("the policy was not taken: {}", Refusal::of(&error).words()))?;
+        self.allow(&policy).await?;
         self.ledger.confirm("P", "IAM takes the printed policy");
         // A new role cannot be assumed at once, and its policy is not in force at once (I1).
         let began = Instant::now();
@@ -193,6 +193,13 @@ impl Life<'_> {
         let token = Some(keys.session_token().to_owned());
         self.place.run_as(Some(Credentials::new(key, secret, token, None, "acceptance"))).await;
         Ok(format!("assumed {:.0} s after it was made", began.elapsed().as_secs_f64()))
+    }
+
+    /// Gives the deployer's role a policy that was printed.
+    pub async fn allow(&self, printed: &str) -> Result<(), String> {
+        let put = self.aws.iam.put_role_policy().role_name(ROLE).policy_name("printed");
+        let put = put.policy_document(self.place.policy(printed)).send().await;
+        put.map(drop).map_err(|error| format!("the policy was not taken: {}", Refusal::of(&error).words()))
     }
 
     async fn remove_deployer(&self) -> Result<(), String> {

@@ -1,0 +1,84 @@
+//! A function of somebody else's that says who may connect.
+
+use std::io::Write;
+use std::time::Duration;
+
+use aws_sdk_iam::error::ProvideErrorMetadata;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{FunctionCode, Runtime};
+use tokio::time::Instant;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::ledger::Refusal;
+use crate::life::{Ended, Life};
+
+pub const AUTHORIZER: &str = "guard-of-acceptance";
+
+/// Lets in whoever has the right key.
+const CODE: &str = "export const handler = async (event) => ({
+    principalId: 'somebody',
+    policyDocument: { Version: '2012-10-17', Statement: [{
+        Action: 'execute-api:Invoke',
+        Effect: event.queryStringParameters?.key === 'right' ? 'Allow' : 'Deny',
+        Resource: event.methodArn,
+    }] },
+});
+";
+
+impl Life<'_> {
+    pub async fn guarded(&mut self) -> Ended {
+        let arn = self.make_authorizer().await?;
+        let line = format!("up --authorizer {arn}");
+        let policy = self.ends(&format!("policy --authorizer {arn}"), 0).await?.stdout;
+        if !self.place.runs_as_printed() {
+            self.allow(&policy).await?;
+        }
+        // A policy is in force only after some seconds (I1).
+        let began = Instant::now();
+        while let Err(why) = self.ends(&line, 0).await {
+            if !why.contains("AccessDenied") || began.elapsed() > Duration::from_secs(60) {
+                return Err(why);
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        self.ends(&format!("status --authorizer {arn}"), 0).await?;
+        if self.place.no_clients().is_none() {
+            self.ends("verify --query key=right", 0).await?;
+            self.ledger.confirm("G20", "with the permission, who has the right key connects");
+            self.ends("verify --query key=wrong", 5).await?;
+        }
+        self.ends("up", 0).await?;
+        self.ends("status", 0).await?;
+        let routes = self.routes(&self.api().await?).await?;
+        let free = routes.iter().all(|route| route.authorizer_id().is_none());
+        self.ledger.is_so("G22", "no id of an authorizer under NONE", free, if free { "no id" } else { "an id" });
+        self.remove_authorizer().await?;
+        Ok(String::new())
+    }
+
+    async fn make_authorizer(&self) -> Result<String, String> {
+        let role = self.aws.iam.get_role().role_name(self.role()).send().await;
+        let role = role.map_err(|error| Refusal::of(&error).words())?;
+        let role = role.role().map(|role| role.arn().to_owned()).unwrap_or_default();
+        let code = Blob::new(zipped("index.mjs", CODE).map_err(|error| error.to_string())?);
+        let made = self.aws.lambda.create_function().function_name(AUTHORIZER).role(role).handler("index.handler");
+        let made = made.runtime(Runtime::from("nodejs24.x")).code(FunctionCode::builder().zip_file(code).build());
+        let made = made.send().await.map_err(|error| Refusal::of(&error).words())?;
+        Ok(made.function_arn().unwrap_or_default().to_owned())
+    }
+
+    pub async fn remove_authorizer(&self) -> Result<(), String> {
+        match self.aws.lambda.delete_function().function_name(AUTHORIZER).send().await {
+            Err(error) if error.code() != Some("ResourceNotFoundException") => Err(Refusal::of(&error).words()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn zipped(name: &str, text: &str) -> zip::result::ZipResult<Vec<u8>> {
+    let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file(name, SimpleFileOptions::default().unix_permissions(0o644))?;
+    zip.write_all(text.as_bytes())?;
+    Ok(zip.finish()?.into_inner())
+}
