@@ -192,10 +192,7 @@ async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<String, Fai
 
 async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> Result<String, Failure> {
     let kind = graph.kind(&change.key);
-    let parent = kind.parent().and_then(|parent| {
-        let key = graph.needs(&change.key).iter().find(|need| need.kind == parent)?;
-        Some(Found::new(key.clone(), ctx.scope.id(key), Fields::new()))
-    });
+    let parent = graph.parent(&change.key).map(|key| Found::new(key.clone(), ctx.scope.id(key), Fields::new()));
     let probe = parent.as_ref().map_or_else(
         || {
             let probes = kind.probes(&ctx.scope);

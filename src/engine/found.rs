@@ -107,7 +107,10 @@ impl Observed {
 
     /// `scope` as it is known from here: in which account it is, and the ids of what exists.
     pub fn within(&self, scope: &Scope) -> Scope {
-        let ids = self.found.iter().map(|found| (found.key.clone(), found.id.clone())).collect();
-        Scope { identity: self.identity.clone(), ids, ..scope.clone() }
+        Scope { identity: self.identity.clone(), ids: self.ids(), ..scope.clone() }
+    }
+
+    pub fn ids(&self) -> BTreeMap<Key, String> {
+        self.found.iter().map(|found| (found.key.clone(), found.id.clone())).collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::change::{Action, Change};
+use crate::engine::found::Observed;
 use crate::engine::key::Key;
 use crate::engine::kind::Kind;
 use crate::engine::scope::Scope;
@@ -35,6 +36,26 @@ impl Graph {
     /// What must stand before `key` can be made; nothing for a key that is not wanted.
     pub fn needs(&self, key: &Key) -> &[Key] {
         self.needs.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The wanted resource that `key` lives in.
+    pub fn parent(&self, key: &Key) -> Option<&Key> {
+        let kind = self.kind(key).parent()?;
+        let mut parents = self.needs(key).iter().filter_map(|need| match need {
+            need if need.kind == kind => Some(need),
+            need => self.parent(need).filter(|parent| parent.kind == kind),
+        });
+        parents.next()
+    }
+
+    /// `observed`, with all of it under the keys that it is known by.
+    pub fn identified(&self, scope: &Scope, mut observed: Observed) -> Observed {
+        let mut scope = observed.within(scope);
+        for kind in self.kinds {
+            kind.identify(&scope, &mut observed);
+            scope.ids = observed.ids();
+        }
+        observed
     }
 
     /// The kind of `key`.

@@ -75,10 +75,8 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
     }
     refuse_foreign(&found)?;
     let identity = Some(ctx.identity().await?.clone());
-    let mut observed = Observed { found, identity, deferred: ctx.run.book.all_deferred() };
-    for kind in graph.kinds {
-        kind.identify(&observed.within(&ctx.scope), &mut observed);
-    }
+    let observed = Observed { found, identity, deferred: ctx.run.book.all_deferred() };
+    let observed = graph.identified(&ctx.scope, observed);
     ctx.run.book.begin(observed.found.iter().map(|found| found.key.clone()).collect());
     Ok(observed)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::engine::change::{Action, Change, Changes, FieldChange, root};
-use crate::engine::found::{Fields, Found, Observed};
+use crate::engine::found::{Fields, Found, Observed, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::kind::Kind;
@@ -26,13 +26,14 @@ impl Plan {
     /// one that will be made anew is seen to differ.
     pub fn to_wanted(scope: &Scope, graph: &Graph, observed: &Observed) -> Self {
         let mut scope = observed.within(scope);
-        let strays = observed.found.iter().filter(|found| !graph.contains(&found.key));
+        let strays = ours(observed).filter(|found| !graph.contains(&found.key));
         let mut changes: Vec<Change> =
             strays.map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone()))).collect();
-        for key in graph.keys() {
+        let is_ours = |key: &&Key| observed.get(key).is_none_or(|found| found.owner == Owner::Ours);
+        for key in graph.keys().filter(is_ours) {
             let found = observed.get(key).filter(|found| !lives_in_replaced(found, &changes));
             let Some(change) = change_of(&scope, graph, observed, key, found, &changes) else { continue };
-            if change.action == Action::Replace {
+            if change.action != Action::Update {
                 scope.ids.remove(key);
                 changes.extend(old_snapshot(graph, &change));
             }
@@ -44,11 +45,8 @@ impl Plan {
 
     /// What removes everything in `observed`.
     pub fn to_nothing(graph: &Graph, observed: &Observed) -> Self {
-        let mut changes: Vec<Change> = observed
-            .found
-            .iter()
-            .map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone())))
-            .collect();
+        let mut changes: Vec<Change> =
+            ours(observed).map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone()))).collect();
         for change in &mut changes {
             change.with = change
                 .found
@@ -63,6 +61,11 @@ impl Plan {
     fn ordered(changes: Vec<Change>, order: Vec<Vec<usize>>) -> Self {
         Self(changes.into_iter().zip(order).map(|(change, after)| Change { after, ..change }).collect())
     }
+}
+
+/// Nothing else may be touched, whatever was checked before.
+fn ours(observed: &Observed) -> impl Iterator<Item = &Found> {
+    observed.found.iter().filter(|found| found.owner == Owner::Ours)
 }
 
 /// What is different about one wanted resource, if anything, given the changes to what it needs.

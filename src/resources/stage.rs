@@ -21,7 +21,7 @@ use crate::engine::scope::Scope;
 
 const LIVE: &str = "made by chatctl";
 /// Written before a route is changed in place: should the run die before it has deployed that, the next one knows.
-const OUTDATED: &str = "made by chatctl: routes were changed and not yet deployed";
+pub const OUTDATED: &str = "made by chatctl: routes were changed and not yet deployed";
 
 /// The account's own limits (H1). UpdateStage cannot take a throttle off (G11), and a new stage would cut every connection
 /// (G23), so that these stand for none.
