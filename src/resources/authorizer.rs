@@ -27,9 +27,6 @@ struct AuthorizerSpec {
     uri: String,
 }
 
-/// The property that names its function.
-pub(super) const URI: &str = "uri";
-
 fn uri(scope: &Scope) -> String {
     names::authorizer_function(scope).map_or_else(String::new, |function| names::invocation_uri(scope, function))
 }

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use aws_sdk_lambda::config::{Builder, Region};
 use serde_json::json;
 
+use super::names;
 use super::permission::{Statement, statements};
-use super::{authorizer, names};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
@@ -174,6 +174,6 @@ impl Kind for AuthorizerPermissionKind {
 
 /// The ARN of the function that an authorizer calls, if that is what it does.
 pub(super) fn function_of(found: &Found) -> Option<&str> {
-    let (_, function) = found.text(authorizer::URI).split_once("/functions/")?;
+    let (_, function) = found.text("uri").split_once("/functions/")?;
     function.strip_suffix("/invocations").filter(|arn| arn.split(':').count() >= 7)
 }
