@@ -80,6 +80,12 @@ impl Bundles {
         &self.files
     }
 
+    /// The paths of the files that functions of `app` begin with.
+    pub fn entries(&self, app: &App) -> Vec<String> {
+        let is_entry = |path: &&String| app.functions().iter().any(|function| is_entry_of(path, &function.name));
+        self.files.iter().filter(is_entry).cloned().collect()
+    }
+
     pub fn of(&self, function: &FunctionName) -> &Bundle {
         match self.of.get(function) {
             Some(bundle) => bundle,
@@ -120,15 +126,15 @@ fn common_js(line: &str) -> String {
     }
 }
 
+fn is_entry_of(path: &str, function: &FunctionName) -> bool {
+    let ending = path.strip_prefix(function.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    ending.is_some_and(|ending| ENTRY_ENDINGS.contains(&ending))
+}
+
 /// A function's zip has everything but the entry files of the others, so that a change of one handler is a change
 /// of one function. Nothing in it tells when or where it was made.
 fn bundle(app: &App, files: &Files, function: &Function, folder: Option<&Path>) -> Result<Bundle> {
     let Function { name: function, declared_at, .. } = function;
-    let is_entry_of = |path: &str, name: &FunctionName| {
-        path.strip_prefix(name.as_str())
-            .and_then(|rest| rest.strip_prefix('.'))
-            .is_some_and(|e| ENTRY_ENDINGS.contains(&e))
-    };
     if !files.keys().any(|path| is_entry_of(path, function)) {
         let place = declared_at.as_ref().map_or_else(String::new, |place| format!("{place}: "));
         return Err(Error::usage(format!("{place}there is no handler `{function}.mjs`{}", within(folder)))

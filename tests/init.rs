@@ -249,3 +249,54 @@ async fn reading_the_handlers_stops_at_the_limit() {
     let refused = up.run().await.expect(2);
     assert!(refused.stderr.contains("the content has more than 250 MB"), "{}", refused.stderr);
 }
+
+/// What the functions could not even load is found by Node.js before anything is written, by file and line, and nothing of
+/// the handlers runs for that.
+#[tokio::test]
+async fn handlers_that_cannot_be_loaded_are_refused_before_anything_is_touched() {
+    let folder = Folder::new();
+    run(&folder, &["init"]).run().await.expect(0);
+    let good = fs::read_to_string(folder.0.join("lambda/onConnect.mjs")).unwrap();
+    let ran = folder.0.join("ran");
+    let runs = format!("import fs from 'node:fs';\nfs.writeFileSync('{}', '');\n", ran.display());
+    for (text, said) in [
+        (format!("{good}\nlet b = ;\n"), format!(":{}`: Unexpected token ';'", good.lines().count() + 2)),
+        (format!("{runs}import x from './nope.mjs';\n{good}"), ":3`: cannot find module './nope.mjs'".to_owned()),
+        (format!("import x from 'left-pad';\n{good}"), ":1`: cannot find module 'left-pad'".to_owned()),
+    ] {
+        fs::write(folder.0.join("lambda/onConnect.mjs"), text).unwrap();
+        // Nothing listens there, so any call would fail with 1.
+        let up = run(&folder, &["up"]).credentials("http://127.0.0.1:1", "000000000001", "local").run().await.expect(2);
+        assert!(up.stderr.contains(&format!("/lambda/onConnect.mjs{said}")), "{said} in {}", up.stderr);
+        assert!(
+            up.stderr.contains("\nhint: the functions would fail to start; nothing was touched\n"),
+            "{}",
+            up.stderr
+        );
+        assert!(!ran.exists(), "it ran");
+    }
+    // What Lambda brings along, what Node.js has, and what is in `node_modules` is there.
+    fs::create_dir_all(folder.0.join("lambda/node_modules/left-pad")).unwrap();
+    let fine = format!("import '@aws-sdk/client-s3';\nimport 'fs';\nimport 'left-pad';\n{good}");
+    fs::write(folder.0.join("lambda/onConnect.mjs"), fine).unwrap();
+    let up = run(&folder, &["up", "--timeout", "5s"]).credentials("http://127.0.0.1:1", "000000000001", "local");
+    up.run().await.expect(1);
+}
+
+/// Where there is no Node.js, Lambda will tell; only `-v` says so.
+#[tokio::test]
+async fn without_node_the_handlers_are_not_checked() {
+    let folder = Folder::new();
+    run(&folder, &["init"]).run().await.expect(0);
+    fs::write(folder.0.join("lambda/onConnect.mjs"), "let b = ;").unwrap();
+    for (args, noted) in [(&["up", "--timeout", "5s"][..], false), (&["up", "-v", "--timeout", "5s"], true)] {
+        let up = run(&folder, args).credentials("http://127.0.0.1:1", "000000000001", "local").env("PATH", "/nowhere");
+        let up = up.run().await.expect(1);
+        assert_eq!(
+            up.stderr.contains("the handlers were not checked: there is no Node.js here"),
+            noted,
+            "{}",
+            up.stderr
+        );
+    }
+}

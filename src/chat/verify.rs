@@ -33,7 +33,9 @@ const TASK: &str = "chat round trip";
 const OTHER_FILES: u64 = 64;
 /// How much of the failing function's log goes into the error.
 const LOG_LINES: usize = 12;
-const LOG_AGE: Duration = Duration::from_secs(120);
+/// What Lambda logs of code that it cannot even load: no other try will end better.
+const UNLOADABLE: [&str; 4] =
+    ["Runtime.ImportModuleError", "Runtime.UserCodeSyntaxError", "Runtime.HandlerNotFound", "SyntaxError: "];
 
 #[derive(Clone, Debug)]
 pub struct VerifyOptions {
@@ -145,6 +147,9 @@ async fn rounds(
     backstage: Option<&Backstage>,
 ) -> Result<VerifyReport, Failure> {
     let begun = Instant::now();
+    // Whatever was logged before was perhaps said by other code.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = i64::try_from(since.as_millis()).unwrap_or_default();
     let deadline = begun + patience + scale.allowance();
     let mut rounds = 0;
     loop {
@@ -156,9 +161,13 @@ async fn rounds(
             Err(broken) => broken,
         };
         let pause = Duration::from_secs(rounds.min(4).into()).mul_f64(0.75 + fastrand::f64() / 2.0);
-        if rounds >= broken.rounds || Instant::now() + pause >= deadline {
-            let at = Some(broken.at);
-            return Err(Failure { at, error: failure(broken, rounds, begun.elapsed(), backstage).await });
+        let last = rounds >= broken.rounds || Instant::now() + pause >= deadline;
+        if last || backstage.is_some() {
+            let log = log_of(&broken, backstage, since).await;
+            if last || log.as_ref().is_some_and(Log::is_of_unloadable_code) {
+                let at = Some(broken.at);
+                return Err(Failure { at, error: failure(broken, rounds, begun.elapsed(), log) });
+            }
         }
         reporter.waiting(TASK, &format!("another try: {}", broken.what));
         tokio::time::sleep(pause).await;
@@ -182,39 +191,63 @@ fn quick_enough(report: VerifyReport, max_p99_ms: Option<u32>) -> Result<VerifyR
 }
 
 /// The error for a broken round, with the last lines of the function that it points to.
-async fn failure(broken: Broken, rounds: u32, took: Duration, backstage: Option<&Backstage>) -> Error {
+fn failure(broken: Broken, rounds: u32, took: Duration, log: Option<Log>) -> Error {
     let tries = if rounds == 1 { String::new() } else { format!(" ({rounds} tries in {} s)", took.as_secs()) };
     let mut message = format!("the chat round trip failed at {}: {}{tries}", broken.at, broken.what);
-    let function = backstage.and_then(|backstage| match broken.at {
-        At::Connect => Some(&backstage.on_connect),
-        At::SendMessage => Some(&backstage.send_message),
-        At::Disconnect => Some(&backstage.on_disconnect),
-        At::Network | At::Latency => None,
-    });
-    if let (Some(function), Some(backstage)) = (function, backstage) {
-        message.push_str(&last_lines(&backstage.aws, function).await);
-    }
-    Error { hint: broken.hint, ..Error::new(Exit::ChatFailed, "ChatFailed", message) }
+    let unloadable = log.as_ref().is_some_and(Log::is_of_unloadable_code);
+    message.extend(log.map(|log| log.last_lines()));
+    let hint = if unloadable {
+        Some("the code of the function cannot be loaded; correct it, then `chatctl up`".to_owned())
+    } else {
+        broken.hint
+    };
+    Error { hint, ..Error::new(Exit::ChatFailed, "ChatFailed", message) }
 }
 
-/// What `function` logged of late, but for the lines that Lambda itself writes about every call.
-async fn last_lines(aws: &SdkConfig, function: &str) -> String {
-    let from = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(LOG_AGE);
-    let from = i64::try_from(from.as_millis()).unwrap_or_default();
-    let events = match log_events::since(aws, function, from).await {
-        Ok(events) => events.unwrap_or_default(),
-        Err(error) => return format!("\n  the log of `{function}` could not be read: {}", error.message),
+/// What a function has logged since the verification began, but for the lines that Lambda itself writes about every call.
+struct Log {
+    function: String,
+    told: Result<Vec<String>>,
+}
+
+/// The log of the function that a broken round points to, if it points to one.
+async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> Option<Log> {
+    const ROUTINE: [&str; 4] = ["INIT_START", "START RequestId", "END RequestId", "REPORT RequestId"];
+    let backstage = backstage?;
+    let function = match broken.at {
+        At::Connect => &backstage.on_connect,
+        At::SendMessage => &backstage.send_message,
+        At::Disconnect => &backstage.on_disconnect,
+        At::Network | At::Latency => return None,
     };
-    let routine = ["INIT_START", "START RequestId", "END RequestId", "REPORT RequestId"];
-    let told: Vec<_> = events.iter().filter(|e| !routine.iter().any(|prefix| e.message.starts_with(prefix))).collect();
-    let mut lines = format!("\n  the log of `{function}`{}", if told.is_empty() { " says nothing" } else { ":" });
-    for event in &told[told.len().saturating_sub(LOG_LINES)..] {
-        for line in event.message.lines() {
-            // Writing to a string cannot fail.
-            let _ = write!(lines, "\n    {}", visible(line));
-        }
+    let told = log_events::since(&backstage.aws, function, since).await.map(|events| {
+        let messages = events.unwrap_or_default().into_iter().map(|event| event.message);
+        messages.filter(|message| !ROUTINE.iter().any(|prefix| message.starts_with(prefix))).collect()
+    });
+    Some(Log { function: function.clone(), told })
+}
+
+impl Log {
+    fn is_of_unloadable_code(&self) -> bool {
+        let says_so = |message: &String| UNLOADABLE.iter().any(|sign| message.contains(sign));
+        self.told.as_ref().is_ok_and(|told| told.iter().any(says_so))
     }
-    lines
+
+    fn last_lines(&self) -> String {
+        let function = &self.function;
+        let told = match &self.told {
+            Ok(told) => told,
+            Err(error) => return format!("\n  the log of `{function}` could not be read: {}", error.message),
+        };
+        let mut lines = format!("\n  the log of `{function}`{}", if told.is_empty() { " says nothing" } else { ":" });
+        for message in &told[told.len().saturating_sub(LOG_LINES)..] {
+            for line in message.lines() {
+                // Writing to a string cannot fail.
+                let _ = write!(lines, "\n    {}", visible(line));
+            }
+        }
+        lines
+    }
 }
 
 /// Lets this process open a socket for each of `clients`.

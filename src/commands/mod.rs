@@ -38,7 +38,7 @@ use crate::engine::scope::Scope;
 use crate::error::{Error, Exit, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
-use crate::local::{find, not_running, start};
+use crate::local::{find, not_running, start, syntax};
 use crate::progress::Reporter;
 use crate::report::{self, style};
 use crate::resources::{KINDS, names};
@@ -107,6 +107,14 @@ impl Session {
         // Handlers that are gone or broken keep nobody from `down`.
         let has_handlers = matches!(needs, Needs::Handlers | Needs::Account);
         let bundles = if has_handlers { bundles(&config, &*reporter)? } else { Bundles::default() };
+        if let Some(folder) = config.handlers.as_deref().filter(|_| needs == Needs::Account) {
+            let skipped = |why: &str| {
+                if config.face.verbose {
+                    reporter.note(why);
+                }
+            };
+            syntax::check(&host.env, folder, &bundles.entries(&config.app), skipped).await?;
+        }
         let local = match needs {
             _ if !config.local => None,
             Needs::Account => Some(start(host, &*reporter).await?),

@@ -7,6 +7,7 @@ mod child;
 mod install;
 mod own;
 mod server;
+pub mod syntax;
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;

@@ -126,7 +126,7 @@ async fn a_repeated_delivery_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_handshake_is_told_with_its_status() {
-    for (status, hint) in [(401, "proof"), (403, "deployment"), (429, "throttled"), (500, "invoke"), (502, "logs")] {
+    for (status, hint) in [(401, "proof"), (403, "deployment"), (429, "throttled"), (500, "repairs"), (502, "logs")] {
         let error = failure(Faults { refusals: 99, refuse_with: Refusal::Status(status), ..Faults::default() }).await;
         assert!(
             error.message.contains(&format!("at `$connect`: client 1: the handshake was refused with HTTP {status}")),
@@ -186,6 +186,9 @@ async fn a_failing_function_is_told_with_its_last_words() {
     for broken in [internal, body] {
         let server = ChatServer::start_with(Faults { broken_route: Some(broken), ..Faults::default() }).await;
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        // Said before the verification began, so perhaps by other code.
+        server.log("chat-sendMessage", "0", now - 1, "ERROR of an older version\n");
+        let now = now + 1_000;
         server.log("chat-sendMessage", "1", now, "START RequestId: 1\n");
         server.log("chat-sendMessage", "2", now, "ERROR AccessDeniedException: no dynamodb:Scan\n  at line 1\n");
         server.log("chat-sendMessage", "3", now, "END RequestId: 1\n");
@@ -196,6 +199,20 @@ async fn a_failing_function_is_told_with_its_last_words() {
             "\n  the log of `chat-sendMessage`:\n    ERROR AccessDeniedException: no dynamodb:Scan\n      at line 1";
         assert!(error.message.ends_with(words), "{error}");
     }
+}
+
+/// Code that Lambda cannot load heals by no waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn unloadable_code_ends_the_verification_at_once() {
+    let broken = json!({ "message": "Internal server error", "connectionId": "c", "requestId": "r" });
+    let server = ChatServer::start_with(Faults { broken_route: Some(broken), ..Faults::default() }).await;
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let said = r#"undefined ERROR Uncaught Exception {"errorType":"Runtime.ImportModuleError","errorMessage":"Error: Cannot find module"}"#;
+    server.log("chat-sendMessage", "1", now + 1_000, said);
+    let error = run(&server, VerifyOptions { patience: Duration::from_secs(3_600), ..VerifyOptions::default() }).await;
+    let error = error.unwrap_err();
+    assert!(!error.message.contains("tries"), "{error}");
+    assert_eq!(error.hint.unwrap(), "the code of the function cannot be loaded; correct it, then `chatctl up`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
