@@ -107,9 +107,9 @@ pub struct Policy {
     #[arg(long, conflicts_with = "github")]
     pub boundary: bool,
     /// Instead, the trust policy of a role for a repository's GitHub Actions; SUBJECT narrows it, such as
-    /// `ref:refs/heads/main` or `environment:prod`
+    /// `ref:refs/heads/main` or `environment:prod` (repeatable)
     #[arg(long, value_name = "OWNER/REPO[:SUBJECT]", requires = "account")]
-    pub github: Option<String>,
+    pub github: Vec<String>,
 }
 
 #[derive(Debug, Args)]

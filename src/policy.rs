@@ -29,7 +29,11 @@ struct Grant {
 pub fn deployer(scope: &Scope, extent: Extent) -> Value {
     let permissions = KINDS.iter().flat_map(|kind| kind.permissions(scope));
     let wanted = permissions.filter(|permission| extent == Extent::Full || permission.access == Access::Read);
-    document(wanted.flat_map(grants).collect())
+    let mut document = document(wanted.flat_map(grants).collect());
+    if let (Extent::Full, Some(statements)) = (extent, document["Statement"].as_array_mut()) {
+        statements.push(others_apis(scope));
+    }
+    document
 }
 
 /// The most that the functions' roles may ever do: what the role policies say, for every API, because no id is known
@@ -64,27 +68,51 @@ pub fn boundary(scope: &Scope) -> Value {
     )
 }
 
-/// Lets the workflows of `repository` (`OWNER/REPO`) take on the role, all of them or those of `subject`.
-pub fn github_trust(scope: &Scope, repository: &str, subject: Option<&str>) -> Value {
+/// Lets workflows take on the role: of each repository (`OWNER/REPO`) all of them, or those of a subject.
+pub fn github_trust(scope: &Scope, workflows: &[(&str, Option<&str>)]) -> Value {
     const ISSUER: &str = "token.actions.githubusercontent.com";
     let (aud, sub) = (format!("{ISSUER}:aud"), format!("{ISSUER}:sub"));
-    let condition = match subject {
-        Some(subject) => {
-            json!({ "StringEquals": { aud: "sts.amazonaws.com", sub: format!("repo:{repository}:{subject}") } })
-        }
-        None => json!({
-            "StringEquals": { aud: "sts.amazonaws.com" },
-            "StringLike": { sub: format!("repo:{repository}:*") }
-        }),
+    let with = |is_named: bool| -> BTreeSet<String> {
+        let fitting = workflows.iter().filter(|(_, subject)| subject.is_some() == is_named);
+        fitting.map(|(repository, subject)| format!("repo:{repository}:{}", subject.unwrap_or("*"))).collect()
     };
+    let audience = json!({ aud.as_str(): "sts.amazonaws.com" });
+    let mut conditions = Vec::new();
+    let (named, open) = (with(true), with(false));
+    if !named.is_empty() {
+        // A `*` in a subject is a `*`, and nothing else.
+        conditions.push(json!({ "StringEquals": { aud.as_str(): "sts.amazonaws.com", sub.as_str(): plain(named) } }));
+    }
+    if !open.is_empty() {
+        conditions.push(json!({ "StringEquals": audience, "StringLike": { sub.as_str(): plain(open) } }));
+    }
+    let statements: Vec<Value> = conditions
+        .into_iter()
+        .map(|condition| {
+            json!({
+                "Effect": "Allow",
+                "Principal": { "Federated": scope.arn("iam", &format!("oidc-provider/{ISSUER}")) },
+                "Action": "sts:AssumeRoleWithWebIdentity",
+                "Condition": condition
+            })
+        })
+        .collect();
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// Where tags tell, an API of another deployment stays as it is. API Gateway knows an API by an id alone (G16), so that
+/// nothing else can tell them apart; where AWS gives no tag to a call, this says nothing (G27).
+fn others_apis(scope: &Scope) -> Value {
+    const TAG: &str = "aws:ResourceTag/chatctl:name";
+    let name = &scope.config.name;
     json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Principal": { "Federated": scope.arn("iam", &format!("oidc-provider/{ISSUER}")) },
-            "Action": "sts:AssumeRoleWithWebIdentity",
-            "Condition": condition
-        }]
+        "Effect": "Deny",
+        "Action": ["apigateway:DELETE", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT"],
+        "Resource": names::api_arn(scope, "/apis/*"),
+        "Condition": {
+            "Null": { TAG: "false" },
+            "StringNotLike": { TAG: [name.as_str(), &format!("{name}-*")] }
+        }
     })
 }
 

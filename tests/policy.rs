@@ -69,6 +69,8 @@ fn for_ministack(policy: &Value) -> Value {
     let allowed = actions(&policy);
     let nameless: Vec<&str> = NAMELESS.into_iter().filter(|action| allowed.contains(*action)).collect();
     let statements = policy["Statement"].as_array_mut().unwrap();
+    // It knows no tags of what a call is about.
+    statements.retain(|statement| statement["Effect"] == "Allow");
     for statement in statements.iter_mut().filter_map(Value::as_object_mut) {
         statement
             .retain(|key, value| key != "Condition" || value["ArnEquals"].get("iam:PermissionsBoundary").is_none());
@@ -544,6 +546,16 @@ async fn github_may_take_the_role_for_one_repository_alone() {
             "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
             "token.actions.githubusercontent.com:sub": "repo:acme/chat:environment:prod"}})
     );
+    let two = ["acme/chat:pull_request", "--github", "acme/chat:ref:refs/heads/main", "--github", "acme/other"];
+    let several = printed(&[&account[..], &two].concat()).await;
+    let subjects = |at: usize, operator: &str| {
+        statements(&several)[at]["Condition"][operator]["token.actions.githubusercontent.com:sub"].clone()
+    };
+    assert_eq!(
+        subjects(0, "StringEquals"),
+        json!(["repo:acme/chat:pull_request", "repo:acme/chat:ref:refs/heads/main"])
+    );
+    assert_eq!((statements(&several).len(), subjects(1, "StringLike")), (2, json!("repo:acme/other:*")));
 }
 
 #[tokio::test]

@@ -20,13 +20,11 @@ pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> 
     let mut scope = Scope::new(config, region, None, None, Bundles::default());
     let partition = partition_of(&scope.region).to_owned();
     scope.identity = Some(Identity { partition, account });
-    let document = match &args.github {
-        Some(text) => {
-            let (repository, subject) = repository(text)?;
-            github_trust(&scope, repository, subject)
-        }
-        None if args.boundary => boundary(&scope),
-        None => deployer(&scope, if args.read_only { Extent::ReadOnly } else { Extent::Full }),
+    let workflows = args.github.iter().map(|text| repository(text)).collect::<Result<Vec<_>>>()?;
+    let document = match (workflows.as_slice(), args.boundary) {
+        ([], false) => deployer(&scope, if args.read_only { Extent::ReadOnly } else { Extent::Full }),
+        ([], true) => boundary(&scope),
+        (workflows, _) => github_trust(&scope, workflows),
     };
     host.stdout.line(&crate::host::json(&format!("{document:#}")));
     Ok(Exit::Done)

@@ -127,6 +127,7 @@ class Job:
         github = dict(self.request["github"], token=json.dumps(job.get("permissions", {})))
         contexts = {"github": github, "vars": self.request["vars"]}
         if evaluate(str(job.get("if", "True")), contexts):
+            self.env |= filled(job.get("env", {}), contexts)
             contexts, self.report["failed"] = self.steps(job["steps"], contexts)
             self.report["outputs"] = filled(job.get("outputs", {}), contexts)
 

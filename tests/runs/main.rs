@@ -12,5 +12,6 @@ mod life;
 mod races;
 mod reap;
 mod removal;
+mod roles;
 mod timing;
 mod weather;

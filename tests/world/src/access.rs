@@ -76,6 +76,15 @@ fn tag_needs(request: &Request, also: &mut impl FnMut(&'static str, String, Fact
     }
 }
 
+/// The tags of the API that a call is about; whether AWS gives those to calls about what lives in it, nobody tells (G27).
+fn tags_of_api(account: &Account, request: &Request) -> Facts {
+    let path = request.path.strip_prefix("/v2/apis/").filter(|_| request.operation.service == Service::ApiGateway);
+    let region = account.regions.get(&request.place.region);
+    let api = path.zip(region).and_then(|(id, region)| region.apis.get(id));
+    let tags = api.into_iter().flat_map(|api| &api.tags);
+    tags.map(|(key, value)| (format!("aws:resourcetag/{}", key.to_lowercase()), value.clone())).collect()
+}
+
 /// The boundary that a role has, or is to have.
 fn facts(request: &Request, role: Option<&Role>) -> Facts {
     let boundary = match request.operation.name {
@@ -114,7 +123,9 @@ pub(crate) fn check(account: &Account, role: Option<&Role>, request: &Request, b
     if request.operation.service == Service::Sts {
         return Ok(());
     }
-    for need in actions(request, role) {
+    let tags = tags_of_api(account, request);
+    for mut need in actions(request, role) {
+        need.facts.extend(tags.clone());
         if matches(&account.denied_by_scp, &need) {
             return Err(denied(request, &need, Some("with an explicit deny in a service control policy")));
         }

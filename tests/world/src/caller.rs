@@ -30,6 +30,11 @@ impl Caller {
         Self { boundary: Some(Arc::new(grants(boundary, partition))), ..self }
     }
 
+    /// Whether it may do this, as far as no condition asks for more.
+    pub fn can(&self, action: &str, resource: &str) -> bool {
+        self.may(action, resource, &Facts::new()).is_ok()
+    }
+
     /// Nothing, or why it may not do this.
     pub(crate) fn may(&self, action: &str, resource: &str, facts: &Facts) -> Result<(), String> {
         let granted = |grants: &Option<Arc<Vec<Grant>>>| {

@@ -14,6 +14,8 @@ pub(crate) struct Grant {
     actions: Vec<String>,
     resources: Vec<String>,
     services: Vec<String>,
+    /// The identity providers whose tokens a trust policy takes.
+    federated: Vec<String>,
     conditions: Vec<Condition>,
 }
 
@@ -35,12 +37,19 @@ impl Condition {
             Some(operator) => (operator, true),
             None => (self.operator.as_str(), false),
         };
-        let Some(fact) = facts.get(&self.key.to_lowercase()) else { return if_exists };
-        self.values.iter().any(|value| match operator {
-            "StringEquals" => value == fact,
-            "StringLike" | "ArnEquals" | "ArnLike" => covers(value, fact),
+        let fact = facts.get(&self.key.to_lowercase());
+        let any = |fits: fn(&str, &str) -> bool| match fact {
+            Some(fact) => self.values.iter().any(|value| fits(value, fact)),
+            None => if_exists,
+        };
+        match operator {
+            "StringEquals" => any(|value, fact| value == fact),
+            "StringLike" | "ArnEquals" | "ArnLike" => any(covers),
+            // What is not there is not like anything.
+            "StringNotLike" => !any(covers),
+            "Null" => self.values.iter().any(|value| (value == "true") == fact.is_none()),
             other => panic!("world: no condition operator `{other}` in this model"),
-        })
+        }
     }
 }
 
@@ -98,7 +107,7 @@ fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String
         return Err(format!("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc. Found {bad}"));
     }
     let resources = texts(members.get("Resource"));
-    let mut services = Vec::new();
+    let (mut services, mut federated) = (Vec::new(), Vec::new());
     match kind {
         Kind::Trust => {
             if members.contains_key("Resource") || members.contains_key("NotResource") {
@@ -108,6 +117,7 @@ fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String
                 return Err("Missing required field Principal".to_owned());
             };
             services = texts(principal.get("Service"));
+            federated = texts(principal.get("Federated"));
         }
         Kind::Identity => {
             if members.contains_key("Principal") {
@@ -123,7 +133,7 @@ fn grant(statement: &Value, kind: Kind, partition: &str) -> Result<Grant, String
     }
     let conditions = conditions(members.get("Condition"))?;
     let actions = actions.iter().map(|action| action.to_lowercase()).collect();
-    Ok(Grant { allows, actions, resources, services, conditions })
+    Ok(Grant { allows, actions, resources, services, federated, conditions })
 }
 
 fn conditions(block: Option<&Value>) -> Result<Vec<Condition>, String> {
@@ -166,6 +176,18 @@ pub(crate) fn trusts(document: &str, service: &str) -> bool {
                 && grant.services.iter().any(|name| name == service)
         })
     })
+}
+
+/// Whether the document lets who has a token of the identity provider, with these claims, assume the role.
+pub(crate) fn trusts_token(document: &str, provider: &str, claims: &Facts) -> bool {
+    let grants = read(document, Kind::Trust, "").unwrap_or_default();
+    let fits = |grant: &&Grant| {
+        grant.actions.iter().any(|action| covers(action, "sts:assumerolewithwebidentity"))
+            && grant.federated.iter().any(|name| name == provider)
+            && grant.conditions.iter().all(|condition| condition.holds(claims))
+    };
+    let mut fitting = grants.iter().filter(fits).peekable();
+    fitting.peek().is_some() && fitting.all(|grant| grant.allows)
 }
 
 /// Whether the documents together allow the action on the resource. A resource that ends with `*` asks for all of it.

@@ -45,6 +45,8 @@ pub struct Account {
     pub regions: BTreeMap<String, Region>,
     /// ARNs of customer-managed policies that exist; those of AWS (`arn:…:iam::aws:policy/…`) always do.
     pub managed_policies: BTreeSet<String>,
+    /// What those say that are used as boundaries, by ARN; of others nothing is known, and they allow everything.
+    pub boundaries: BTreeMap<String, String>,
     /// Actions refused, `service:Action`, with `*` at the end if wanted; after a blank, a part of the resource's ARN
     /// that the refusal is limited to.
     pub denied: BTreeSet<String>,

@@ -27,7 +27,7 @@ use crate::place::Place;
 use crate::reply::{Answer, Refusal};
 use crate::state::State;
 use crate::switches::Switches;
-use crate::{access, apigateway, dump, dynamodb, iam, lambda, logs, probe, sts};
+use crate::{access, apigateway, dump, dynamodb, iam, lambda, logs, policy, probe, sts};
 
 /// A model of AWS; clones are the same world.
 #[derive(Clone)]
@@ -169,6 +169,34 @@ impl World {
         let mut core = self.core();
         let core = &mut *core;
         crowd::populate(core.state.account(account), &place, crowd, now, &mut core.ids);
+    }
+
+    /// Whoever has a token of the identity provider with these claims, as the role; or nobody, where that is not trusted.
+    pub fn assume(&self, account: &str, role: &str, provider: &str, claims: &[(String, &str)]) -> Option<Caller> {
+        let claims = claims.iter().map(|(key, value)| (key.to_lowercase(), (*value).to_owned())).collect();
+        self.edit(|state| {
+            let role =
+                state.account(account).role(role).filter(|role| policy::trusts_token(&role.trust, provider, &claims));
+            role.is_some()
+        })
+        .then(|| self.as_role(account, role))
+    }
+
+    /// Somebody with the policies of a role, within its boundary.
+    ///
+    /// # Panics
+    /// Without such a role.
+    pub fn as_role(&self, account: &str, role: &str) -> Caller {
+        let partition = "aws";
+        self.edit(|state| {
+            let account = state.account(account);
+            let role = account.role(role).unwrap_or_else(|| panic!("world: no role {role}")).clone();
+            let caller = Caller::with(role.inline.values().map(|policy| policy.document.as_str()), partition);
+            match role.boundary.and_then(|arn| account.boundaries.get(&arn)) {
+                Some(boundary) => caller.within(boundary, partition),
+                None => caller,
+            }
+        })
     }
 
     /// Whether a chat through this stage would work: what clients meet is judged by the deployment's snapshot, the
