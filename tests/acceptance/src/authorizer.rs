@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::time::Duration;
 
-use aws_sdk_iam::error::ProvideErrorMetadata;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime};
 use tokio::time::Instant;
@@ -69,10 +68,19 @@ impl Life<'_> {
     }
 
     pub async fn remove_authorizer(&self) -> Result<(), String> {
-        match self.aws.lambda.delete_function().function_name(AUTHORIZER).send().await {
-            Err(error) if error.code() != Some("ResourceNotFoundException") => Err(Refusal::of(&error).words()),
-            _ => Ok(()),
-        }
+        let deleted = self.aws.lambda.delete_function().function_name(AUTHORIZER).send().await;
+        gone(deleted.map_err(|error| Refusal::of(&error)))?;
+        // Made by its first line, where its role may make one.
+        let group = format!("/aws/lambda/{AUTHORIZER}");
+        let deleted = self.aws.logs.delete_log_group().log_group_name(group).send().await;
+        gone(deleted.map_err(|error| Refusal::of(&error)))
+    }
+}
+
+fn gone<T>(deleted: Result<T, Refusal>) -> Result<(), String> {
+    match deleted {
+        Err(refusal) if refusal.code != "ResourceNotFoundException" => Err(refusal.words()),
+        _ => Ok(()),
     }
 }
 
