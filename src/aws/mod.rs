@@ -54,13 +54,19 @@ impl Clients {
 /// meets (R2, R3).
 const ATTEMPTS: u32 = 8;
 
+/// How long an attempt and a call may take whose body has so many bytes (R1); a slow line carries 256 KB a second.
+pub fn timeouts(body: usize) -> TimeoutConfig {
+    let upload = Duration::from_secs((body / (256 * 1024)) as u64);
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(4))
+        .operation_attempt_timeout(Duration::from_secs(25) + upload)
+        .operation_timeout(Duration::from_secs(150) + upload)
+        .build()
+}
+
 /// The SDK's configuration by its own chain, with our timeouts (R1). Makes no call.
 pub async fn sdk_config(config: &Config, host: &Host, local_aws: Option<&local::Endpoint>) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(4))
-        .operation_attempt_timeout(Duration::from_secs(25))
-        .operation_timeout(Duration::from_secs(150))
-        .build();
+    let timeouts = timeouts(0);
     let ready = match &host.aws {
         Some(sdk) => sdk.clone(),
         None => loader(config, local_aws).load().await,

@@ -184,6 +184,31 @@ async fn what_goes_on_until_interrupted_outlives_its_timeout() {
     ended.expect(Exit::Interrupted);
 }
 
+/// 6 MB of handlers are 8 MB in a call, which a slow line takes half a minute for.
+#[tokio::test(start_paused = true)]
+async fn a_large_upload_is_given_the_time_it_takes() {
+    let folder = support::Folder::new();
+    for function in ["onConnect", "onDisconnect", "sendMessage"] {
+        std::fs::write(folder.0.join(format!("{function}.mjs")), "export const handler = () => {}").unwrap();
+    }
+    let mut random = fastrand::Rng::with_seed(1);
+    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(6 * 1024 * 1024).collect();
+    std::fs::write(folder.0.join("model.bin"), bytes).unwrap();
+    let world = world();
+    for line in ["up", "up --architecture x86_64"] {
+        world.clear_calls();
+        world.set_interceptor(|call| match call.operation {
+            "CreateFunction" | "UpdateFunctionCode" => Verdict::Latency(std::time::Duration::from_secs(40)),
+            _ => Verdict::Pass,
+        });
+        run(&world, &format!("{line} --handlers {}", folder.0.display())).await.expect(Exit::Done);
+        let uploads =
+            world.calls().into_iter().filter(|call| ["CreateFunction", "UpdateFunctionCode"].contains(&call.operation));
+        assert!(uploads.clone().count() > 0);
+        assert!(uploads.clone().all(|call| call.attempt == 1), "an upload was broken off");
+    }
+}
+
 /// What a creation refers to and is not there does not come by looking again.
 #[tokio::test(start_paused = true)]
 async fn a_boundary_that_is_not_there_is_told_in_the_words_of_aws() {

@@ -86,6 +86,21 @@ async fn nothing_is_noticed_more_than_half_a_second_late() {
     }
 }
 
+/// Each try of a new function uploads it: with the time there are ever fewer (L1, L8).
+#[tokio::test(start_paused = true)]
+async fn a_role_that_takes_long_is_tried_ever_more_seldom() {
+    let world = World::new(Switches { iam_propagation: Duration::from_secs(150), ..aws(1) });
+    timed(&world, "up").await;
+    let tries: Vec<Moment> =
+        world.calls().iter().filter(|call| call.operation == "CreateFunction").map(|call| call.start).collect();
+    let within = |from: u64, to: u64| tries.iter().filter(|at| (from..to).contains(&at.as_secs())).count();
+    for second in 0..150 {
+        assert!(within(second, second + 1) <= 10, "{} in second {second}", within(second, second + 1));
+    }
+    assert!(within(2, 12) >= 50, "{} in the first ten seconds", within(2, 12));
+    assert!(within(130, 140) <= 18, "{} after two minutes", within(130, 140));
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_at_once_share_the_quotas_of_the_account() {
     const RUNS: u32 = 10;
