@@ -97,6 +97,11 @@ pub trait Kind: Send + Sync {
         false
     }
 
+    /// Whether a look may show it, for some seconds, as it was before the last writes.
+    fn is_shown_late(&self) -> bool {
+        false
+    }
+
     /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
     fn look_again(&self) -> Duration {
         Duration::from_millis(450)

@@ -15,9 +15,11 @@ pub mod trace;
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::aws::failure::{Class, Failure};
 use crate::engine::apply::{End, Step, apply};
-use crate::engine::change::Action;
+use crate::engine::change::{Action, Change};
 use crate::engine::found::Observed;
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
@@ -96,15 +98,15 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
     };
     let mut steps = Vec::new();
     let mut failed = Vec::new();
+    let mut last: Option<Written> = None;
     for pass in 1..=PASSES {
-        let observed = observe(ctx, graph, patience).await?;
+        let (observed, plan) = looked(ctx, graph, wish, patience, last.as_ref()).await?;
         if pass == 1 {
             may(&observed).await?;
         }
         if wish == Wish::Absent {
             refuse_guarded(&observed)?;
         }
-        let plan = plan(&ctx.scope, graph, &observed, wish);
         if plan.is_empty() {
             return Ok(Converged { observed, steps });
         }
@@ -114,6 +116,7 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
         let done = apply(&ctx.with(observed.within(&ctx.scope)), graph, &plan).await;
         let error = error_of(graph, &done);
         failed = failures(&done).map(|(_, failure)| failure.clone()).collect();
+        last = Some(Written::new(plan, &done));
         steps.extend(done);
         if ctx.run.interrupt.is_raised() {
             return Err(interrupted());
@@ -128,6 +131,51 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
         }
     }
     unreachable!("the last pass returns")
+}
+
+/// What a pass has written.
+struct Written {
+    changes: Vec<Change>,
+    at: Instant,
+}
+
+impl Written {
+    fn new(plan: Plan, done: &[Step]) -> Self {
+        let changes = plan.0.into_iter().zip(done).filter(|(_, step)| matches!(step.end, End::Done));
+        Self { changes: changes.map(|(change, _)| change).collect(), at: Instant::now() }
+    }
+
+    /// Whether `plan` is only what has just been done: AWS shows it as it was (I1).
+    fn is_shown_late(&self, graph: &Graph, plan: &Plan) -> bool {
+        const LATE: Duration = Duration::from_secs(30);
+        let from = |change: &Change| -> Vec<_> {
+            change.fields.0.iter().map(|change| (change.field.clone(), change.from.clone())).collect()
+        };
+        let is_done = |change: &Change| {
+            let mut same = self.changes.iter().filter(|done| (&done.key, done.action) == (&change.key, change.action));
+            graph.kind(&change.key).is_shown_late() && same.any(|done| from(done) == from(change))
+        };
+        !plan.is_empty() && self.at.elapsed() < LATE && plan.0.iter().all(is_done)
+    }
+}
+
+/// What exists and what is to be done, once what the last pass has written is shown.
+async fn looked(
+    ctx: &Ctx,
+    graph: &Graph,
+    wish: Wish,
+    patience: Patience,
+    last: Option<&Written>,
+) -> Result<(Observed, Plan)> {
+    const LOOK_AGAIN: Duration = Duration::from_secs(1);
+    loop {
+        let observed = observe(ctx, graph, patience).await?;
+        let plan = plan(&ctx.scope, graph, &observed, wish);
+        match last {
+            Some(last) if last.is_shown_late(graph, &plan) && ctx.pause(LOOK_AGAIN).await => {}
+            _ => return Ok((observed, plan)),
+        }
+    }
 }
 
 /// Somebody has seen to it that this stays: then nothing around it is taken away either.

@@ -117,6 +117,11 @@ impl Kind for RoleKind {
         &["path"]
     }
 
+    /// I1
+    fn is_shown_late(&self) -> bool {
+        true
+    }
+
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::ROLE, name);
         let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
@@ -137,43 +142,10 @@ impl Kind for RoleKind {
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        let (key, iam) = (&found.key, &ctx.aws.iam);
-        if changes.touches("trustPolicy") {
-            ctx.call("iam:UpdateAssumeRolePolicy", key, || {
-                iam.update_assume_role_policy().role_name(&key.name).policy_document(trust_policy().to_string()).send()
-            })
-            .await?;
+        match change(ctx, &found.key, changes).await {
+            Err(failure) => Err(role_policy::judged(ctx, &found.key, failure).await),
+            Ok(()) => Ok(()),
         }
-        if changes.touches("permissionsBoundary") {
-            match &ctx.scope.config.permissions_boundary {
-                Some(arn) => {
-                    ctx.call("iam:PutRolePermissionsBoundary", key, || {
-                        iam.put_role_permissions_boundary().role_name(&key.name).permissions_boundary(arn).send()
-                    })
-                    .await
-                    .map_err(|failure| lasting(failure, arn))?;
-                }
-                None => {
-                    ctx.call("iam:DeleteRolePermissionsBoundary", key, || {
-                        iam.delete_role_permissions_boundary().role_name(&key.name).send()
-                    })
-                    .await?;
-                }
-            }
-        }
-        let (set, removed) = changes.entries("tags");
-        if !set.is_empty() {
-            let tags: Vec<Tag> = set.iter().filter_map(|(k, v)| tag(k, v)).collect();
-            ctx.call("iam:TagRole", key, || iam.tag_role().role_name(&key.name).set_tags(Some(tags.clone())).send())
-                .await?;
-        }
-        if !removed.is_empty() {
-            ctx.call("iam:UntagRole", key, || {
-                iam.untag_role().role_name(&key.name).set_tag_keys(Some(removed.clone())).send()
-            })
-            .await?;
-        }
-        Ok(())
     }
 
     /// Whatever was attached since we looked is taken off first; IAM may go on refusing for a while after (I3).
@@ -275,6 +247,46 @@ impl Kind for RoleKind {
 
 fn all_tags(role: &aws_sdk_iam::types::Role) -> Tags {
     role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
+}
+
+async fn change(ctx: &Ctx, key: &Key, changes: &Changes) -> Result<(), Failure> {
+    let iam = &ctx.aws.iam;
+    if changes.touches("trustPolicy") {
+        ctx.call("iam:UpdateAssumeRolePolicy", key, || {
+            iam.update_assume_role_policy().role_name(&key.name).policy_document(trust_policy().to_string()).send()
+        })
+        .await?;
+    }
+    if changes.touches("permissionsBoundary") {
+        match &ctx.scope.config.permissions_boundary {
+            Some(arn) => {
+                ctx.call("iam:PutRolePermissionsBoundary", key, || {
+                    iam.put_role_permissions_boundary().role_name(&key.name).permissions_boundary(arn).send()
+                })
+                .await
+                .map_err(|failure| lasting(failure, arn))?;
+            }
+            None => {
+                ctx.call("iam:DeleteRolePermissionsBoundary", key, || {
+                    iam.delete_role_permissions_boundary().role_name(&key.name).send()
+                })
+                .await?;
+            }
+        }
+    }
+    let (set, removed) = changes.entries("tags");
+    if !set.is_empty() {
+        let tags: Vec<Tag> = set.iter().filter_map(|(k, v)| tag(k, v)).collect();
+        ctx.call("iam:TagRole", key, || iam.tag_role().role_name(&key.name).set_tags(Some(tags.clone())).send())
+            .await?;
+    }
+    if !removed.is_empty() {
+        ctx.call("iam:UntagRole", key, || {
+            iam.untag_role().role_name(&key.name).set_tag_keys(Some(removed.clone())).send()
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// It is the boundary that is not there, not the role, and no other look will find it.

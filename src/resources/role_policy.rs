@@ -1,12 +1,14 @@
 //! What each role may do: its one inline policy. Anything else that is attached to the role is too much.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{names, policy_document};
 use crate::app::Function;
-use crate::aws::failure::{Failure, Outcome};
+use crate::aws::failure::{Class, Failure, Outcome};
 use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
@@ -123,6 +125,11 @@ impl Kind for RolePolicyKind {
         Some(format!("role {}", change.key.name.split('/').next().unwrap_or_default()))
     }
 
+    /// I1
+    fn is_shown_late(&self) -> bool {
+        true
+    }
+
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         put(ctx, &Key::new(names::ROLE_POLICY, name)).await?;
         Ok(POLICY_NAME.to_owned())
@@ -168,11 +175,34 @@ impl Kind for RolePolicyKind {
 
 async fn put(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
     let document = document(&ctx.scope, function_of(&ctx.scope, &key.name)).to_string();
-    ctx.call("iam:PutRolePolicy", key, || {
-        ctx.aws.iam.put_role_policy().role_name(&key.name).policy_name(POLICY_NAME).policy_document(&document).send()
-    })
-    .await
-    .map(drop)
+    let answer = ctx
+        .call("iam:PutRolePolicy", key, || {
+            let put = ctx.aws.iam.put_role_policy().role_name(&key.name).policy_name(POLICY_NAME);
+            put.policy_document(&document).send()
+        })
+        .await;
+    match answer {
+        Err(failure) => Err(judged(ctx, key, failure).await),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// IAM denies a write to a role that is not there, for it knows it by its bare name alone (I11), and may go on showing it
+/// for a while after it was deleted (I1): then it is missing rather than forbidden.
+pub async fn judged(ctx: &Ctx, key: &Key, failure: Failure) -> Failure {
+    const LOOKS: usize = 5;
+    let mut looks = 0;
+    while failure.class == Class::AccessDenied && looks < LOOKS {
+        let role = ctx.call("iam:GetRole", key, || ctx.aws.iam.get_role().role_name(&key.name).send()).await.optional();
+        if matches!(role, Ok(None)) {
+            return Failure { class: Class::NotFound, ..failure };
+        }
+        looks += 1;
+        if !ctx.pause(Duration::from_secs(1)).await {
+            break;
+        }
+    }
+    failure
 }
 
 async fn document_of(ctx: &Ctx, key: &Key) -> Result<Option<Value>, Failure> {

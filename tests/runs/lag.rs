@@ -1,11 +1,11 @@
-//! AWS shows the tags of a table some seconds late after each write of them (D9): no run takes its own deployment for
-//! somebody else's, and none writes again and again what it has written.
+//! AWS shows the tags of a table some seconds late after each write of them (D9), and IAM roles and their policies as they
+//! were (I1): no run takes its own deployment for somebody else's, and none writes again and again what it has written.
 
 use std::time::Duration;
 
 use chatctl::error::Exit;
 use futures_util::future::join;
-use support::{Process, assert_nothing_left, assert_whole, run};
+use support::{ACCOUNT, Process, assert_nothing_left, assert_whole, run};
 use world::{Switches, Verdict, World};
 
 const SEEDS: u64 = 25;
@@ -96,6 +96,76 @@ async fn down_and_status_right_after_up_know_their_own_table() {
         assert_eq!(status.exit, Some(Exit::Done), "seed {seed}: {}{}", status.stdout, status.stderr);
         let down = run(&world, "down").await;
         assert_eq!(down.exit, Some(Exit::Done), "seed {seed}: {}", down.stderr);
+        assert_nothing_left(&world);
+    }
+}
+
+fn late_roles(seed: u64) -> World {
+    World::new(Switches { seed, page_size: 25, iam_read_lag: Duration::from_secs(20), ..Switches::default() })
+}
+
+/// Right after one another: made, tagged, trusted, given another policy, removed, made again.
+#[tokio::test(start_paused = true)]
+async fn roles_that_are_shown_late_end_no_run_in_failure() {
+    let lines = [
+        "up --tag team=blue",
+        "up --tag team=red --stage prod",
+        "up --kms-key arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555",
+        "up",
+        "down",
+        "up",
+        "down",
+    ];
+    for seed in seeds() {
+        let world = late_roles(seed);
+        for (at, line) in lines.iter().enumerate() {
+            world.clear_calls();
+            let ended = run(&world, line).await;
+            assert_eq!(ended.exit, Some(Exit::Done), "seed {seed}: {at} `{line}`: {}", ended.stderr);
+            if line.starts_with("down") {
+                assert_nothing_left(&world);
+                continue;
+            }
+            for operation in ["TagRole", "UntagRole", "PutRolePolicy"] {
+                let writes = count(&world, operation);
+                assert!(writes <= 6, "seed {seed}: {at} `{line}`: {writes} times {operation} at three roles");
+            }
+            let made = count(&world, "CreateFunction") > 3 || count(&world, "DeleteFunction") > 0;
+            assert!(!made, "seed {seed}: {at} `{line}` made a function anew: {}", ended.stderr);
+            // The reads of the next run begin where this one has ended.
+            let problems = support::problems(&world, "chat");
+            assert!(problems.is_empty(), "seed {seed}: {at} `{line}`: {problems:?}");
+        }
+    }
+}
+
+/// What somebody changed by hand is repaired, and what a killed run has begun goes on.
+#[tokio::test(start_paused = true)]
+async fn roles_that_are_shown_late_are_repaired_and_continued() {
+    for seed in seeds() {
+        let world = late_roles(seed);
+        world.set_interceptor(move |call| {
+            let dies = &*call.label == "victim" && call.seq as u64 == 12 + seed % 40;
+            if dies { Verdict::HangAfter } else { Verdict::Pass }
+        });
+        Process::new(&world, "up").label("victim").run().await;
+        world.clear_interceptor();
+        for edit in [false, true] {
+            if edit {
+                world.edit(|state| {
+                    for role in state.account(ACCOUNT).roles.values_mut() {
+                        role.trust = role.trust.replace("lambda", "ec2");
+                        role.inline.clear();
+                        role.tags.insert("stray".to_owned(), "tag".to_owned());
+                    }
+                });
+            }
+            let ended = run(&world, "up").await;
+            assert_eq!(ended.exit, Some(Exit::Done), "seed {seed}: {}", ended.stderr);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_whole(&world, "chat");
+        }
+        run(&world, "down").await.expect(Exit::Done);
         assert_nothing_left(&world);
     }
 }

@@ -16,7 +16,41 @@ use crate::state::{Account, InlinePolicy, Role, Tags};
 /// Inline policies of a role together, white space apart (I4).
 const INLINE_LIMIT: usize = 10_240;
 
+/// Reads may see a role as it was before the last writes, or not at all, or still (I1).
 pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+    let most = cx.switches.iam_read_lag;
+    let Some(key) = fields.peek("RoleName").map(str::to_lowercase).filter(|_| !most.is_zero()) else {
+        return current(cx, operation, fields);
+    };
+    let now = cx.now;
+    cx.account.older_roles.retain(|(until, ..)| now < *until);
+    let role = cx.account.roles.get(&key).cloned();
+    if !["Get", "List"].iter().any(|verb| operation.starts_with(verb)) {
+        let answer = current(cx, operation, fields);
+        if answer.is_ok() {
+            cx.account.older_roles.push((now + most.mul_f64(cx.ids.f64()), key, role));
+        }
+        return answer;
+    }
+    let older: Vec<_> = cx.account.older_roles.iter().filter(|(_, of, _)| *of == key).collect();
+    // Two of three reads are right.
+    let roll = cx.ids.usize(0..=older.len() * 3);
+    let Some((.., shown)) = older.get(roll) else { return current(cx, operation, fields) };
+    let shown = shown.clone();
+    put(cx.account, &key, shown);
+    let answer = current(cx, operation, fields);
+    put(cx.account, &key, role);
+    answer
+}
+
+fn put(account: &mut Account, key: &str, role: Option<Role>) {
+    match role {
+        Some(role) => drop(account.roles.insert(key.to_owned(), role)),
+        None => drop(account.roles.remove(key)),
+    }
+}
+
+fn current(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
         "CreateRole" => create_role(cx, fields),
         "GetRole" => get_role(cx, fields),

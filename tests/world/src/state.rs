@@ -57,6 +57,8 @@ pub struct Account {
     /// If set, `CreateRole` is allowed only with this permissions boundary (I7).
     pub required_boundary: Option<String>,
     pub(crate) busy: Busy,
+    /// Roles as they were before a write, by key, and how long reads may still show them so.
+    pub(crate) older_roles: Vec<(Moment, String, Option<Role>)>,
 }
 
 impl Account {

@@ -27,6 +27,9 @@ pub struct Switches {
     pub iam_role_window: Duration,
     /// A young inline policy is not yet readable for so long (I1). Off by default.
     pub iam_policy_window: Duration,
+    /// Reads of a role and of its policies may give them as they were before any write of the last so many seconds: each
+    /// read as the dice fall (I1). Off by default.
+    pub iam_read_lag: Duration,
     /// `DeleteConflict` lingers for so long after the last policy left the role (I3).
     pub iam_delete_linger: Duration,
     /// Two writes on one role that overlap in time: the later is refused (I4).
@@ -93,6 +96,7 @@ impl Default for Switches {
             iam_propagation: Duration::from_secs(10),
             iam_role_window: Duration::ZERO,
             iam_policy_window: Duration::ZERO,
+            iam_read_lag: Duration::ZERO,
             iam_delete_linger: Duration::from_secs(1),
             iam_concurrent_modification: true,
             role_quota: 5_000,
@@ -149,6 +153,7 @@ impl Switches {
             iam_propagation: Duration::from_secs(45),
             iam_role_window: Duration::from_secs(2),
             iam_policy_window: Duration::from_secs(2),
+            iam_read_lag: Duration::from_secs(20),
             table_creating: Duration::from_secs(20),
             table_window: Duration::from_secs(1),
             table_deleting: Duration::from_secs(25),
