@@ -59,6 +59,9 @@ fn a_route_that_cannot_be_is_told_with_its_place_and_the_rule() {
         ("[routes.join]\nenvironment = { AWS_REGION = \"x\" }", "2:17", "set by Lambda"),
         ("[routes.join]\nenvironment = { \"2\" = \"x\" }", "2:17", "it begins with a letter"),
         ("[routes.a]\nhandler = \"join\"\n[routes.b]\nhandler = \"Join\"", "4:11", "functions `join` and `Join`"),
+        ("table-indexes = [\"room\", \"id\"]", "1:26", "`id` is not a valid index of the table: it takes 3 to 64"),
+        ("table-indexes = [\"room\", \"room\"]", "1:26", "it is there twice"),
+        ("table-indexes = [\"connectionId\"]", "1:18", "the key of the table itself"),
         ("[routes.a]\nhandler = \"onconnect\"", "2:11", "functions `onConnect` and `onconnect`"),
         (
             "[routes.a]\nhandler = \"x\"\nmemory = 256\n[routes.b]\nhandler = \"x\"\nmemory = 512",

@@ -408,23 +408,28 @@ async fn handlers_that_are_gone_keep_nobody_from_down() {
     assert_eq!(bench.account.contents().await, Vec::<String>::new());
 }
 
-/// A handler of one's own for the route `join`: remembers the name in the table, and answers its sender.
+/// A handler of one's own for the route `join`: remembers the room in the table, and tells its sender who is there.
 fn join_handler(greeting: &str) -> String {
     format!(
         "import {{ connectionsEndpoint, dynamodb, payload, postToConnection }} from './aws.mjs';
 
 export async function handler({{ requestContext, body }}) {{
-  const {{ name }} = JSON.parse(body);
+  const {{ connectionId }} = requestContext;
+  const values = {{ ':room': {{ S: JSON.parse(body).room }} }};
   await dynamodb('UpdateItem', {{
     TableName: process.env.TABLE_NAME,
-    Key: {{ connectionId: {{ S: requestContext.connectionId }} }},
-    UpdateExpression: 'SET #name = :name',
-    ExpressionAttributeNames: {{ '#name': 'name' }},
-    ExpressionAttributeValues: {{ ':name': {{ S: name }} }},
+    Key: {{ connectionId: {{ S: connectionId }} }},
+    UpdateExpression: 'SET room = :room',
+    ExpressionAttributeValues: values,
   }});
-  const endpoint = connectionsEndpoint(requestContext);
-  const text = `{greeting} ${{name}}, there is room for ${{process.env.ROOM_SIZE}}`;
-  await postToConnection(endpoint, requestContext.connectionId, payload(text)).answer;
+  const {{ Items }} = await dynamodb('Query', {{
+    TableName: process.env.TABLE_NAME,
+    IndexName: 'room',
+    KeyConditionExpression: 'room = :room',
+    ExpressionAttributeValues: values,
+  }});
+  const text = `{greeting}, ${{Items.length}} of ${{process.env.ROOM_SIZE}}`;
+  await postToConnection(connectionsEndpoint(requestContext), connectionId, payload(text)).answer;
   return {{ statusCode: 200 }};
 }}
 "
@@ -432,8 +437,10 @@ export async function handler({{ requestContext, body }}) {{
 }
 
 const JOIN: &str = r#"handlers = "lambda/"
+table-indexes = ["room"]
+
 [routes.join]
-table = "write"
+table = "read-write"
 posts = true
 environment = { ROOM_SIZE = "50" }
 "#;
@@ -471,12 +478,12 @@ async fn a_route_of_ones_own_comes_changes_and_goes_while_others_chat() {
             return heard;
         }
     };
-    carl.send(r#"{"action":"join","name":"carl"}"#).await;
-    assert_eq!(answer(&mut carl, "welcome").await, "welcome carl, there is room for 50");
+    carl.send(r#"{"action":"join","room":"kitchen"}"#).await;
+    assert_eq!(answer(&mut carl, "welcome").await, "welcome, 1 of 50");
     write("lambda/join.mjs", &join_handler("hello"));
     run("up").await;
-    carl.send(r#"{"action":"join","name":"carl"}"#).await;
-    assert_eq!(answer(&mut carl, "hello").await, "hello carl, there is room for 50");
+    carl.send(r#"{"action":"join","room":"kitchen"}"#).await;
+    assert_eq!(answer(&mut carl, "hello").await, "hello, 1 of 50");
     carl.leave().await;
 
     write("chatctl.toml", "handlers = \"lambda/\"\n");

@@ -74,7 +74,7 @@ async fn python(script: &str, input: Value) -> Value {
 #[tokio::test]
 async fn cfn_lint_finds_nothing_and_reads_what_was_meant() {
     let folder = Folder::new();
-    let routes = "[routes.shout]\nhandler = \"sendMessage\"\nrate = 5\nburst = 9\n\n[routes.\"$default\"]\nhandler = \"sendMessage\"\n";
+    let routes = "table-indexes = [\"room\"]\n[routes.shout]\nhandler = \"sendMessage\"\nrate = 5\nburst = 9\n\n[routes.\"$default\"]\nhandler = \"sendMessage\"\n";
     fs::write(folder.0.join("own.toml"), routes).unwrap();
     let (mut files, mut meant) = (Vec::new(), Vec::new());
     for (at, args) in VARIANTS.into_iter().enumerate() {

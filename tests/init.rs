@@ -71,6 +71,7 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
         tags: Default::default(),
         role_arns: Default::default(),
         app: defaults.app.clone(),
+        table_indexes: Default::default(),
         ..all.clone()
     };
     assert_eq!(format!("{examples_apart:?}"), format!("{defaults:?}"));

@@ -6,7 +6,7 @@ mod name;
 mod routes;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct Config {
     /// Roles brought along instead of ours, by function name.
     pub role_arns: BTreeMap<String, String>,
     pub kms_key: Option<String>,
+    /// The attributes of rows by which the table can be asked, each by an index of its name.
+    pub table_indexes: BTreeSet<String>,
     /// The largest `data` of a message, KB.
     pub message_size: i32,
     /// How many messages the `sendmessage` route takes; where there is none, what `throttle` says holds for it too.
@@ -124,6 +126,7 @@ impl Config {
         let config = Self {
             name,
             stage: stage(flags.stage.or(file.stage))?,
+            table_indexes: routes::table_indexes(&file.table_indexes, &source)?,
             tags: tags(&flags.tag, file.tags)?,
             ttl: flags.ttl.or(file.ttl).map(|text| duration("ttl", &text)).transpose()?,
             permissions_boundary: flags

@@ -1,6 +1,6 @@
 //! `[routes.…]` of `chatctl.toml`: what becomes of the walkthrough by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 const LONGEST_TIMEOUT: i32 = 25;
 /// Bytes of all names and values that Lambda takes, with room for ours.
 const LARGEST_ENVIRONMENT: usize = 3 * 1024;
+/// Global secondary indexes of a table (D10).
+const MOST_INDEXES: usize = 20;
 /// What the functions are told by Lambda, or by us.
 const OURS: [&str; 3] = ["TABLE_NAME", "MESSAGE_SIZE", "CHATCTL_CONNECTIONS_ENDPOINT"];
 const OF_LAMBDA: [&str; 2] = ["AWS_", "LAMBDA_"];
@@ -33,6 +35,31 @@ pub struct RouteSettings {
     environment: BTreeMap<Spanned<String>, Spanned<String>>,
     rate: Option<Spanned<i32>>,
     burst: Option<Spanned<i32>>,
+}
+
+/// # Errors
+/// A usage error with its place in the file: what cannot be an index, twice the same, too many.
+pub(super) fn table_indexes(attributes: &[Spanned<String>], source: &Source) -> Result<BTreeSet<String>> {
+    let mut indexes = BTreeSet::new();
+    for attribute in attributes {
+        let name = attribute.get_ref();
+        let rule = if !(3..=64).contains(&name.len()) {
+            "it takes 3 to 64 characters"
+        } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            "it takes letters, digits and `_`"
+        } else if name == "connectionId" {
+            "it is the key of the table itself"
+        } else if !indexes.insert(name.clone()) {
+            "it is there twice"
+        } else if indexes.len() > MOST_INDEXES {
+            "a table has at most 20"
+        } else {
+            continue;
+        };
+        let error = Error::usage(format!("`{name}` is not a valid index of the table: {rule}"));
+        return Err(source.locate(&attribute.span(), error));
+    }
+    Ok(indexes)
 }
 
 /// The walkthrough with what the routes of the file add and change.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::routes::Routes;
 
@@ -82,6 +83,8 @@ pub struct Settings {
     pub role_arn: Vec<String>,
     #[arg(skip)]
     pub role_arns: BTreeMap<String, String>,
+    #[arg(skip)]
+    pub table_indexes: Vec<Spanned<String>>,
     #[arg(skip)]
     pub routes: Routes,
     /// KMS key that encrypts the table, instead of the one AWS owns

@@ -48,6 +48,15 @@ pub fn document(scope: &Scope, function: &Function) -> Value {
             "Resource": names::table_arn(scope)
         }));
     }
+    // Whoever may ask the table may ask it by its indexes.
+    if function.table_actions.contains(&"dynamodb:Query") && !scope.config.table_indexes.is_empty() {
+        statements.push(json!({
+            "Sid": "Indexes",
+            "Effect": "Allow",
+            "Action": ["dynamodb:Query", "dynamodb:Scan"],
+            "Resource": format!("{}/index/*", names::table_arn(scope))
+        }));
+    }
     statements.push(json!({
         "Sid": "Logs",
         "Effect": "Allow",

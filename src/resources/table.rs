@@ -1,16 +1,18 @@
 //! The DynamoDB table that tracks connection ids.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, SseSpecification, SseType,
-    TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, DeleteGlobalSecondaryIndexAction,
+    GlobalSecondaryIndex, GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement,
+    KeyType, Projection, ProjectionType, ScalarAttributeType, SseSpecification, SseType, TableDescription, TableStatus,
+    Tag, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use futures_util::future::try_join_all;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::names;
@@ -39,6 +41,8 @@ struct Table {
     encryption: String,
     deletion_protection: bool,
     ttl: Option<String>,
+    /// The global secondary indexes: what rows are found by beside their key.
+    indexes: BTreeMap<String, String>,
     tags: Tags,
     expires_at: Option<String>,
 }
@@ -60,11 +64,15 @@ impl Kind for TableKind {
         let (tags, ttl) = tokio::try_join!(tags_of(ctx, &key, &arn), ttl_of(ctx, &key))?;
         // Deleted between the two looks, or just made (D9): another look will tell.
         let all = tags.unwrap_or_default();
-        let settling = match table.table_status() {
-            Some(TableStatus::Active) | None => {
+        let busy = table.global_secondary_indexes().iter().find(|index| !is_active(index));
+        let settling = match (table.table_status(), busy) {
+            (Some(TableStatus::Active) | None, Some(index)) => {
+                Some(format!("its index {}, which is being made or removed", index.index_name().unwrap_or_default()))
+            }
+            (Some(TableStatus::Active) | None, None) => {
                 ctx.run.book.is_outdated(&key, &all).then(|| "its new tags to be seen".to_owned())
             }
-            Some(status) => Some(format!("the table, which is {}", status.as_str())),
+            (Some(status), _) => Some(format!("the table, which is {}", status.as_str())),
         };
         let owner = match Owner::by_tags(&ctx.scope, &all) {
             // After any write of tags, AWS may show none for some seconds (D9).
@@ -87,6 +95,7 @@ impl Kind for TableKind {
                 .to_owned(),
             deletion_protection: is_protected,
             ttl,
+            indexes: table.global_secondary_indexes().iter().map(shown).collect(),
             tags,
             expires_at,
         });
@@ -101,6 +110,7 @@ impl Kind for TableKind {
             encryption: scope.config.kms_key.clone().unwrap_or_else(|| AWS_OWNED.to_owned()),
             deletion_protection: false,
             ttl: Some(TTL_ATTRIBUTE.to_owned()),
+            indexes: scope.config.table_indexes.iter().map(|name| (name.clone(), by_all(name))).collect(),
             tags: scope.tags(),
             expires_at: scope.expires_at.clone(),
         })
@@ -118,28 +128,18 @@ impl Kind for TableKind {
         let key = Key::new(names::TABLE, name);
         let at_creation: Vec<_> = ctx.scope.tags_at_creation().into_iter().collect();
         let tags: Vec<Tag> = at_creation.iter().filter_map(|(k, v)| tag(k, v)).collect();
+        let wanted = &ctx.scope.config.table_indexes;
+        let definitions: Vec<_> = [KEY].into_iter().chain(wanted.iter().map(String::as_str)).filter_map(text).collect();
+        let indexes: Vec<_> = wanted.iter().filter_map(|name| index(name)).collect();
         let created = ctx
             .call("dynamodb:CreateTable", &key, || {
                 ctx.aws
                     .dynamodb
                     .create_table()
                     .table_name(name)
-                    .set_attribute_definitions(
-                        AttributeDefinition::builder()
-                            .attribute_name("connectionId")
-                            .attribute_type(ScalarAttributeType::S)
-                            .build()
-                            .ok()
-                            .map(|definition| vec![definition]),
-                    )
-                    .set_key_schema(
-                        KeySchemaElement::builder()
-                            .attribute_name("connectionId")
-                            .key_type(KeyType::Hash)
-                            .build()
-                            .ok()
-                            .map(|element| vec![element]),
-                    )
+                    .set_attribute_definitions(Some(definitions.clone()))
+                    .set_key_schema(Some(hashed_by(KEY)))
+                    .set_global_secondary_indexes(Some(indexes.clone()).filter(|indexes| !indexes.is_empty()))
                     .billing_mode(BillingMode::PayPerRequest)
                     .set_sse_specification(ctx.scope.config.kms_key.as_deref().map(encrypted_by))
                     .set_tags(Some(tags.clone()))
@@ -181,6 +181,9 @@ impl Kind for TableKind {
             .await?;
             wait_until(ctx, key, |table| table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active)))
                 .await?;
+        }
+        if changes.touches("indexes") {
+            change_indexes(ctx, key, changes, found).await?;
         }
         if changes.touches("ttl") {
             repair_ttl(ctx, key, found.text("ttl")).await?;
@@ -239,16 +242,24 @@ impl Kind for TableKind {
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
+        let hashed_by = |attribute: &str| json!([{ "AttributeName": attribute, "KeyType": "HASH" }]);
+        let attributes = [KEY].into_iter().chain(scope.config.table_indexes.iter().map(String::as_str));
         let mut properties = json!({
             "TableName": scope.config.table_name(),
             "BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": [{ "AttributeName": "connectionId", "AttributeType": "S" }],
-            "KeySchema": [{ "AttributeName": "connectionId", "KeyType": "HASH" }],
+            "AttributeDefinitions":
+                attributes.map(|name| json!({ "AttributeName": name, "AttributeType": "S" })).collect::<Vec<_>>(),
+            "KeySchema": hashed_by(KEY),
             "TimeToLiveSpecification": { "AttributeName": TTL_ATTRIBUTE, "Enabled": true },
             "Tags": tags::listed(scope.tags())
         });
         if let Some(key) = &scope.config.kms_key {
             properties["SSESpecification"] = json!({ "SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": key });
+        }
+        let index = |name: &String| json!({ "IndexName": name, "KeySchema": hashed_by(name), "Projection": { "ProjectionType": "ALL" } });
+        let indexes: Vec<Value> = scope.config.table_indexes.iter().map(index).collect();
+        if !indexes.is_empty() {
+            properties["GlobalSecondaryIndexes"] = json!(indexes);
         }
         vec![Part {
             key: names::table(scope),
@@ -306,8 +317,82 @@ const KEY_ACTIONS: &[&str] = &[
     "kms:ReEncryptTo",
 ];
 
+const KEY: &str = "connectionId";
 const HASH_KEY: &str = "connectionId (S)";
 const AWS_OWNED: &str = "by a key AWS owns";
+
+/// An attribute that is a text.
+fn text(name: &str) -> Option<AttributeDefinition> {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().ok()
+}
+
+fn hashed_by(attribute: &str) -> Vec<KeySchemaElement> {
+    let element = KeySchemaElement::builder().attribute_name(attribute).key_type(KeyType::Hash).build();
+    element.into_iter().collect()
+}
+
+fn of_all() -> Projection {
+    Projection::builder().projection_type(ProjectionType::All).build()
+}
+
+/// An index by a text, which is called like it and has all attributes of the rows.
+fn index(attribute: &str) -> Option<GlobalSecondaryIndex> {
+    let index = GlobalSecondaryIndex::builder().index_name(attribute).set_key_schema(Some(hashed_by(attribute)));
+    index.projection(of_all()).build().ok()
+}
+
+/// How such an index is shown.
+fn by_all(attribute: &str) -> String {
+    format!("{attribute}, all attributes")
+}
+
+fn shown(index: &GlobalSecondaryIndexDescription) -> (String, String) {
+    let keys: Vec<&str> = index.key_schema().iter().map(KeySchemaElement::attribute_name).collect();
+    let all = index.projection().and_then(|projection| projection.projection_type()) == Some(&ProjectionType::All);
+    let keys = keys.join(" and ");
+    let name = index.index_name().unwrap_or_default().to_owned();
+    (name, if all { by_all(&keys) } else { format!("{keys}, some attributes") })
+}
+
+fn is_active(index: &GlobalSecondaryIndexDescription) -> bool {
+    matches!(index.index_status(), Some(IndexStatus::Active) | None)
+}
+
+/// Whether the table takes changes, and so does each of its indexes (D10).
+fn is_settled(table: &TableDescription) -> bool {
+    table.table_status() == Some(&TableStatus::Active) && table.global_secondary_indexes().iter().all(is_active)
+}
+
+/// One after the other, as AWS takes them (D10); one that is another than we want is made anew.
+async fn change_indexes(ctx: &Ctx, key: &Key, changes: &Changes, found: &Found) -> Result<(), Failure> {
+    let (set, removed) = changes.entries("indexes");
+    let there = found.fields.get("indexes");
+    let is_there = |name: &str| there.is_some_and(|indexes| !indexes[name].is_null());
+    let renewed = set.iter().map(|(name, _)| name).filter(|name| is_there(name));
+    let deleted = removed.iter().chain(renewed).filter_map(|name| {
+        let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(name).build().ok()?;
+        Some((None, GlobalSecondaryIndexUpdate::builder().delete(delete).build()))
+    });
+    let made = set.iter().filter_map(|(name, _)| {
+        let create = CreateGlobalSecondaryIndexAction::builder().index_name(name).projection(of_all());
+        let create = create.set_key_schema(Some(hashed_by(name))).build().ok()?;
+        let definitions = [KEY, name.as_str()].into_iter().filter_map(text).collect::<Vec<_>>();
+        Some((Some(definitions), GlobalSecondaryIndexUpdate::builder().create(create).build()))
+    });
+    for (definitions, update) in deleted.chain(made) {
+        ctx.call("dynamodb:UpdateTable", key, || {
+            let table = ctx.aws.dynamodb.update_table().table_name(&key.name);
+            table
+                .set_attribute_definitions(definitions.clone())
+                .set_global_secondary_index_updates(Some(vec![update.clone()]))
+                .send()
+        })
+        .await?;
+        ctx.waiting(key, "its index to be made or removed");
+        wait_until(ctx, key, |table| table.is_some_and(is_settled)).await?;
+    }
+    Ok(())
+}
 
 async fn describe(ctx: &Ctx, key: &Key) -> Result<Option<TableDescription>, Failure> {
     let answer = ctx

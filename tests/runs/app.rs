@@ -180,6 +180,47 @@ async fn a_handler_that_is_missing_is_told_with_its_place_before_anything_is_tou
     assert_nothing_left(&world);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_index_comes_and_goes_with_its_setting() {
+    let route = "[routes.join]\ntable = \"read\"\n";
+    let (world, project) = (World::new(support::brisk()), Project::new(route));
+    let indexes = || {
+        let of_table = |table: &world::Table| table.indexes.keys().cloned().collect::<Vec<_>>();
+        world.edit(|state| of_table(&state.region(ACCOUNT, REGION).tables["chat-connections"]))
+    };
+    let resources = || {
+        world.edit(|state| {
+            let role = state.account(ACCOUNT).role(&format!("chat-{REGION}-join")).expect("a role").clone();
+            role.inline["chatctl"].document.matches("/index/*").count()
+        })
+    };
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!((indexes(), resources()), (vec![], 0));
+    project.settings(&format!("table-indexes = [\"room\", \"team\"]\n{route}"));
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!((indexes(), resources()), (vec!["room".to_owned(), "team".to_owned()], 1));
+    world.clear_calls();
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(world.effects().len(), 0, "twice is a no-op");
+    // Somebody's hand: another key under the name, and one more.
+    world.edit(|state| {
+        let table = state.region(ACCOUNT, REGION).tables.get_mut("chat-connections").expect("there is one");
+        table.indexes.insert("team".to_owned(), "room".to_owned());
+        table.indexes.insert("more".to_owned(), "room".to_owned());
+        table.attributes.remove("team");
+    });
+    project.run(&world, "status").await.expect(Exit::Differs);
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(indexes(), ["room", "team"]);
+    project.settings(route);
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!((indexes(), resources()), (vec![], 0));
+    project.settings(&format!("table-indexes = [\"room\"]\n{route}"));
+    project.run(&world, "down").await.expect(Exit::Done);
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(indexes(), ["room"]);
+}
+
 /// What was asked, however often because of quotas.
 fn looks(world: &World) -> usize {
     let calls = world.calls();

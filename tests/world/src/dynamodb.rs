@@ -1,6 +1,6 @@
 //! DynamoDB's control plane: tables, their tags and their time to live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -88,6 +88,10 @@ fn create(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         name,
         ..Table::default()
     };
+    for index in fields.objects("GlobalSecondaryIndexes").unwrap_or_default() {
+        let (name, hash_key) = index_of(index);
+        table.indexes.insert(name, hash_key);
+    }
     fill(&mut table, &mut fields);
     fields.done();
     check(&table)?;
@@ -111,6 +115,48 @@ fn pairs(list: Option<Vec<Fields>>, first: &str, second: &str) -> Vec<(String, S
         pair
     };
     list.unwrap_or_default().into_iter().map(pair).collect()
+}
+
+/// The name and the hash key of an index.
+fn index_of(mut fields: Fields) -> (String, String) {
+    let name = fields.label("IndexName");
+    let schema = pairs(fields.objects("KeySchema"), "AttributeName", "KeyType");
+    let mut projection = fields.object("Projection").expect("world: an index has a projection");
+    assert_eq!(projection.label("ProjectionType"), "ALL", "world: indexes have all attributes");
+    projection.done();
+    fields.done();
+    let [(hash_key, _)] = schema.try_into().expect("world: an index has a hash key alone");
+    (name, hash_key)
+}
+
+/// One index at a time (D10).
+fn change_indexes(table: &mut Table, fields: &mut Fields) -> Result<(), Refusal> {
+    let updates = fields.objects("GlobalSecondaryIndexUpdates").unwrap_or_default();
+    table.attributes.extend(pairs(fields.objects("AttributeDefinitions"), "AttributeName", "AttributeType"));
+    if updates.len() > 1 {
+        let message =
+            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table";
+        return Err(Refusal::new(400, "LimitExceededException", message));
+    }
+    for mut update in updates {
+        if let Some(create) = update.object("Create") {
+            let (name, hash_key) = index_of(create);
+            if table.indexes.insert(name.clone(), hash_key).is_some() {
+                return Err(invalid(format!("Attempting to create an index which already exists: {name}")));
+            }
+        } else if let Some(mut delete) = update.object("Delete") {
+            let name = delete.label("IndexName");
+            delete.done();
+            if table.indexes.remove(&name).is_none() {
+                return Err(invalid(format!("Requested resource not found: Index: {name}")));
+            }
+            let used: Vec<&String> =
+                table.key_schema.iter().map(|(key, _)| key).chain(table.indexes.values()).collect();
+            table.attributes.retain(|name, _| used.contains(&name));
+        }
+        update.done();
+    }
+    Ok(())
 }
 
 /// The members that both create and update have.
@@ -150,12 +196,13 @@ fn check(table: &Table) -> Result<(), Refusal> {
     if hashes != 1 || table.key_schema.len() > 2 {
         return Err(invalid("Invalid KeySchema: Some index key attribute have no definition"));
     }
-    if table.key_schema.iter().any(|(name, _)| !table.attributes.contains_key(name)) {
+    let used: BTreeSet<&String> = table.key_schema.iter().map(|(name, _)| name).chain(table.indexes.values()).collect();
+    if used.iter().any(|name| !table.attributes.contains_key(*name)) {
         return Err(invalid(
             "One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions",
         ));
     }
-    if table.attributes.len() != table.key_schema.len() {
+    if table.attributes.len() != used.len() {
         return Err(invalid(
             "One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions",
         ));
@@ -205,6 +252,7 @@ fn update(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let old = table(cx, &name)?;
     check_active(old, now)?;
     let mut changed = old.clone();
+    change_indexes(&mut changed, &mut fields)?;
     fill(&mut changed, &mut fields);
     fields.done();
     check(&changed)?;
@@ -369,6 +417,18 @@ fn description(table: &Table, now: Moment) -> Value {
     if table.kms {
         let key = table.kms_key.as_deref().unwrap_or("alias/aws/dynamodb");
         view["SSEDescription"] = json!({ "Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": key });
+    }
+    if !table.indexes.is_empty() {
+        let index_status = if table.status(now) == "ACTIVE" { "ACTIVE" } else { "CREATING" };
+        let index = |(name, hash_key): (&String, &String)| {
+            json!({
+                "IndexName": name,
+                "IndexStatus": index_status,
+                "KeySchema": [{ "AttributeName": hash_key, "KeyType": "HASH" }],
+                "Projection": { "ProjectionType": "ALL" },
+            })
+        };
+        view["GlobalSecondaryIndexes"] = table.indexes.iter().map(index).collect();
     }
     if let Some(class) = &table.table_class {
         view["TableClassSummary"] = json!({ "TableClass": class });

@@ -328,6 +328,8 @@ pub struct Table {
     pub key_schema: Vec<(String, String)>,
     /// Name to type, `S`, `N` or `B`.
     pub attributes: BTreeMap<String, String>,
+    /// The hash keys of the global secondary indexes, by their names.
+    pub indexes: BTreeMap<String, String>,
     pub billing_mode: String,
     pub provisioned: Option<(i64, i64)>,
     /// Encrypted with a KMS key rather than with one that DynamoDB owns.

@@ -4,8 +4,9 @@ mod common;
 
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, SseSpecification, TableStatus,
-    Tag, TimeToLiveSpecification, TimeToLiveStatus,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeySchemaElement,
+    KeyType, Projection, ProjectionType, ScalarAttributeType, SseSpecification, TableStatus, Tag,
+    TimeToLiveSpecification, TimeToLiveStatus,
 };
 use common::*;
 
@@ -146,4 +147,31 @@ async fn tags_are_late_after_each_write_of_them() {
     assert_eq!(seen().await, ["0", "1", "2"]);
     wait(20).await;
     assert_eq!(seen().await, ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn indexes_of_a_table_change_one_at_a_time() {
+    let (_, c) = world();
+    create(&c).send().await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let update = |names: &[&str]| {
+        let mut update = c.dynamodb.update_table().table_name("chat-connections");
+        for name in ["connectionId"].iter().chain(names) {
+            let attribute = AttributeDefinition::builder().attribute_name(*name).attribute_type(ScalarAttributeType::S);
+            update = update.attribute_definitions(attribute.build().unwrap());
+        }
+        for name in names {
+            let key = KeySchemaElement::builder().attribute_name(*name).key_type(KeyType::Hash).build().unwrap();
+            let all = Projection::builder().projection_type(ProjectionType::All).build();
+            let create = CreateGlobalSecondaryIndexAction::builder().index_name(*name).key_schema(key).projection(all);
+            let create = GlobalSecondaryIndexUpdate::builder().create(create.build().unwrap()).build();
+            update = update.global_secondary_index_updates(create);
+        }
+        update.send()
+    };
+    assert!(outcome(update(&["room", "team"]).await).unwrap_err().starts_with("LimitExceededException"));
+    update(&["room"]).await.unwrap();
+    assert!(outcome(update(&["team"]).await).unwrap_err().starts_with("ResourceInUseException"));
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    update(&["team"]).await.unwrap();
 }
