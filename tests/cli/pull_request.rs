@@ -117,6 +117,14 @@ fn with_comment(project: &Project, workflow: &str) -> String {
     file.display().to_string()
 }
 
+/// A workflow of one step, the action.
+fn job(project: &Project, rights: &Value, with: &Value) -> String {
+    let step = json!({ "uses": "OWNER/chatctl@main", "with": with });
+    let file = project.folder.0.join("workflow.yml");
+    fs::write(&file, json!({ "jobs": { "job": { "permissions": rights, "steps": [step] } } }).to_string()).unwrap();
+    file.display().to_string()
+}
+
 async fn commented(project: &Project, file: &str, action: &str) -> Value {
     let mut event = pull_request(action, "us/chat");
     event["number"] = json!(7);
@@ -162,6 +170,14 @@ async fn one_comment_follows_the_deployment_of_a_pull_request() {
     let [second] = github.by(BOT).try_into().unwrap();
     assert!(second.contains("ready after 2 changes"), "its time to live is renewed: {second}");
 
+    let verify = json!({ "verb": "verify", "args": "--name pr-7", "comment": true });
+    went_well(&commented(&project, &job(&project, &json!({ "pull-requests": "write" }), &verify), "synchronize").await);
+    let [verified] = github.by(BOT).try_into().unwrap();
+    assert!(
+        verified.contains(&format!("## Verified\n\n`{url}`")) && verified.contains("latency    p50 "),
+        "{verified}"
+    );
+
     // What an earlier run said holds no longer.
     fs::write(project.folder.0.join("workspace/chatctl.toml"), "handlers = \"nowhere\"\n").unwrap();
     assert_eq!(commented(&project, &preview, "synchronize").await["failed"], true);
@@ -202,20 +218,15 @@ async fn a_comment_shows_the_plan_and_hostile_text_stays_text() {
 #[tokio::test]
 async fn a_comment_that_cannot_be_written_is_a_warning() {
     let (project, github) = discussed().await;
-    let file = project.folder.0.join("workflow.yml");
-    let job = |rights: Value| {
-        let step = json!({ "uses": "OWNER/chatctl@main", "with": { "verb": "plan", "comment": true } });
-        fs::write(&file, json!({ "jobs": { "job": { "permissions": rights, "steps": [step] } } }).to_string()).unwrap();
-        file.to_str().unwrap().to_owned()
-    };
-    let report = commented(&project, &job(json!({ "contents": "read" })), "opened").await;
+    let plan = json!({ "verb": "plan", "comment": true });
+    let report = commented(&project, &job(&project, &json!({ "contents": "read" }), &plan), "opened").await;
     went_well(&report);
     let log = report["log"].as_str().unwrap();
     let warning = "::warning title=chatctl::GitHub did not take the comment: 403 Forbidden; the job needs `pull-requests: write`\n";
     assert!(log.contains(warning) && github.by(BOT).is_empty(), "{log}");
 
     // Upon a push there is no pull request.
-    let file = job(json!({ "pull-requests": "write" }));
+    let file = job(&project, &json!({ "pull-requests": "write" }), &plan);
     let report = project.run(json!({ "kind": "github", "file": file, "github": { "event": {} }, "vars": {} })).await;
     went_well(&report);
     assert!(report["log"].as_str().unwrap().contains("::notice title=chatctl::this is no pull request"), "{report}");
