@@ -261,6 +261,11 @@ impl RouteKey {
         Err(Error::usage(format!("`{text}` is not a valid route: {rule}")))
     }
 
+    /// The route that no function is behind.
+    pub fn ping() -> Self {
+        Self("ping".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

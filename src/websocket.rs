@@ -272,6 +272,9 @@ pub fn send_message(data: &str) -> String {
     serde_json::json!({ "action": "sendmessage", "data": data }).to_string()
 }
 
+/// The chat protocol's message that is answered to its sender alone, where there is a route for it.
+pub const PING: &str = r#"{"action":"ping"}"#;
+
 /// Sends a text message in frames that API Gateway takes: a bigger one would end the connection with 1009 (H1).
 ///
 /// # Errors
@@ -310,6 +313,8 @@ pub async fn close(mut socket: Socket, patience: Duration) {
 pub enum Notice {
     /// The chat's own answer to the sender of a message without data: `{"chatctl":{"error":"…"}}`.
     Error(String),
+    /// The answer to a [`PING`].
+    Pong,
     /// The service's answer to an action that has no route (H8).
     Forbidden,
     /// The service's answer to one message too many (H20); it does not tell which.
@@ -326,7 +331,10 @@ impl Notice {
         };
         let text = |key| object.get(key).and_then(Value::as_str);
         // The handlers let nobody send a message that looks so.
-        if let Some(error) = object.get("chatctl").and_then(|ours| ours.get("error")).and_then(Value::as_str) {
+        let ours = |key| object.get("chatctl").and_then(|ours: &Value| ours.get(key));
+        if ours("pong").is_some() {
+            Some(Self::Pong)
+        } else if let Some(error) = ours("error").and_then(Value::as_str) {
             Some(Self::Error(error.to_owned()))
         } else if let (Some(message), Some(_), Some(_)) = (text("message"), text("connectionId"), text("requestId")) {
             Some(match message {
@@ -384,6 +392,7 @@ mod tests {
         let throttled = r#"{"message":"Too Many Requests","connectionId":"c","requestId":"r"}"#;
         assert_eq!(Notice::of(throttled), Some(Notice::Throttled));
         assert_eq!(Notice::of(r#"{"message":"Forbidden"}"#), None);
+        assert_eq!(Notice::of(r#"{"chatctl":{"pong":true}}"#), Some(Notice::Pong));
         assert_eq!(Notice::of(r#"{"error":"x"}"#), None);
         assert_eq!(Notice::of("{not json"), None);
         assert_eq!(Notice::of("hello"), None);

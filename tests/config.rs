@@ -104,6 +104,7 @@ fn what_cannot_be_is_refused_by_name() {
         ("memory = 64", "not a valid memory"),
         ("message-size = 129", "not a valid message size"),
         ("message-rate = 0", "not a valid message rate"),
+        ("keep-alive = true\n[routes.ping]", "`keep-alive` makes the route `ping`"),
         ("message-burst = 1000001", "not a valid message burst"),
         ("function-timeout = 26", "not a valid function timeout"),
         ("log-retention-days = 2", "not a valid log retention"),

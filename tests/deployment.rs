@@ -85,6 +85,25 @@ async fn up_makes_exactly_one_deployment_that_chats_and_down_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_ping_is_answered_to_its_sender_alone_while_the_setting_says_so() {
+    let bench = Bench::new().await;
+    let url = bench.up("--keep-alive").await;
+    let (mut ada, mut bob) = (Client::connect(&url).await, Client::connect(&url).await);
+    ada.send(r#"{"action":"ping"}"#).await;
+    assert_eq!(ada.hear().await, r#"{"chatctl":{"pong":true}}"#);
+    ada.say("hello").await;
+    assert_eq!((ada.hear().await, bob.hear().await), ("hello".to_owned(), "hello".to_owned()));
+    bench.run("status --keep-alive").await.expect(0);
+    bench.run("status").await.expect(3);
+    bench.up("").await;
+    assert_eq!(bench.account.contents().await, one_deployment("chat"));
+    bench.run("status").await.expect(0);
+    bench.up("--keep-alive").await;
+    bench.run("down").await.expect(0);
+    assert_eq!(bench.account.contents().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn up_again_makes_no_write_and_few_calls() {
     let bench = Bench::new().await;
     let proxy = Proxy::start(bench.ministack.url(), Duration::from_millis(50)).await;

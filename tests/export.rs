@@ -39,6 +39,7 @@ const VARIANTS: [&[&str]; 4] = [
         "on",
         "--message-rate",
         "7",
+        "--keep-alive",
     ],
     &[
         "--authorizer",

@@ -17,6 +17,8 @@ use crate::websocket::{Auth, Endpoint};
 pub struct OpenOptions {
     /// Show the page in the user's browser; else only its address is printed.
     pub browser: bool,
+    /// The page asks for signs of life: the chat has a route that gives them.
+    pub keep_alive: bool,
 }
 
 /// Serves the page until interrupted.
@@ -28,7 +30,7 @@ pub async fn open(host: &Host, endpoint: &Endpoint, options: OpenOptions) -> Res
         return Err(Error::usage("a browser cannot send headers with a WebSocket handshake")
             .hint("let the authorizer read its token from the query"));
     }
-    let server = server::Server::bind(endpoint).await?;
+    let server = server::Server::bind(endpoint, options.keep_alive).await?;
     let address = server.address();
     host.stdout.line(&address);
     host.stderr.line("open it in several tabs to chat with yourself; Ctrl-C ends it");

@@ -20,6 +20,8 @@ pub struct ChatOptions {
     pub name: Option<String>,
     /// How long to listen after the end of piped input.
     pub wait: Duration,
+    /// Ask for signs of life: the chat has a route that gives them.
+    pub keep_alive: bool,
     /// Colours on a terminal.
     pub color: bool,
 }

@@ -9,9 +9,9 @@ use crate::error::{Exit, Result};
 /// # Errors
 /// When the chat cannot be reached.
 pub async fn chat(session: &Session, flags: &cli::Chat) -> Result<Exit> {
-    let options =
-        ChatOptions { name: flags.alias.clone(), wait: duration("wait", &flags.wait)?, color: session.colored() };
-    let endpoint = target::endpoint(session, &flags.target).await?;
+    let wait = duration("wait", &flags.wait)?;
+    let (endpoint, keep_alive) = target::to_stay(session, &flags.target).await?;
+    let options = ChatOptions { name: flags.alias.clone(), wait, keep_alive, color: session.colored() };
     session.deadline.lift();
     session::chat(&session.host, &endpoint, &options).await
 }

@@ -8,7 +8,7 @@ use crate::error::{Exit, Result};
 /// # Errors
 /// When the page cannot be served.
 pub async fn open(session: &Session, flags: &cli::Open) -> Result<Exit> {
-    let endpoint = target::endpoint(session, &flags.target).await?;
+    let (endpoint, keep_alive) = target::to_stay(session, &flags.target).await?;
     session.deadline.lift();
-    page::open(&session.host, &endpoint, OpenOptions { browser: !flags.no_browser }).await
+    page::open(&session.host, &endpoint, OpenOptions { browser: !flags.no_browser, keep_alive }).await
 }

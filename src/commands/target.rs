@@ -5,12 +5,14 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::{Session, url_of};
+use crate::app::RouteKey;
 use crate::cli;
 use crate::config::Authorizer;
+use crate::engine::found::Found;
 use crate::engine::kind::Kind;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::resources::{api, names};
+use crate::resources::{api, names, route};
 use crate::websocket::{Auth, Endpoint};
 
 /// The variables that stand for `--header` and `--query`, so that no token has to be an argument.
@@ -25,17 +27,38 @@ const LARGEST: u64 = 64 * 1024;
 /// When nothing is deployed under the name, or that cannot be told.
 pub async fn endpoint(session: &Session, target: &cli::Target) -> Result<Endpoint> {
     let auth = auth(session, &target.connect)?;
+    let url = match &target.url {
+        Some(url) => url.clone(),
+        None => url_of(&session.ctx.scope, &deployed(session).await?, &session.config().stage),
+    };
+    Ok(Endpoint { url, auth })
+}
+
+/// The same, for clients that stay: with whether it has a route that keeps connections alive. Of a chat that is known by
+/// its URL alone, the settings tell.
+///
+/// # Errors
+/// When nothing is deployed under the name, or that cannot be told.
+pub async fn to_stay(session: &Session, target: &cli::Target) -> Result<(Endpoint, bool)> {
+    let auth = auth(session, &target.connect)?;
     if let Some(url) = &target.url {
-        return Ok(Endpoint { url: url.clone(), auth });
+        return Ok((Endpoint { url: url.clone(), auth }, session.config().keep_alive));
     }
+    let api = deployed(session).await?;
+    let ping = names::route(&RouteKey::ping());
+    let routes = route::RouteKind.find(&session.ctx, "", Some(&api)).await?;
+    let url = url_of(&session.ctx.scope, &api, &session.config().stage);
+    Ok((Endpoint { url, auth }, routes.iter().any(|route| route.key == ping)))
+}
+
+async fn deployed(session: &Session) -> Result<Found> {
     let scope = &session.ctx.scope;
     let name = session.config().name.as_str();
     let found = api::ApiKind.find(&session.ctx, name, None).await?;
-    let api = found.iter().find(|found| found.key == names::api(scope)).ok_or_else(|| {
+    found.into_iter().find(|found| found.key == names::api(scope)).ok_or_else(|| {
         Error::failed("NotDeployed", format!("there is no deployment `{name}` in {}", scope.region))
             .hint("`chatctl up` creates it; `chatctl list` shows those that exist")
-    })?;
-    Ok(Endpoint { url: url_of(scope, api, &session.config().stage), auth })
+    })
 }
 
 /// How clients prove who they are: by what was given for it, else as the configured authorizer wants it.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app::{App, FunctionName};
+use crate::app::{App, FunctionName, RouteKey};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
@@ -40,6 +40,8 @@ pub struct Config {
     pub kms_key: Option<String>,
     /// The attributes of rows by which the table can be asked, each by an index of its name.
     pub table_indexes: BTreeSet<String>,
+    /// Whether there is a route `ping` that answers without a function.
+    pub keep_alive: bool,
     /// The largest `data` of a message, KB.
     pub message_size: i32,
     /// How many messages the `sendmessage` route takes; where there is none, what `throttle` says holds for it too.
@@ -123,6 +125,11 @@ impl Config {
         let throttle =
             throttle(flags.throttle_rate.or(file.throttle_rate), flags.throttle_burst.or(file.throttle_burst))?;
         let app = routes::app(&file.routes, &source)?;
+        let keep_alive = flags.keep_alive.or(file.keep_alive).unwrap_or(false);
+        if keep_alive && app.route(RouteKey::ping().as_str()).is_some() {
+            return Err(Error::usage("`keep-alive` makes the route `ping`, which `[routes.ping]` makes too")
+                .hint("answer pings in your own handler, or let API Gateway do it: not both"));
+        }
         let config = Self {
             name,
             stage: stage(flags.stage.or(file.stage))?,
@@ -142,6 +149,7 @@ impl Config {
                 .or(file.kms_key)
                 .map(|arn| checked_arn("KMS key", arn, "kms", "key/"))
                 .transpose()?,
+            keep_alive,
             message_throttle: message_throttle(
                 flags.message_rate.or(file.message_rate),
                 flags.message_burst.or(file.message_burst),

@@ -42,6 +42,10 @@ pub struct Settings {
     /// Stage throttling, burst; needs --throttle-rate
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub throttle_burst: Option<i32>,
+    /// A route `ping` that answers without a function and keeps idle connections open [default: false]
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "BOOL", num_args = 0..=1)]
+    #[arg(require_equals = true, default_missing_value = "true")]
+    pub keep_alive: Option<bool>,
     /// Messages a second that all clients together may send [default: 20, unless --throttle-rate is set]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub message_rate: Option<i32>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_apigatewayv2::types::DeploymentStatus;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -33,16 +33,22 @@ struct DeploymentSpec {
 /// Says which routes and integrations it is a snapshot of, by a hash of what they are and of their ids: whatever
 /// was made anew has another id.
 fn description(scope: &Scope) -> String {
-    let routes = scope.config.app.routes().iter().flat_map(|route| -> [(&dyn Kind, Key); 2] {
-        [(&IntegrationKind, names::integration(&route.key)), (&RouteKind, names::route(&route.key))]
+    let routes = names::routes(scope).into_iter().flat_map(|route| -> [(&dyn Kind, Key); 2] {
+        [(&IntegrationKind, names::integration(&route)), (&RouteKind, names::route(&route))]
     });
     let authorizer = names::wanted_authorizer(scope).map(|key| (&AuthorizerKind as &dyn Kind, key));
     let parts: Vec<_> = routes
         .chain(authorizer)
         .map(|(kind, key)| {
             let mut wanted = kind.wanted(scope, &key.name);
-            // The same for all, and not in what earlier versions said, which nobody is to deploy anew for.
+            // Not in what earlier versions said, which nobody is to deploy anew for: what is the same for all, and what
+            // counts only where it is used.
             wanted.remove("timeoutMs");
+            for field in ["status", "answer", "responds"] {
+                if matches!(wanted.get(field), Some(Value::Null | Value::Bool(false))) {
+                    wanted.remove(field);
+                }
+            }
             json!([key, scope.id(&key), wanted])
         })
         .collect();
@@ -58,7 +64,7 @@ impl Kind for DeploymentKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        let routes = scope.config.app.routes().iter().map(|route| names::route(&route.key));
+        let routes = names::routes(scope).into_iter().map(|route| names::route(&route));
         // Nobody meets an authorizer before it can be called.
         vec![(names::deployment(scope), routes.chain(names::authorizer_permission(scope)).collect())]
     }

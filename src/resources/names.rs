@@ -87,6 +87,17 @@ pub fn invocation_uri(scope: &Scope, function_arn: &str) -> String {
     format!("arn:{partition}:apigateway:{region}:lambda:path/2015-03-31/functions/{function_arn}/invocations")
 }
 
+/// Every route that is wanted: those of the app and, to keep connections alive, `ping`.
+pub fn routes(scope: &Scope) -> Vec<RouteKey> {
+    let of_app = scope.config.app.routes().iter().map(|route| route.key.clone());
+    of_app.chain(scope.config.keep_alive.then(RouteKey::ping)).collect()
+}
+
+/// What a template calls the resources of a route.
+pub fn label(scope: &Scope, route_key: &RouteKey) -> String {
+    scope.config.app.route(route_key.as_str()).map_or_else(|| "Ping".to_owned(), Route::label)
+}
+
 /// Named after the route that it stands behind.
 pub fn integration(route_key: &RouteKey) -> Key {
     Key::new(INTEGRATION, route_key.as_str())

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::names;
-use crate::app::Route;
+use crate::app::RouteKey;
 use crate::aws::failure::{Failure, Outcome};
 use crate::aws::pages;
 use crate::config::Authorizer;
@@ -26,29 +26,27 @@ struct RouteSpec {
     authorization: String,
     authorizer: Option<String>,
     api_key_required: bool,
+    /// Whether what its integration answers goes back to the sender (H9).
+    responds: bool,
 }
 
-/// The route of the app with the key `route_key`.
-pub fn route_of<'a>(scope: &'a Scope, route_key: &str) -> &'a Route {
-    match scope.config.app.route(route_key) {
-        Some(route) => route,
-        None => unreachable!("no route has the key {route_key}"),
-    }
-}
+/// Which response a route has; there is no other (G28).
+const RESPONSE: &str = "$default";
 
 /// Only `$connect` is authorized: the others come over a connection that has been.
-fn spec(scope: &Scope, route: &Route) -> RouteSpec {
+fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
     let (authorization, authorizer) = match &scope.config.authorizer {
-        _ if route.key.as_str() != "$connect" => (AuthorizationType::None, None),
+        _ if route_key != "$connect" => (AuthorizationType::None, None),
         Authorizer::None => (AuthorizationType::None, None),
         Authorizer::Iam => (AuthorizationType::AwsIam, None),
         Authorizer::Lambda(_) => (AuthorizationType::Custom, names::wanted_authorizer(scope).map(|key| scope.id(&key))),
     };
     RouteSpec {
-        target: names::target(&scope.id(&names::integration(&route.key))),
+        target: names::target(&scope.id(&Key::new(names::INTEGRATION, route_key))),
         authorization: authorization.as_str().to_owned(),
         authorizer,
         api_key_required: false,
+        responds: scope.config.app.route(route_key).is_none(),
     }
 }
 
@@ -59,12 +57,12 @@ impl Kind for RouteKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        let routes = scope.config.app.routes().iter();
+        let routes = names::routes(scope).into_iter();
         routes
             .map(|route| {
-                let mut needs = vec![names::integration(&route.key)];
+                let mut needs = vec![names::integration(&route)];
                 needs.extend(names::wanted_authorizer(scope));
-                (names::route(&route.key), needs)
+                (names::route(&route), needs)
             })
             .collect()
     }
@@ -100,6 +98,9 @@ impl Kind for RouteKind {
                     .filter(|id| !id.is_empty() && authorization == AuthorizationType::Custom.as_str())
                     .map(str::to_owned),
                 api_key_required: route.api_key_required().unwrap_or_default(),
+                // Without it no response of the route is ever looked at.
+                responds: route.route_response_selection_expression().is_some_and(|text| !text.is_empty())
+                    && !responses(ctx, key, &parent.id, id).await?.is_empty(),
             };
             let taken = found.iter().any(|other| other.key.name == route_key);
             let name = if taken { format!("{route_key} ({id})") } else { route_key.to_owned() };
@@ -109,7 +110,7 @@ impl Kind for RouteKind {
     }
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&spec(scope, route_of(scope, name)))
+        fields(&spec(scope, name))
     }
 
     fn is_seen_at_once(&self) -> bool {
@@ -123,7 +124,7 @@ impl Kind for RouteKind {
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::ROUTE, name);
         let api_id = ctx.scope.id(&names::api(&ctx.scope));
-        let spec = spec(&ctx.scope, route_of(&ctx.scope, name));
+        let spec = spec(&ctx.scope, name);
         let created = ctx
             .call("apigateway:CreateRoute", &key, || {
                 ctx.aws
@@ -134,15 +135,20 @@ impl Kind for RouteKind {
                     .target(&spec.target)
                     .authorization_type(AuthorizationType::from(spec.authorization.as_str()))
                     .set_authorizer_id(spec.authorizer.clone())
+                    .set_route_response_selection_expression(spec.responds.then(|| RESPONSE.to_owned()))
                     .send()
             })
             .await?;
-        Ok(created.route_id.unwrap_or_default())
+        let id = created.route_id.unwrap_or_default();
+        if spec.responds {
+            create_response(ctx, &key, &api_id, &id).await?;
+        }
+        Ok(id)
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let api_id = ctx.scope.id(&names::api(&ctx.scope));
-        let spec = spec(&ctx.scope, route_of(&ctx.scope, &found.key.name));
+        let spec = spec(&ctx.scope, &found.key.name);
         let none = AuthorizationType::None.as_str();
         // Only `NONE` lets go of an authorizer (G22), which could not be deleted otherwise.
         let let_go = (!found.text("authorizer").is_empty() && spec.authorizer.is_none()).then_some(none);
@@ -158,9 +164,26 @@ impl Kind for RouteKind {
                     .authorization_type(AuthorizationType::from(authorization))
                     .set_authorizer_id(spec.authorizer.clone())
                     .api_key_required(false)
+                    .set_route_response_selection_expression(spec.responds.then(|| RESPONSE.to_owned()))
                     .send()
             })
             .await?;
+        }
+        if !changes.touches("responds") {
+            return Ok(());
+        }
+        let key = &found.key;
+        let there = responses(ctx, key, &api_id, &found.id).await?;
+        if spec.responds {
+            return if there.is_empty() { create_response(ctx, key, &api_id, &found.id).await } else { Ok(()) };
+        }
+        for response in there {
+            ctx.call("apigateway:DeleteRouteResponse", key, || {
+                let delete = ctx.aws.apigateway.delete_route_response();
+                delete.api_id(&api_id).route_id(&found.id).route_response_id(&response).send()
+            })
+            .await
+            .gone()?;
         }
         Ok(())
     }
@@ -175,25 +198,37 @@ impl Kind for RouteKind {
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |route: &Route| {
-            let spec = spec(scope, route);
+        let part = |route: &RouteKey| {
+            let spec = spec(scope, route.as_str());
+            let (api, label) = (scope.id(&names::api(scope)), names::label(scope, route));
+            let logical_id = names::logical_id(&label, "Route");
             let mut properties = json!({
-                "ApiId": scope.id(&names::api(scope)),
-                "RouteKey": route.key.as_str(),
+                "ApiId": api,
+                "RouteKey": route.as_str(),
                 "Target": spec.target,
                 "AuthorizationType": spec.authorization
             });
             if let Some(authorizer) = spec.authorizer {
                 properties["AuthorizerId"] = json!(authorizer);
             }
-            Part {
-                key: names::route(&route.key),
-                logical_id: names::logical_id(&route.label(), "Route"),
-                r#type: "AWS::ApiGatewayV2::Route",
-                properties,
+            let mut response = None;
+            if spec.responds {
+                properties["RouteResponseSelectionExpression"] = json!(RESPONSE);
+                response = Some(Part {
+                    key: names::route(route),
+                    logical_id: names::logical_id(&label, "RouteResponse"),
+                    r#type: "AWS::ApiGatewayV2::RouteResponse",
+                    properties: json!({
+                        "ApiId": api,
+                        "RouteId": format!("${{{logical_id}}}"),
+                        "RouteResponseKey": RESPONSE
+                    }),
+                });
             }
+            let key = names::route(route);
+            [Some(Part { key, logical_id, r#type: "AWS::ApiGatewayV2::Route", properties }), response]
         };
-        scope.config.app.routes().iter().map(part).collect()
+        names::routes(scope).iter().flat_map(part).flatten().collect()
     }
 
     /// Part of the API's; and to connect, where callers sign.
@@ -204,4 +239,28 @@ impl Kind for RouteKind {
         let connect = format!("*/{}/$connect", scope.config.stage);
         vec![Permission::other(&["execute-api:Invoke"], vec![scope.arn("execute-api", &connect)])]
     }
+}
+
+/// The ids of the responses of a route.
+async fn responses(ctx: &Ctx, key: &Key, api_id: &str, route_id: &str) -> Result<Vec<String>, Failure> {
+    let responses = pages::all(|token| async move {
+        let page = ctx
+            .call("apigateway:GetRouteResponses", key, || {
+                let get = ctx.aws.apigateway.get_route_responses();
+                get.api_id(api_id).route_id(route_id).set_next_token(token.clone()).send()
+            })
+            .await
+            .optional()?;
+        Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
+    });
+    Ok(responses.await?.unwrap_or_default().into_iter().filter_map(|response| response.route_response_id).collect())
+}
+
+async fn create_response(ctx: &Ctx, key: &Key, api_id: &str, route_id: &str) -> Result<(), Failure> {
+    ctx.call("apigateway:CreateRouteResponse", key, || {
+        let create = ctx.aws.apigateway.create_route_response();
+        create.api_id(api_id).route_id(route_id).route_response_key(RESPONSE).send()
+    })
+    .await
+    .map(drop)
 }

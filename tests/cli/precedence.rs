@@ -43,6 +43,8 @@ const ROWS: &[Row] = &[
         shown: |c| c.throttle.map_or(0, |t| t.rate).to_string(), want: ["0", "1", "2", "3"] },
     Row { long: "throttle-burst", file: "throttle-burst = 1", env: "2", flag: "3",
         shown: |c| c.throttle.map_or(0, |t| t.burst).to_string(), want: ["0", "1", "2", "3"] },
+    Row { long: "keep-alive", file: "keep-alive = true", env: "false", flag: "true",
+        shown: |c| c.keep_alive.to_string(), want: ["false", "true", "false", "true"] },
     Row { long: "message-rate", file: "message-rate = 1", env: "2", flag: "3",
         shown: |c| c.message_throttle.map_or(0, |t| t.rate).to_string(), want: ["20", "1", "2", "3"] },
     Row { long: "message-burst", file: "message-burst = 1", env: "2", flag: "3",

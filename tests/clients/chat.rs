@@ -5,7 +5,11 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::chat_server::{ChatServer, Faults, Refusal};
+use crate::stage::Stage;
 use crate::tty::Tty;
+use chatctl::chat::session::{ChatOptions, chat};
+use chatctl::error::Exit;
+use chatctl::websocket::{Auth, Endpoint, PING};
 use nix::sys::signal::{Signal, kill};
 
 /// `chat` with `name`, listening for `wait` after the end of its input.
@@ -145,6 +149,34 @@ async fn an_own_message_that_comes_late_is_not_shown_as_somebody_elses() {
     let lines = tty.shows("bob: hi").await;
     assert!(lines.iter().any(|line| line.contains("did send `ada: slow` back, only late")), "{lines:?}");
     assert!(!lines.contains(&"ada: slow".to_owned()), "{lines:?}");
+}
+
+/// The clock is the test's once the connection is there, so that five minutes pass while nobody waits.
+#[tokio::test]
+async fn a_chat_that_gives_signs_of_life_is_asked_for_them() {
+    let elsewhere = tokio::runtime::Runtime::new().unwrap();
+    let faults = Faults { keep_alive: true, ..Faults::default() };
+    let server = elsewhere.spawn(ChatServer::start_with(faults)).await.unwrap();
+    let (stage, endpoint) = (Stage::new(), Endpoint { url: server.url.clone(), auth: Auth::None });
+    let there = server.clone();
+    let heard = elsewhere.spawn(async move {
+        there.arrivals(1).await;
+        there.until(|frames| frames.iter().filter(|frame| *frame == PING).count() >= 3).await;
+    });
+    let arrived = server.clone();
+    let day = Duration::from_secs(24 * 3600);
+    let options = ChatOptions { name: None, wait: day, keep_alive: true, color: false };
+    let chatting = chat(&stage.host, &endpoint, &options);
+    let watching = async {
+        elsewhere.spawn(async move { arrived.arrivals(1).await }).await.unwrap();
+        tokio::time::pause();
+        heard.await.unwrap();
+        stage.host.interrupt.raise();
+    };
+    let (ended, ()) = tokio::join!(chatting, watching);
+    assert_eq!(ended.unwrap(), Exit::Interrupted);
+    assert_eq!((stage.stdout.text(), stage.stderr.text()), (String::new(), String::new()));
+    elsewhere.shutdown_background();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,8 @@ pub struct Faults {
     pub no_route: bool,
     /// What the service says instead of broadcasting.
     pub broken_route: Option<Value>,
+    /// There is a route `ping`.
+    pub keep_alive: bool,
     /// The next so many messages are one too many for the route's throttle.
     pub throttled: usize,
     /// Who is told that `data` is missing.
@@ -326,7 +328,9 @@ impl State {
         let faults = self.faults();
         let service = |message: &str| json!({ "message": message, "connectionId": "c", "requestId": "r" }).to_string();
         let frame: Value = serde_json::from_str(text).unwrap_or_default();
-        if frame["action"] != "sendmessage" || faults.no_route {
+        if frame["action"] == "ping" && faults.keep_alive {
+            self.tell(me, json!({ "chatctl": { "pong": true } }).to_string());
+        } else if frame["action"] != "sendmessage" || faults.no_route {
             if !faults.silent_unknown_action {
                 self.tell(me, service("Forbidden"));
             }

@@ -11,7 +11,7 @@ use crate::stage::Stage;
 use chatctl::chat::page::{OpenOptions, open};
 use chatctl::error::{Exit, Result};
 use chatctl::host::Interrupt;
-use chatctl::websocket::{Auth, Endpoint};
+use chatctl::websocket::{Auth, Endpoint, PING};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,9 +28,14 @@ struct Open {
 
 impl Open {
     async fn start(server: &ChatServer, auth: Auth) -> Self {
+        Self::start_with(server, auth, false).await
+    }
+
+    async fn start_with(server: &ChatServer, auth: Auth, keep_alive: bool) -> Self {
         let stage = Stage::new();
         let (host, endpoint) = (stage.host.clone(), Endpoint { url: server.url.clone(), auth });
-        let ended = tokio::spawn(async move { open(&host, &endpoint, OpenOptions { browser: false }).await });
+        let ended =
+            tokio::spawn(async move { open(&host, &endpoint, OpenOptions { browser: false, keep_alive }).await });
         let address = stage.stdout.until(|text| text.ends_with('\n')).await.trim().to_owned();
         Self { address, interrupt: stage.host.interrupt.clone(), ended }
     }
@@ -116,7 +121,9 @@ async fn it_runs_until_interrupted() {
     assert_eq!(tokio::time::timeout(PATIENCE, open.ended).await.unwrap().unwrap().unwrap(), Exit::Interrupted);
     let stage = Stage::new();
     let endpoint = Endpoint { url: server.url, auth: Auth::Headers(Vec::new()) };
-    let error = chatctl::chat::page::open(&stage.host, &endpoint, OpenOptions { browser: false }).await.unwrap_err();
+    let error = chatctl::chat::page::open(&stage.host, &endpoint, OpenOptions { browser: false, keep_alive: false })
+        .await
+        .unwrap_err();
     assert_eq!(error.exit, Exit::Usage);
 }
 
@@ -328,7 +335,8 @@ async fn a_page_survives_hours_and_says_what_it_missed() {
     page.value("pass(3 * 60e3)").await;
     server.set(|faults| faults.refusals = 0);
     page.until(&format!("{CONNECTED} || pass(20e3)")).await;
-    page.shows("Connected again after 3 min").await;
+    // So many passed while this waited.
+    page.until(r"/Connected again after \d+ min\. What was said/.test(document.body.innerText)").await;
     server.let_go();
     page.until("document.querySelectorAll('.doubt').length === 0").await;
     assert_eq!(page.value("document.querySelectorAll('.own').length").await, 1);
@@ -339,6 +347,37 @@ async fn a_page_survives_hours_and_says_what_it_missed() {
     say(&page, "too much").await;
     page.shows("not delivered: the chat takes no more messages for the moment").await;
     page.shows("The chat answers: Too Many Requests").await;
+}
+
+/// Where there is a route for it, the page shows that it is there before API Gateway takes it for idle, and again after
+/// it has come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_keeps_its_connection_alive_where_the_chat_lets_it() {
+    let browser = Browser::start().await;
+    for keep_alive in [true, false] {
+        let server = ChatServer::start_with(Faults { keep_alive, ..Faults::default() }).await;
+        let open = Open::start_with(&server, Auth::None, keep_alive).await;
+        let page = browser.open_with(CLOCK, &open.address, "light").await;
+        page.until(CONNECTED).await;
+        page.value("pass(599e3)").await;
+        say(&page, "still here").await;
+        server.received("still here").await;
+        let pings = |server: &ChatServer| server.frames().iter().filter(|frame| *frame == PING).count();
+        assert_eq!(pings(&server), usize::from(keep_alive));
+
+        server.go_away();
+        page.until("document.getElementById('state').dataset.state === 'waiting'").await;
+        page.value("pass(0)").await;
+        page.until(CONNECTED).await;
+        page.value("pass(601e3)").await;
+        say(&page, "here again").await;
+        server.received("here again").await;
+        assert_eq!(pings(&server), if keep_alive { 3 } else { 0 });
+        server.broadcast("bob: the end");
+        page.shows("the end").await;
+        assert!(!page.value("document.body.innerText").await.as_str().unwrap().contains("pong"));
+        assert_eq!(page.complaints(), [""; 0]);
+    }
 }
 
 /// Other users of the machine read command lines, so no argument has what lets them into the chat.

@@ -386,12 +386,24 @@ async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_w
 /// A change of a setting is exactly that change, made by exactly these writes, and nobody's connection ends with it.
 #[tokio::test(start_paused = true)]
 async fn a_changed_setting_is_exactly_that_change() {
-    let settings: [(&str, &[&str]); 10] = [
+    let settings: [(&str, &[&str]); 11] = [
         ("--memory 1024", &["UpdateFunctionConfiguration"; 3]),
         ("--message-size 64", &["UpdateFunctionConfiguration"]),
         ("--function-timeout 20", &["UpdateFunctionConfiguration"; 3]),
         ("--log-retention-days 30", &["PutRetentionPolicy"; 3]),
         ("--message-rate 5", &["UpdateStage"]),
+        (
+            "--keep-alive",
+            &[
+                "CreateDeployment",
+                "CreateIntegration",
+                "CreateIntegrationResponse",
+                "CreateRoute",
+                "CreateRouteResponse",
+                "DeleteDeployment",
+                "UpdateStage",
+            ],
+        ),
         ("--throttle-rate 50 --throttle-burst 20", &["DeleteRouteSettings", "UpdateStage"]),
         ("--throttle-rate 10000 --throttle-burst 5000", &["DeleteRouteSettings", "UpdateStage"]),
         ("--architecture x86_64", &["UpdateFunctionCode"; 3]),
@@ -463,6 +475,82 @@ async fn messages_alone_are_throttled_and_a_stage_is_never_made_anew_for_it() {
         run(&world, "status").await.expect(Exit::Done);
         assert_whole(&world, "chat");
     }
+}
+
+/// `ping` is answered by API Gateway itself, to the sender alone; half of what that takes answers nobody, and is repaired.
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_without_a_function_and_mended_part_by_part() {
+    let world = deployed().await;
+    let answer = || {
+        let id = world.edit(|state| state.region(ACCOUNT, REGION).apis.keys().next().unwrap().clone());
+        world.mock_answer(ACCOUNT, REGION, &id, "prod", "ping")
+    };
+    assert_eq!(answer(), Err("not in the deployment (G8)"));
+    run(&world, "up --keep-alive").await.expect(Exit::Done);
+    assert_eq!(answer().unwrap(), r#"{"chatctl":{"pong":true}}"#);
+    let parts: [(Edit, &str); 5] = [
+        (|world| ping(world, |_, integration| integration.responses.clear()), "answer"),
+        (
+            |world| {
+                ping(world, |_, integration| {
+                    let response = integration.responses.values_mut().next().unwrap();
+                    response["responseTemplates"]["200"] = "{}".into();
+                });
+            },
+            "answer",
+        ),
+        (|world| ping(world, |_, integration| integration.other["requestTemplates"]["200"] = "{}".into()), "status"),
+        (|world| ping(world, |route, _| route.responses.clear()), "responds"),
+        (|world| ping(world, |route, _| drop(route.other.remove("routeResponseSelectionExpression"))), "responds"),
+    ];
+    for (alter, field) in parts {
+        alter(&world);
+        let drifted = run(&world, "status --keep-alive").await.expect(Exit::Differs);
+        assert!(drifted.stdout.contains(field), "{field}: {}", drifted.stdout);
+        run(&world, "up --keep-alive").await.expect(Exit::Done);
+        assert_eq!(answer().unwrap(), r#"{"chatctl":{"pong":true}}"#);
+        run(&world, "status --keep-alive").await.expect(Exit::Done);
+    }
+    // A route of the walkthrough that answers by somebody's hand answers no more.
+    world.edit(|state| {
+        for api in state.region(ACCOUNT, REGION).apis.values_mut() {
+            let ping = api.routes.values().find(|route| route.route_key == "ping").unwrap().clone();
+            let route = api.routes.values_mut().find(|route| route.route_key == "sendmessage").unwrap();
+            (route.responses, route.other) = (ping.responses, ping.other);
+        }
+    });
+    run(&world, "up --keep-alive").await.expect(Exit::Done);
+    api(&world, |api| assert_eq!(api.routes.values().filter(|route| !route.responses.is_empty()).count(), 1));
+    run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(answer(), Err("not in the deployment (G8)"));
+    assert_whole(&world, "chat");
+    run(&world, "up --keep-alive").await.expect(Exit::Done);
+    run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
+fn ping(world: &World, edit: impl Fn(&mut world::Route, &mut world::Integration)) {
+    api(world, |api| {
+        let route = api.routes.values_mut().find(|route| route.route_key == "ping").expect("there is one");
+        let id = route.target.clone().unwrap().replace("integrations/", "");
+        edit(route, api.integrations.get_mut(&id).expect("there is one"));
+    });
+}
+
+/// The authorizer function of `$connect` comes and goes with the setting.
+#[tokio::test(start_paused = true)]
+async fn an_authorizer_comes_and_goes_with_its_setting() {
+    let world = deployed().await;
+    let flags = "--authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate";
+    run(&world, &format!("up {flags}")).await.expect(Exit::Done);
+    let authorizers = |world: &World| {
+        world.edit(|state| state.region(ACCOUNT, REGION).apis.values().map(|api| api.authorizers.len()).sum::<usize>())
+    };
+    assert_eq!(authorizers(&world), 1);
+    run(&world, &format!("status {flags}")).await.expect(Exit::Done);
+    run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(authorizers(&world), 0);
+    assert_whole(&world, "chat");
 }
 
 /// An authorizer's id under `NONE` means nothing, so nothing is done about it (G22).

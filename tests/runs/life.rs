@@ -68,7 +68,7 @@ async fn the_outermost_values_that_are_accepted_are_ones_that_aws_takes() {
         "--role-path /_+=,.@-/".to_owned(),
         "--throttle-rate 1 --throttle-burst 1".to_owned(),
         "--throttle-rate 1000000 --throttle-burst 1000000".to_owned(),
-        "--memory 10240 --function-timeout 29".to_owned(),
+        "--memory 10240 --function-timeout 25".to_owned(),
         "--memory 128 --function-timeout 1".to_owned(),
         "--message-size 1 --ttl 3650d".to_owned(),
         "--message-size 128 --log-retention-days 3653".to_owned(),

@@ -15,7 +15,9 @@ OPERATIONS = {
     "apigatewayv2": """
         CreateApi GetApi GetApis UpdateApi DeleteApi
         CreateIntegration GetIntegration GetIntegrations UpdateIntegration DeleteIntegration
+        CreateIntegrationResponse GetIntegrationResponses DeleteIntegrationResponse
         CreateRoute GetRoute GetRoutes UpdateRoute DeleteRoute
+        CreateRouteResponse GetRouteResponses DeleteRouteResponse
         CreateDeployment GetDeployment GetDeployments UpdateDeployment DeleteDeployment
         CreateStage GetStage GetStages UpdateStage DeleteStage DeleteRouteSettings
         CreateAuthorizer GetAuthorizer GetAuthorizers UpdateAuthorizer DeleteAuthorizer

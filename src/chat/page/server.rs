@@ -37,14 +37,15 @@ struct Site {
     /// Until it has been used.
     once: Mutex<Option<String>>,
     endpoint: Endpoint,
+    keep_alive: bool,
 }
 
 impl Server {
-    pub async fn bind(endpoint: &Endpoint) -> Result<Self> {
+    pub async fn bind(endpoint: &Endpoint, keep_alive: bool) -> Result<Self> {
         let no_port = |e| Error::failed("NoPort", format!("the page cannot be served on 127.0.0.1: {e}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let at = listener.local_addr().map_err(no_port)?;
-        let site = Site { at, token: random()?, once: Mutex::default(), endpoint: endpoint.clone() };
+        let site = Site { at, token: random()?, once: Mutex::default(), endpoint: endpoint.clone(), keep_alive };
         Ok(Self { listener, site: Arc::new(site) })
     }
 
@@ -149,7 +150,7 @@ impl Site {
 
     async fn where_to_connect(&self) -> Answer {
         let (status, body) = match self.endpoint.address().await {
-            Ok(url) => ("200 OK", json!({ "url": url })),
+            Ok(url) => ("200 OK", json!({ "url": url, "keepAlive": self.keep_alive })),
             Err(error) => ("502 Bad Gateway", json!({ "error": error.to_string() })),
         };
         Answer { status, kind: "application/json", policy: "default-src 'none'".into(), body: body.to_string() }

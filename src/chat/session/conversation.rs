@@ -15,11 +15,14 @@ use super::ChatOptions;
 use super::screen::Screen;
 use super::typing::Typed;
 use crate::error::{Error, Exit, Result};
-use crate::websocket::{ConnectError, Endpoint, MESSAGE_BYTES, Notice, Socket, close, send, send_message, why_closed};
+use crate::websocket::{
+    ConnectError, Endpoint, MESSAGE_BYTES, Notice, PING, Socket, close, send, send_message, why_closed,
+};
 
-/// API Gateway ends a connection that is idle for 10 minutes, and any after 2 hours (H1). Whether a ping counts as a
-/// sign of life is nowhere written; where it does not, the drop is met by connecting again.
-const PING: Duration = Duration::from_secs(5 * 60);
+/// API Gateway ends a connection that is idle for 10 minutes, and any after 2 hours (H1). A message of the chat is a sign
+/// of life; whether a ping of the protocol is one, where the chat has no route for it, is nowhere written (U7). If not,
+/// the drop is met by connecting again.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5 * 60);
 /// When a message that was not sent back by then counts as lost.
 const ECHO: Duration = Duration::from_secs(10);
 /// How many messages that did not come back are remembered, should they still come.
@@ -85,7 +88,7 @@ impl<'a> Conversation<'a> {
         let mut link = Link::Up(Box::new(socket));
         // A close that is the first thing heard is a refusal (H2).
         let mut heard_anything = false;
-        let mut next_ping = Instant::now() + PING;
+        let mut next_ping = Instant::now() + SIGN_OF_LIFE;
         let mut leave_at = None;
         loop {
             // What waits for its turn is still sent.
@@ -128,14 +131,18 @@ impl<'a> Conversation<'a> {
                     let away = self.gone_at.elapsed().as_secs().max(1);
                     self.screen.note(&format!("connected again after {away} s; what was said meanwhile is lost"));
                     link = Link::Up(socket);
-                    next_ping = Instant::now() + PING;
+                    next_ping = Instant::now() + SIGN_OF_LIFE;
                 }
                 Event::Connected(Err(error)) => link = self.still_down(&error)?,
                 Event::Ping => {
-                    next_ping = Instant::now() + PING;
+                    next_ping = Instant::now() + SIGN_OF_LIFE;
                     if let Link::Up(socket) = &mut link {
                         // A connection that is gone shows when it is read.
-                        let _ = socket.send(Message::Ping(Default::default())).await;
+                        let _ = if self.options.keep_alive {
+                            send(socket.as_mut(), PING).await
+                        } else {
+                            socket.send(Message::Ping(Default::default())).await
+                        };
                     }
                 }
                 Event::EchoLate => {
@@ -232,6 +239,7 @@ impl<'a> Conversation<'a> {
                 self.screen.note(&format!("the chat answers: {what}"));
             }
             Some(Notice::Throttled) => self.refused(),
+            Some(Notice::Pong) => {}
             Some(Notice::Forbidden) => self.screen.note("the chat answers: Forbidden"),
             None => self.screen.message(text),
         }

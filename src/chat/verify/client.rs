@@ -245,7 +245,7 @@ fn note(shared: &Shared, seen: &mut Seen, me: usize, notice: Option<Notice>) {
             let hint = "the function behind `sendmessage` failed, or API Gateway may not invoke it";
             shared.fail(Broken { hint: Some(hint.to_owned()), ..Broken::at(At::SendMessage, what) });
         }
-        Some(Notice::Throttled) | None => {}
+        Some(Notice::Throttled | Notice::Pong) | None => {}
     }
 }
 

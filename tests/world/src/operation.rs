@@ -296,6 +296,22 @@ fn apigateway(wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
             };
             rest.is(name, &[("apiId", api), ("id", id)])
         }
+        (method, ["v2", "apis", api, kind, id, _responses]) => {
+            let name = match (method, *kind) {
+                ("POST", "integrations") => "CreateIntegrationResponse",
+                ("GET", "integrations") => "GetIntegrationResponses",
+                ("POST", "routes") => "CreateRouteResponse",
+                ("GET", "routes") => "GetRouteResponses",
+                _ => rest.unknown(),
+            };
+            rest.is(name, &[("apiId", api), ("id", id)])
+        }
+        ("DELETE", ["v2", "apis", api, "integrations", id, _, response]) => {
+            rest.is("DeleteIntegrationResponse", &[("apiId", api), ("id", id), ("responseId", response)])
+        }
+        ("DELETE", ["v2", "apis", api, "routes", id, _, response]) => {
+            rest.is("DeleteRouteResponse", &[("apiId", api), ("id", id), ("responseId", response)])
+        }
         ("DELETE", ["v2", "apis", api, "stages", id, "routesettings", key]) => {
             rest.is("DeleteRouteSettings", &[("apiId", api), ("id", id), ("routeKey", key)])
         }

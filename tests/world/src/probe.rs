@@ -1,6 +1,6 @@
 //! Would a chat work? Judged as the data plane would: by snapshot, permission, role and table.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::apigateway::function_of;
 use crate::clock::Moment;
@@ -48,6 +48,36 @@ fn may_call(function: &Function, source: &str) -> bool {
             && covers(&statement.action, "lambda:InvokeFunction")
             && statement.source_arn.as_deref().is_none_or(|pattern| covers(pattern, source))
     })
+}
+
+/// What a client hears that sends a message with the action `route`, where API Gateway answers it itself (G28).
+pub(crate) fn mock_answer(region: &Region, api_id: &str, stage: &str, route: &str) -> Result<String, &'static str> {
+    let api = region.apis.get(api_id).ok_or("no such API")?;
+    let deployment = api.deployment_of(stage).ok_or("the stage has no deployment (G8)")?;
+    let route = deployment.routes.iter().find(|each| each.route_key == route).ok_or("not in the deployment (G8)")?;
+    let id = route.target.as_deref().and_then(|target| target.strip_prefix("integrations/")).ok_or("no target")?;
+    let integration = deployment.integrations.iter().find(|each| each.id == id).ok_or("no integration")?;
+    if integration.integration_type != "MOCK" {
+        return Err("it calls something");
+    }
+    let selected = |of: &Map<String, Value>, templates: &str| {
+        let selection = of.get("templateSelectionExpression").and_then(Value::as_str)?;
+        Some(of.get(templates)?.get(selection)?.as_str()?.to_owned())
+    };
+    let status = selected(&integration.other, "requestTemplates").ok_or("no request template is selected")?;
+    let status: Value = serde_json::from_str(&status).map_err(|_| "the request template is not JSON")?;
+    if status["statusCode"] != 200 {
+        return Err("the request template gives no status");
+    }
+    let has_key = |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_str) == Some("$default");
+    let response = integration.responses.values().find(|response| has_key(response, "integrationResponseKey"));
+    let answer = selected(response.ok_or("no integration response")?, "responseTemplates");
+    let responds = has_key(&route.other, "routeResponseSelectionExpression")
+        && route.responses.values().any(|response| has_key(response, "routeResponseKey"));
+    if !responds {
+        return Err("the route has no response (H9)");
+    }
+    answer.ok_or("no response template is selected")
 }
 
 struct Probe<'a> {

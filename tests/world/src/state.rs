@@ -164,6 +164,8 @@ pub struct Route {
     pub authorization_type: String,
     pub authorizer_id: Option<String>,
     pub created: Moment,
+    /// By id.
+    pub responses: BTreeMap<String, Map<String, Value>>,
     pub other: Map<String, Value>,
 }
 
@@ -175,6 +177,8 @@ pub struct Integration {
     pub uri: Option<String>,
     pub timeout_millis: i64,
     pub created: Moment,
+    /// By id.
+    pub responses: BTreeMap<String, Map<String, Value>>,
     pub other: Map<String, Value>,
 }
 

@@ -207,6 +207,21 @@ impl World {
         self.edit(|state| probe::chat_works(state.account(account), &place, api, stage, now))
     }
 
+    /// What a client of this stage hears whose message is for `route`, which API Gateway answers itself.
+    ///
+    /// # Errors
+    /// What keeps it from hearing anything.
+    pub fn mock_answer(
+        &self,
+        account: &str,
+        region: &str,
+        api: &str,
+        stage: &str,
+        route: &str,
+    ) -> Result<String, &'static str> {
+        self.edit(|state| probe::mock_answer(state.region(account, region), api, stage, route))
+    }
+
     /// Resolves when a process dies from now on.
     pub fn killed(&self) -> impl Future<Output = ()> + Send + 'static {
         self.killed_where(|_| true)

@@ -162,6 +162,44 @@ async fn route_settings_are_merged_route_by_route_and_need_their_route() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mock_integration_answers_where_every_part_is_there() {
+    let (world, c) = world();
+    let api = c.create_api("chat").await;
+    let create = c.apigateway.create_integration().api_id(&api).integration_type("MOCK".into());
+    let create = create.request_templates("200", r#"{"statusCode":200}"#).template_selection_expression("200");
+    let mock = create.send().await.unwrap().integration_id.unwrap();
+    let create = c.apigateway.create_route().api_id(&api).route_key("ping").target(format!("integrations/{mock}"));
+    let route = create.route_response_selection_expression("$default").send().await.unwrap().route_id.unwrap();
+    let deployment = c.deploy(&api).await;
+    c.apigateway.create_stage().api_id(&api).stage_name("prod").deployment_id(&deployment).send().await.unwrap();
+    let answer = || world.mock_answer(ACCOUNT, REGION, &api, "prod", "ping");
+    assert_eq!(answer(), Err("no integration response"));
+
+    let respond = || {
+        let create = c.apigateway.create_integration_response().api_id(&api).integration_id(&mock);
+        create
+            .integration_response_key("$default")
+            .template_selection_expression("200")
+            .response_templates("200", "pong")
+    };
+    respond().send().await.unwrap();
+    refused(outcome(respond().send().await), "ConflictException");
+    let create = c.apigateway.create_route_response().api_id(&api).route_id(&route);
+    create.clone().route_response_key("200").send().await.unwrap_err();
+    create.route_response_key("$default").send().await.unwrap();
+    assert_eq!(answer(), Err("no integration response"), "a deployment is a snapshot (G8)");
+    wait(5).await;
+    let deployment = c.deploy(&api).await;
+    let update = c.apigateway.update_stage().api_id(&api).stage_name("prod");
+    update.deployment_id(&deployment).send().await.unwrap();
+    assert_eq!(answer().unwrap(), "pong");
+
+    let proxy = c.create_integration(&api).await;
+    let create = c.apigateway.create_integration_response().api_id(&api).integration_id(&proxy);
+    refused(outcome(create.integration_response_key("$default").send().await), "BadRequestException");
+}
+
+#[tokio::test(start_paused = true)]
 async fn deployments_are_one_in_five_seconds() {
     let (_, c) = world();
     let api = c.create_api("chat").await;

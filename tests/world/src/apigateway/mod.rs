@@ -4,6 +4,7 @@ mod apis;
 mod authorizers;
 mod deployments;
 mod integrations;
+mod responses;
 mod routes;
 mod stages;
 mod tags;
@@ -12,6 +13,7 @@ pub(crate) use integrations::function_of;
 
 use serde_json::{Map, Value, json};
 
+use self::responses::Of;
 use crate::context::{self, Context};
 use crate::fields::Fields;
 use crate::operation::Request;
@@ -30,6 +32,12 @@ pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fiel
         "GetIntegrations" => integrations::list(cx, fields),
         "UpdateIntegration" => integrations::update(cx, fields),
         "DeleteIntegration" => integrations::delete(cx, fields),
+        "CreateIntegrationResponse" => responses::create(cx, fields, Of::Integration),
+        "GetIntegrationResponses" => responses::list(cx, fields, Of::Integration),
+        "DeleteIntegrationResponse" => responses::delete(cx, fields, Of::Integration),
+        "CreateRouteResponse" => responses::create(cx, fields, Of::Route),
+        "GetRouteResponses" => responses::list(cx, fields, Of::Route),
+        "DeleteRouteResponse" => responses::delete(cx, fields, Of::Route),
         "CreateRoute" => routes::create(cx, fields),
         "GetRoute" => routes::get(cx, fields),
         "GetRoutes" => routes::list(cx, fields),
