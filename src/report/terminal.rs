@@ -113,3 +113,101 @@ impl Drop for Terminal {
 fn line(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    use super::*;
+
+    /// A terminal that notes what it is to show.
+    #[derive(Clone, Debug, Default)]
+    struct Shown(Arc<Mutex<Vec<String>>>);
+
+    impl Shown {
+        fn note(&self, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+
+    impl TermLike for Shown {
+        fn width(&self) -> u16 {
+            200
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.note(text);
+            Ok(())
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.note(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl io::Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.note(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Names and reasons of others, in the lines that live and in those that stay.
+    #[test]
+    fn nothing_of_others_steers_the_terminal() {
+        for text in support::HOSTILE {
+            let shown = Shown::default();
+            let terminal = Terminal {
+                bars: MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(shown.clone()))),
+                out: Output::new(shown.clone(), false),
+                state: Mutex::default(),
+                colored: false,
+            };
+            for ended in [Ended::Done("created"), Ended::Failed(text.to_owned()), Ended::Skipped(text.to_owned())] {
+                terminal.begin(text, "creating");
+                terminal.waiting(text, text);
+                terminal.end(text, ended);
+            }
+            terminal.waiting("the last", text);
+            terminal.note(text);
+            drop(terminal);
+            // Notes are whole lines of ours, which keep tabs and colours.
+            let shown = shown.0.lock().unwrap().concat().replace('\t', " ").replace("\u{1b}[8m", "");
+            assert!(shown.contains("created") && shown.contains("skipped: "), "{shown:?}");
+            let is_plain = |line: &str| visible(line) == line;
+            assert!(shown.lines().all(is_plain), "{text:?}: {shown:?}");
+        }
+    }
+}

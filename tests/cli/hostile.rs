@@ -13,45 +13,17 @@ use chatctl::report::text::Beside;
 use chatctl::report::{github, json, text};
 use proptest::prelude::*;
 use serde_json::Value;
-use support::{Folder, ministack};
+use support::{Folder, HOSTILE, is_harmless, ministack};
 
 use crate::run::{Written, chatctl};
 
-const CORPUS: [&str; 14] = [
-    "\u{1b}[2J\u{1b}]0;owned\u{7}",
-    "\u{9b}31m\u{90}x\u{9c}",
-    "a\r\n::error::owned",
-    "\n \u{a0}\t::add-mask::x",
-    "::set-output name=url::evil",
-    "x ##[command]y ###[error]z",
-    "##vso[task.setvariable]x",
-    "\u{202e}evil\u{2066}\u{61c}",
-    "\u{200b}\u{2060}\u{feff}\u{3164}\u{ffa0}\u{e0041}\u{115f}",
-    "```\n<img src=x onerror=alert(1)>\n````",
-    "` | <script> |",
-    "\u{1b}[8mhidden",
-    "\nurl=ws://evil",
-    "\u{2028}::warning::x\u{85}::debug::y",
-];
-
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        proptest::sample::select(CORPUS.to_vec()).prop_map(str::to_owned),
+        proptest::sample::select(HOSTILE.to_vec()).prop_map(str::to_owned),
         any::<String>(),
         "[#:`\\[\\] a\n|<]{0,12}",
     ];
     proptest::collection::vec(piece, 1..4).prop_map(|pieces| pieces.concat())
-}
-
-/// Of a stream: nothing but lines that are read as they are.
-fn is_harmless(text: &str) -> bool {
-    let command = |line: &str| {
-        let marked = line.match_indices("##").any(|(at, _)| {
-            line[at..].trim_start_matches('#').trim_start_matches(|c: char| c.is_ascii_alphabetic()).starts_with('[')
-        });
-        marked || line.trim_start().starts_with("::")
-    };
-    text.lines().all(|line| visible(line) == line && !command(line))
 }
 
 fn plan_with(text: &str) -> Plan {
@@ -131,7 +103,7 @@ fn without_colours(text: &str) -> String {
 
 #[tokio::test]
 async fn what_somebody_typed_is_harmless_in_every_face() {
-    for text in CORPUS {
+    for text in HOSTILE {
         for run in [chatctl("up --memory"), chatctl("up -o json --memory"), chatctl("up --name"), chatctl("up --tag")] {
             let ended = run.arg(text).env("GITHUB_ACTIONS", "true").run().await;
             assert_eq!(ended.exit, Exit::Usage);

@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use serde_json::json;
+use support::{HOSTILE, is_harmless};
+
 use crate::chat_server::{ChatServer, Faults, Refusal};
 use crate::stage::Stage;
 use crate::tty::Tty;
@@ -252,6 +255,24 @@ async fn piped_output_has_one_harmless_line_for_each_message() {
     server.arrivals(1).await;
     loud.broadcast("two\nlines \x1b[31mred");
     assert_eq!(said(&listening.await.unwrap()), "two\\nlines \\u{1b}[31mred\n");
+}
+
+/// Somebody in the chat of a pipeline commands no runner and hides nothing: not by what is said, nor by what the service says.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_said_commands_a_runner() {
+    let server = ChatServer::start().await;
+    let (url, loud) = (server.clone(), server.clone());
+    let listening = tokio::spawn(async move { pipe(&url, "", Duration::from_secs(2)).await });
+    server.arrivals(1).await;
+    for text in HOSTILE {
+        loud.broadcast(text);
+        loud.broadcast(&json!({ "chatctl": { "error": text } }).to_string());
+    }
+    let output = listening.await.unwrap();
+    let (said, noted) = (said(&output), String::from_utf8(output.stderr.clone()).unwrap());
+    assert_eq!(said.lines().count(), HOSTILE.len(), "a line a message: {said}");
+    assert!(is_harmless(&said) && is_harmless(&noted), "{said}\n{noted}");
+    assert!(noted.contains("owned"), "what the service says is told: {noted}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

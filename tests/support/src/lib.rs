@@ -3,6 +3,7 @@
 mod account;
 mod binary;
 mod client;
+mod hostile;
 mod inworld;
 mod ministack;
 mod node;
@@ -21,6 +22,7 @@ use chatctl::progress::{self, Reporter};
 pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
 pub use client::{Client, eventually};
+pub use hostile::{HOSTILE, is_harmless};
 pub use inworld::{
     ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, brisk, problems, put_function, run,
 };
