@@ -86,11 +86,17 @@ impl Bundles {
         self.files.iter().filter(is_entry).cloned().collect()
     }
 
+    /// The code of `function`, of a run that may need it.
     pub fn of(&self, function: &FunctionName) -> &Bundle {
         match self.of.get(function) {
             Some(bundle) => bundle,
             None => unreachable!("no function is called {function}"),
         }
+    }
+
+    /// The hash of `function`; none in a run that needs no handlers.
+    pub fn sha256(&self, function: &FunctionName) -> Option<&str> {
+        self.of.get(function).map(|bundle| bundle.sha256.as_str())
     }
 }
 

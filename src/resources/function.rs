@@ -23,7 +23,7 @@ use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Kind, Part, Permission};
 use crate::engine::run::Ctx;
-use crate::engine::scope::Scope;
+use crate::engine::scope::{Scope, UNKNOWN};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
 
@@ -80,7 +80,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         timeout: function.timeout.unwrap_or(scope.config.function_timeout),
         role: role_of(scope, &function.name),
         environment,
-        code_sha256: scope.bundles.of(&function.name).sha256.clone(),
+        code_sha256: scope.bundles.sha256(&function.name).unwrap_or(UNKNOWN).to_owned(),
         tags: scope.tags(),
     }
 }
