@@ -1,11 +1,12 @@
 //! The deployment as a CloudFormation template, folded over the kinds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use crate::aws::identity::Identity;
 use crate::config::Config;
+use crate::engine::change::{Action, Change};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::kind::Part;
@@ -45,8 +46,11 @@ pub fn template(scope: &Scope, code: Code) -> Value {
     let scope = &scope;
     let graph = Graph::declare(KINDS, scope);
     let ids: BTreeMap<Key, String> = parts.iter().map(|part| (part.key.clone(), part.logical_id.clone())).collect();
-    let resources: Map<String, Value> =
-        parts.into_iter().map(|part| (part.logical_id.clone(), resource(scope, &graph, &ids, part, code))).collect();
+    let mut chain = in_a_row(&graph, &parts);
+    let resources: Map<String, Value> = parts
+        .into_iter()
+        .map(|part| (part.logical_id.clone(), resource(scope, needs(&graph, &ids, &mut chain, &part), part, code)))
+        .collect();
     let stage = &scope.config.stage;
     let url = format!("wss://${{Api}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{stage}");
     let mut template = json!({
@@ -64,16 +68,32 @@ pub fn template(scope: &Scope, code: Code) -> Value {
     template
 }
 
-fn resource(scope: &Scope, graph: &Graph, ids: &BTreeMap<Key, String>, part: Part, code: Code) -> Value {
+/// For each part that shares a lane, which CloudFormation knows nothing of, the one before it there (G24).
+fn in_a_row(graph: &Graph, parts: &[Part]) -> BTreeMap<Key, String> {
+    let (mut last, mut before) = (BTreeMap::new(), BTreeMap::new());
+    for Part { key, logical_id, .. } in parts {
+        let lane = graph.kind(key).lane(&Change::new(Action::Create, key.clone(), None));
+        if let Some(previous) = lane.and_then(|lane| last.insert(lane, logical_id.clone())) {
+            before.insert(key.clone(), previous);
+        }
+    }
+    before
+}
+
+/// What must stand before `part`; what it refers to, CloudFormation makes first by itself.
+fn needs(
+    graph: &Graph,
+    ids: &BTreeMap<Key, String>,
+    chain: &mut BTreeMap<Key, String>,
+    part: &Part,
+) -> BTreeSet<String> {
+    let text = part.properties.to_string();
+    let needs = graph.needs(&part.key).iter().filter_map(|need| ids.get(need).cloned());
+    needs.chain(chain.remove(&part.key)).filter(|id| !text.contains(&format!("${{{id}}}"))).collect()
+}
+
+fn resource(scope: &Scope, depends_on: BTreeSet<String>, part: Part, code: Code) -> Value {
     let mut properties = part.properties;
-    let text = properties.to_string();
-    // What it refers to, CloudFormation makes first by itself.
-    let depends_on: Vec<&String> = graph
-        .needs(&part.key)
-        .iter()
-        .filter_map(|need| ids.get(need))
-        .filter(|id| !text.contains(&format!("${{{id}}}")))
-        .collect();
     let mut inlined = None;
     if part.key.kind == FUNCTION && code == Code::Inline {
         properties["Handler"] = json!("index.handler");

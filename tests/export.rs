@@ -99,6 +99,42 @@ print(json.dumps([cfn_yaml.load(file) for file in json.load(sys.stdin)]))
     assert_eq!(read, json!(meant));
 }
 
+/// CloudFormation makes side by side whatever does not depend on one another, and API Gateway refuses that (G24).
+#[tokio::test]
+async fn what_belongs_to_one_api_is_made_in_a_row() {
+    let folder = Folder::new();
+    for args in VARIANTS.into_iter().filter(|args| !args.contains(&"--config")) {
+        let template = exported(&folder, args).await;
+        let resources = template["Resources"].as_object().unwrap();
+        let after = |id: &str| -> BTreeSet<String> {
+            let text = resources[id].to_string();
+            let named =
+                |other: &&String| text.contains(&format!("\"{other}\"")) || text.contains(&format!("${{{other}}}"));
+            resources.keys().filter(|other| *other != id).filter(named).cloned().collect()
+        };
+        // All that is made before it, directly or not.
+        let before = |id: &str| {
+            let (mut reached, mut open) = (BTreeSet::new(), vec![id.to_owned()]);
+            while let Some(id) = open.pop() {
+                open.extend(after(&id).into_iter().filter(|other| reached.insert(other.clone())));
+            }
+            reached
+        };
+        let of_api = resources.iter().filter(|(_, resource)| {
+            let kind = resource["Type"].as_str().unwrap();
+            kind.starts_with("AWS::ApiGatewayV2::") && kind != "AWS::ApiGatewayV2::Api"
+        });
+        let of_api: Vec<&String> = of_api.map(|(id, _)| id).collect();
+        assert!(of_api.len() >= 8, "{of_api:?}");
+        for (at, one) in of_api.iter().enumerate() {
+            for other in &of_api[at + 1..] {
+                let ordered = before(one).contains(*other) != before(other).contains(*one);
+                assert!(ordered, "{one} and {other} are made side by side");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn handlers_of_ones_own_go_as_zips() {
     let folder = Folder::new();

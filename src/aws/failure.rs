@@ -99,7 +99,7 @@ impl Failure {
     /// Whether the world moved under us, so that looking again may be all that is needed.
     pub fn is_moved_world(&self) -> bool {
         matches!(self.class, Class::NotFound | Class::AlreadyExists)
-            || self.code.contains("Conflict")
+            || (self.code.contains("Conflict") && self.code != "DeleteConflict")
             || self.code == "ResourceInUseException"
     }
 
@@ -165,6 +165,10 @@ impl Failure {
             }
             Class::Other if service == "dynamodb" && self.message.contains("eletion protection") => {
                 "somebody protected the table; switch its deletion protection off, then run the same command again".to_owned()
+            }
+            // I3
+            Class::Other if self.code == "DeleteConflict" && self.message.contains("instance profile") => {
+                "somebody put the role into an instance profile; take it out, then run the same command again".to_owned()
             }
             // L17
             Class::Other if name == "DeleteLogGroup" && self.code == "ValidationException" => {

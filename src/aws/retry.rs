@@ -87,6 +87,17 @@ const RULES: &[Rule] = &[
         budget: Duration::from_secs(60),
     },
     Rule {
+        // A route may have let go of it a moment ago (G22).
+        service: "apigateway",
+        operations: &["DeleteAuthorizer"],
+        matches: |f| f.code == "ConflictException",
+        only_fresh: false,
+        waits_for: "the authorizer to be let go of",
+        pause: (300, 700),
+        usual: UNKNOWN,
+        budget: Duration::from_secs(15),
+    },
+    Rule {
         // G1, L8: ten or fifteen calls a second, for the whole account, and one deployment in five. A refused call had
         // no effect, so that it may be sent again in any case. Ten runs at once then ask about as often as they may.
         service: "",

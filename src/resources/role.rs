@@ -157,7 +157,11 @@ impl Kind for RoleKind {
             let answer =
                 ctx.call("iam:DeleteRole", key, || ctx.aws.iam.delete_role().role_name(&key.name).send()).await.gone();
             match answer {
-                Err(failure) if failure.code == "DeleteConflict" && begun.elapsed() < BUDGET => {
+                Err(failure)
+                    if failure.code == "DeleteConflict"
+                        && !failure.message.contains("instance profile")
+                        && begun.elapsed() < BUDGET =>
+                {
                     role_policy::strip(ctx, &key.name).await?;
                     if !ctx.pause(Duration::from_millis(450)).await {
                         return Err(Failure::interrupted(failure.operation, &key.to_string()));

@@ -209,6 +209,49 @@ async fn a_large_upload_is_given_the_time_it_takes() {
     }
 }
 
+/// Somebody put a role of ours into an instance profile: that is said, instead of trying for minutes (I3).
+#[tokio::test(start_paused = true)]
+async fn a_role_in_an_instance_profile_is_named_with_what_to_do() {
+    let world = world();
+    run(&world, "up").await.expect(Exit::Done);
+    let profile = |world: &World, name: Option<&str>| {
+        world.edit(|state| {
+            let roles = state.account(support::ACCOUNT).roles.values_mut();
+            roles.for_each(|role| role.instance_profiles = name.map(str::to_owned).into_iter().collect());
+        });
+    };
+    profile(&world, Some("servers"));
+    let began = world.now();
+    let ended = run(&world, "down").await.expect(Exit::Failed);
+    assert!(ended.stderr.contains("hint: somebody put the role into an instance profile"), "{}", ended.stderr);
+    assert!(world.now().saturating_sub(began) < std::time::Duration::from_secs(60), "it tried for minutes");
+    profile(&world, None);
+    run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
+/// A route has let go of its authorizer, and API Gateway takes a moment to know.
+#[tokio::test(start_paused = true)]
+async fn an_authorizer_that_is_just_let_go_of_is_deleted_a_moment_later() {
+    let world = world();
+    world.edit(|state| {
+        let gate = "arn:aws:lambda:eu-central-1:111122223333:function:gate".to_owned();
+        let gate = world::Function { name: "gate".to_owned(), arn: gate, ..world::Function::default() };
+        state.region(support::ACCOUNT, support::REGION).functions.insert("gate".to_owned(), gate);
+    });
+    run(&world, "up --authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate").await.expect(Exit::Done);
+    let refusals = std::sync::atomic::AtomicUsize::new(0);
+    world.set_interceptor(move |call| {
+        let refused =
+            call.operation == "DeleteAuthorizer" && refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3;
+        let conflict = Fault::status(409, "ConflictException", "Cannot delete authorizer, it is referenced by a route");
+        if refused { Verdict::FailBefore(conflict) } else { Verdict::Pass }
+    });
+    world.clear_calls();
+    let ended = run(&world, "up").await.expect(Exit::Done);
+    assert!(!ended.stderr.contains("failed"), "{}", ended.stderr);
+}
+
 /// What a creation refers to and is not there does not come by looking again.
 #[tokio::test(start_paused = true)]
 async fn a_boundary_that_is_not_there_is_told_in_the_words_of_aws() {
