@@ -1,5 +1,6 @@
 //! Arguments and environment as one command line, and what is wrong with them as an error of ours.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ErrorKind};
@@ -18,11 +19,52 @@ pub enum Asked {
     Tell(String),
 }
 
+/// Variables of ours that stand for no option: what `--header` and `--query` read themselves, where the local AWS is kept, what
+/// functions in an emulator are told, and what the template for GitLab installs by.
+const OTHER_VARIABLES: [&str; 6] = [
+    "CHATCTL_HEADER",
+    "CHATCTL_QUERY",
+    "CHATCTL_DATA_DIR",
+    "CHATCTL_CONNECTIONS_ENDPOINT",
+    "CHATCTL_REPOSITORY",
+    "CHATCTL_COMMIT",
+];
+
+/// A warning for each variable that begins like ours and is none: a misspelt one would do nothing, silently.
+pub fn strangers(env: &Env) -> Vec<String> {
+    let command = Cli::command();
+    let options: BTreeSet<String> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).filter_map(|arg| variable(arg)).collect();
+    let known = || options.iter().map(String::as_str).chain(OTHER_VARIABLES);
+    let ours = env.0.keys().filter(|name| name.starts_with("CHATCTL_") && !known().any(|known| known == *name));
+    ours.map(|name| {
+        let near = known().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
+        match near {
+            Some((distance, near)) if distance <= 3 => {
+                format!("warning: `{name}` in the environment is no variable of chatctl; did you mean `{near}`?")
+            }
+            _ => format!("warning: `{name}` in the environment is no variable of chatctl, and does nothing"),
+        }
+    })
+    .collect()
+}
+
+/// `help up` as what it stands for: `up --help`.
+fn without_help_verb(args: &[String]) -> Vec<String> {
+    match args.split_first() {
+        Some((first, rest)) if first == "help" && rest.iter().all(|arg| !arg.starts_with('-')) => {
+            rest.iter().cloned().chain(["--help".to_owned()]).collect()
+        }
+        _ => args.to_vec(),
+    }
+}
+
 /// Reads the arguments, and for every option that is not among them the variable that stands for it.
 ///
 /// # Errors
 /// A usage error.
 pub fn parse(args: &[String], env: &Env) -> Result<Asked> {
+    let args = &without_help_verb(args)[..];
     let given = match matches(args) {
         Ok(given) => given,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {

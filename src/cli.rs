@@ -204,6 +204,9 @@ pub struct Logs {
     /// Only this function
     #[arg(long, value_name = "NAME")]
     pub function: Option<String>,
+    /// Also the lines that Lambda writes about every call (START, END, REPORT)
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,11 @@ pub struct LogEvent {
     pub message: String,
 }
 
+/// Whether Lambda itself wrote this about a call, as it does about every one.
+pub fn is_routine(message: &str) -> bool {
+    ["INIT_START", "START RequestId", "END RequestId", "REPORT RequestId"].iter().any(|sign| message.starts_with(sign))
+}
+
 /// The events of `function` from `from` (milliseconds since 1970) on, oldest first; `None` when it has no log group.
 ///
 /// # Errors

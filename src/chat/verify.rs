@@ -212,7 +212,6 @@ struct Log {
 
 /// The log of the function that a broken round points to, if it points to one.
 async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> Option<Log> {
-    const ROUTINE: [&str; 4] = ["INIT_START", "START RequestId", "END RequestId", "REPORT RequestId"];
     let backstage = backstage?;
     let function = match broken.at {
         At::Connect => &backstage.on_connect,
@@ -222,7 +221,7 @@ async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> O
     };
     let told = log_events::since(&backstage.aws, function, since).await.map(|events| {
         let messages = events.unwrap_or_default().into_iter().map(|event| event.message);
-        messages.filter(|message| !ROUTINE.iter().any(|prefix| message.starts_with(prefix))).collect()
+        messages.filter(|message| !log_events::is_routine(message)).collect()
     });
     Some(Log { function: function.clone(), told })
 }

@@ -22,7 +22,8 @@ const POLL: Duration = Duration::from_secs(2);
 /// Events come late and out of order: each poll looks back this far, and known ids are not shown again.
 const LATE: Duration = Duration::from_secs(60);
 
-const TIME: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]:[second].[subsecond digits:3]");
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
@@ -33,6 +34,8 @@ pub struct LogsOptions {
     pub since: Duration,
     /// Only this function, in full or without the deployment's name before it.
     pub function: Option<String>,
+    /// Also what Lambda writes about every call.
+    pub all: bool,
     pub format: LogFormat,
     /// A colour for each function; only the text format has colours.
     pub color: bool,
@@ -54,6 +57,7 @@ pub async fn logs(session: &Session, flags: &cli::Logs) -> Result<Exit> {
         follow: flags.follow,
         since: duration("since", &flags.since)?,
         function: flags.function.clone(),
+        all: flags.all,
         format: if session.config().face.json { LogFormat::JsonLines } else { LogFormat::Text },
         color: session.colored(),
     };
@@ -113,23 +117,34 @@ async fn show(
                 None if missing.contains(function) => {}
                 None => {
                     missing.push(*function);
+                    if missing.len() == functions.len() && !options.follow {
+                        // That there is nothing at all is said once.
+                        continue;
+                    }
                     host.stderr.line(&format!("log group `/aws/lambda/{function}` does not exist: no lines"));
                 }
             }
         }
         events.sort_by_key(|event| event.at);
         for event in events {
-            host.stdout.line(&printer.line(&event));
+            if options.all || !log_events::is_routine(&event.message) {
+                host.stdout.line(&printer.line(&event));
+            }
             shown.insert(event.id, event.at);
         }
         if !options.follow {
-            return Ok(());
+            return if missing.len() == functions.len() { Err(not_deployed()) } else { Ok(()) };
         }
         following();
         from = from.max(shown.values().max().copied().unwrap_or(from) - milliseconds(LATE));
         shown.retain(|_, at| *at >= from);
         tokio::time::sleep(POLL).await;
     }
+}
+
+fn not_deployed() -> Error {
+    Error::failed("NotDeployed", "there is no log of such a deployment here")
+        .hint("`chatctl up` creates it; `chatctl list` shows those that exist")
 }
 
 /// Milliseconds since 1970, by the clock that also signs the requests.
@@ -199,7 +214,7 @@ mod tests {
     use super::*;
 
     fn options(color: bool, format: LogFormat) -> LogsOptions {
-        LogsOptions { follow: false, since: Duration::from_secs(600), function: None, format, color }
+        LogsOptions { follow: false, since: Duration::from_secs(600), function: None, all: false, format, color }
     }
 
     fn event(message: &str) -> LogEvent {
@@ -210,13 +225,16 @@ mod tests {
     fn lines_are_aligned_coloured_and_tame() {
         let functions = ["chat-onConnect", "chat-onDisconnect", "chat-sendMessage"];
         let plain = Printer::new(&functions, &options(false, LogFormat::Text));
-        assert_eq!(plain.line(&event("hi\tthere")), "22:13:20.123  sendMessage   hi\tthere");
+        assert_eq!(plain.line(&event("hi\tthere")), "2023-11-14 22:13:20.123Z  sendMessage   hi\tthere");
         assert_eq!(
             plain.line(&event("Error\n at \u{1b}[2J")),
-            "22:13:20.123  sendMessage   Error\n                             at \\u{1b}[2J"
+            "2023-11-14 22:13:20.123Z  sendMessage   Error\n                                         at \\u{1b}[2J"
         );
         let colored = Printer::new(&functions, &options(true, LogFormat::Text));
-        assert_eq!(colored.line(&event("hi")), "\x1b[2m22:13:20.123\x1b[0m  \x1b[35msendMessage \x1b[0m  hi");
+        assert_eq!(
+            colored.line(&event("hi")),
+            "\x1b[2m2023-11-14 22:13:20.123Z\x1b[0m  \x1b[35msendMessage \x1b[0m  hi"
+        );
         let json = Printer::new(&functions, &options(true, LogFormat::JsonLines));
         assert_eq!(
             json.line(&event("hi")),

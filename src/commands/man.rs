@@ -9,6 +9,54 @@ use crate::arguments;
 use crate::error::{Error, Exit, Result};
 use crate::host::Host;
 
+/// What the options alone do not say.
+const ABOUT: &str = r#".SH "EXIT STATUS"
+.TP
+0
+done; the deployment is as wanted
+.TP
+1
+failed; stderr says what, why and what to do; a re\-run continues
+.TP
+2
+usage or configuration is wrong; nothing was touched
+.TP
+3
+differs: status found drift, plan \-\-exit\-code found changes
+.TP
+4
+absent: status found nothing
+.TP
+5
+the resources stand, but the chat round trip failed
+.TP
+130
+interrupted; a re\-run continues
+.SH ENVIRONMENT
+Each option of the whole program is also a variable: \-\-log\-retention\-days is CHATCTL_LOG_RETENTION_DAYS. A flag
+goes before its variable, and a variable before the settings file. Credentials, region and endpoint come from the variables of
+the AWS SDKs, such as AWS_PROFILE and AWS_REGION.
+.TP
+CHATCTL_HEADER, CHATCTL_QUERY
+what \-\-header and \-\-query would say, a pair a line, so that no token has to be an argument
+.TP
+CHATCTL_DATA_DIR
+where the local AWS is kept
+.TP
+NO_COLOR
+no colours, unless \-\-color asks for them
+.TP
+GITHUB_OUTPUT, GITHUB_STEP_SUMMARY
+the files to which a job's outputs and summary are added
+.SH FILES
+.TP
+chatctl.toml
+the settings, where \-\-config names no other file
+.TP
+~/.local/share/chatctl
+the local AWS behind \-\-local; below XDG_DATA_HOME where that is set
+"#;
+
 /// # Errors
 /// None that can happen: a page in memory takes every write.
 pub fn man(host: &Host) -> Result<Exit> {
@@ -29,6 +77,7 @@ fn page() -> io::Result<String> {
     whole.render_description_section(&mut page)?;
     verbs(&command, "", &mut page)?;
     whole.render_options_section(&mut page)?;
+    page.extend(ABOUT.bytes());
     whole.render_extra_section(&mut page)?;
     whole.render_version_section(&mut page)?;
     Ok(String::from_utf8_lossy(&page).replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n"))

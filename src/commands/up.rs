@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use super::{Session, target, verify};
 use crate::cli;
+use crate::engine::apply::Step;
+use crate::engine::change::Action;
 use crate::engine::key::Key;
 use crate::engine::{Converged, Wish, converge};
 use crate::error::{Error, Exit, Result};
 use crate::report::github;
+use crate::resources::names;
 use crate::websocket::Endpoint;
 
 /// # Errors
@@ -21,6 +24,10 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
         .url(&converged.observed)
         .ok_or_else(|| Error::failed("NoUrl", "the API has gone again since it was made"))?;
     session.ctx.run.reporter.note(&summary(session, &converged));
+    let is_new = |step: &Step| step.is_done() && step.action == Action::Create && step.key.kind == names::API;
+    if converged.steps.iter().any(is_new) {
+        session.hint("`chatctl chat` talks through it, `chatctl open` in the browser, `chatctl down` removes it");
+    }
     let verified = if flags.verify {
         let endpoint = Endpoint { url: url.clone(), auth };
         // The resources stand, so they are the leftovers of a chat that does not work.

@@ -21,7 +21,7 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
         verified(session, &endpoint, &options).await?
     };
     if session.config().face.json {
-        session.print_json("verify", [("url", json!(endpoint.shown())), ("result", json!(report))].into());
+        session.print_json("verify", [("url", json!(endpoint.shown())), ("verified", json!(report))].into());
     } else {
         session.host.stdout.line(report.to_string().trim_end());
     }

@@ -71,7 +71,7 @@ pub(super) fn folder(named: Option<&Path>, host: &Host) -> PathBuf {
 
 /// Where in the file the error is, and what was probably meant.
 fn file_error(source: &Source, error: &toml::de::Error) -> Error {
-    let message = error.message();
+    let message = &error.message().replace("expected i32", "expected a whole number");
     let failure = source.locate(&error.span().unwrap_or_default(), Error::usage(message));
     match suggestion(message) {
         Some(key) => failure.hint(format!("did you mean `{key}`?")),

@@ -253,3 +253,34 @@ async fn a_settings_file_decides_how_its_own_errors_look() {
     let ended = chatctl("up --name _x").terminal().run().await;
     assert!(ended.stderr.contains('\u{1b}'), "{:?}", ended.stderr);
 }
+
+/// A misspelt variable would do nothing, silently.
+#[tokio::test]
+async fn a_variable_that_is_none_of_ours_is_warned_of() {
+    let run = |line: &str| chatctl(line).env("CHATCTL_NAM", "a").env("CHATCTL_ZZZZZZ", "1").env("CHATCTL_TTL", "1h");
+    let ended = run("completions bash").run().await;
+    assert_eq!(
+        ended.stderr,
+        "warning: `CHATCTL_NAM` in the environment is no variable of chatctl; did you mean `CHATCTL_NAME`?\n\
+         warning: `CHATCTL_ZZZZZZ` in the environment is no variable of chatctl, and does nothing\n"
+    );
+    assert_eq!(run("completions bash -q").run().await.stderr, "");
+}
+
+/// As `git`, `cargo` and `kubectl` have it.
+#[tokio::test]
+async fn help_is_a_verb_too() {
+    for (line, same) in [("help", "--help"), ("help up", "up --help"), ("help local start", "local start --help")] {
+        let (ended, wanted) = (chatctl(line).run().await, chatctl(same).run().await);
+        assert_eq!((ended.exit, &ended.stdout), (Exit::Done, &wanted.stdout), "{line}");
+    }
+    assert_eq!(chatctl("help nonsense").run().await.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn the_manual_says_how_it_ends_and_what_it_reads() {
+    let page = chatctl("man").run().await.stdout;
+    for heading in [".SH \"EXIT STATUS\"", ".SH ENVIRONMENT", ".SH FILES", ".SH EXAMPLES"] {
+        assert!(page.lines().any(|line| line == heading), "no {heading}");
+    }
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 fn options() -> LogsOptions {
     let since = Duration::from_secs(600);
-    LogsOptions { follow: false, since, function: None, format: LogFormat::Text, color: false }
+    LogsOptions { follow: false, since, function: None, all: false, format: LogFormat::Text, color: false }
 }
 
 fn functions() -> Vec<String> {
@@ -105,4 +105,27 @@ async fn following_shows_each_event_once_also_late_ones() {
     stage.host.interrupt.raise();
     assert_eq!(following.await.unwrap().unwrap(), Exit::Interrupted);
     assert_eq!(stage.stderr.text().lines().count(), 2, "a missing group is noted once");
+}
+
+/// What Lambda writes about every call drowns what the functions say.
+#[tokio::test]
+async fn what_lambda_writes_about_every_call_is_shown_on_request() {
+    let server = ChatServer::start().await;
+    let told = ["INIT_START x", "START RequestId: 1", "hello", "END RequestId: 1", "REPORT RequestId: 1 Duration"];
+    for (nth, text) in told.iter().enumerate() {
+        server.log("chat-onConnect", &nth.to_string(), now() - 10 + i64::try_from(nth).unwrap(), text);
+    }
+    for (all, wanted) in [(false, &told[2..3]), (true, &told[..])] {
+        let stage = Stage::new();
+        tail(&stage.host, &server.aws(), &functions(), &LogsOptions { all, ..options() }, || ()).await.unwrap();
+        assert_eq!(messages(&stage.stdout.text()), wanted);
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_deployed_there_are_no_logs_and_that_is_an_error() {
+    let (server, stage) = (ChatServer::start().await, Stage::new());
+    let error = tail(&stage.host, &server.aws(), &functions(), &options(), || ()).await.unwrap_err();
+    assert_eq!((error.exit, error.code.as_str()), (Exit::Failed, "NotDeployed"));
+    assert!(error.hint.unwrap().contains("`chatctl list` shows those that exist"));
 }

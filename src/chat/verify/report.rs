@@ -17,7 +17,7 @@ pub struct VerifyReport {
     pub deliveries: u64,
     /// How often it was tried; more than 1 while permissions spread.
     pub rounds: u32,
-    pub elapsed_ms: f64,
+    pub elapsed_ms: u64,
     /// How often the service refused a message for its throttle; each was sent again until it was taken.
     pub throttled: u64,
     /// From the start of connecting to the end of the handshake.
@@ -109,8 +109,9 @@ pub(super) fn histogram(sorted: &[u32]) -> Vec<Bucket> {
     buckets
 }
 
-pub(super) fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1000.0
+/// Whole milliseconds.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Spread {
@@ -124,7 +125,8 @@ impl fmt::Display for VerifyReport {
         let plural = |n: usize, what: &str| if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") };
         let (clients, messages) = (plural(self.clients, "client"), plural(self.senders * self.messages, "message"));
         let tries = if self.rounds == 1 { String::new() } else { format!(" (at try {})", self.rounds) };
-        writeln!(f, "{clients}, {messages}, {} deliveries, each exactly once{tries}", self.deliveries)?;
+        let deliveries = if self.deliveries == 1 { "1 delivery" } else { &format!("{} deliveries", self.deliveries) };
+        writeln!(f, "{clients}, {messages}, {deliveries}, each exactly once{tries}")?;
         writeln!(f, "handshake  {}", self.handshake_ms)?;
         writeln!(f, "latency    {}", self.latency_ms)?;
         if self.throttled > 0 {
@@ -134,7 +136,7 @@ impl fmt::Display for VerifyReport {
         for bucket in &self.histogram {
             // A bucket with anything in it shows.
             let bar = "▇".repeat((bucket.count * BAR).div_ceil(most));
-            let line = format!("  ≤ {:>6} ms  {bar} {}", bucket.up_to_ms, bucket.count);
+            let line = format!("  ≤ {:>6} ms  {bar} {}", bucket.up_to_ms.ceil(), bucket.count);
             writeln!(f, "{}", if bucket.count == 0 { line.trim_end_matches(" 0").trim_end() } else { &line })?;
         }
         Ok(())

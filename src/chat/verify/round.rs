@@ -81,7 +81,7 @@ pub(super) async fn round(
         messages: scale.messages,
         deliveries: scale.deliveries(),
         rounds: 1,
-        elapsed_ms: 0.0,
+        elapsed_ms: 0,
         throttled: seen.iter().map(|seen| seen.throttled).sum(),
         handshake_ms: Spread::of(&handshakes),
         latency_ms: Spread::of(&latencies),
