@@ -34,7 +34,7 @@ const OTHER_VARIABLES: [&str; 6] = [
 pub fn strangers(env: &Env) -> Vec<String> {
     let command = Cli::command();
     let options: BTreeSet<String> =
-        command.get_arguments().filter(|arg| arg.is_global_set()).filter_map(|arg| variable(arg)).collect();
+        command.get_arguments().filter(|arg| arg.is_global_set()).filter_map(variable).collect();
     let known = || options.iter().map(String::as_str).chain(OTHER_VARIABLES);
     let ours = env.0.keys().filter(|name| name.starts_with("CHATCTL_") && !known().any(|known| known == *name));
     ours.map(|name| {

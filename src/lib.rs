@@ -45,7 +45,9 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
         Ok(Asked::Run(cli)) => {
             let given = cli.settings.clone();
             if !given.quiet {
-                arguments::strangers(&host.env).iter().for_each(|warning| host.stderr.line(warning));
+                for warning in arguments::strangers(&host.env) {
+                    host.stderr.line(&warning);
+                }
             }
             let writes = matches!(cli.verb, Verb::Up(_) | Verb::Down | Verb::Reap(_));
             let ended = dispatch(*cli, host).await.map_err(|error| {
