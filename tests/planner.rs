@@ -119,6 +119,10 @@ impl Paper {
     fn run(&mut self, scope: &Scope, graph: &Graph, wish: Wish, luck: &mut Luck, steps: usize) -> Plan {
         let observed = self.observed(scope, graph);
         let plan = plan(scope, graph, &observed, wish);
+        for known in &observed.found {
+            let is_same = |found: &&mut Found| (found.key.kind, &found.id) == (known.key.kind, &known.id);
+            self.found.iter_mut().filter(is_same).for_each(|found| found.key = known.key.clone());
+        }
         let mut scope = observed.within(scope);
         let mut told = false;
         let mut left: BTreeSet<usize> = (0..plan.0.len()).collect();
@@ -299,7 +303,7 @@ struct Case {
     before: Index,
     now: Index,
     mishaps: Vec<(u8, Index, Index)>,
-    /// Whether those befell it while its routes were being deployed.
+    /// Whether its deployment was taken after those, with its own description all the same.
     raced: bool,
     /// After how many steps the run dies, if it does.
     dies: Option<usize>,
@@ -319,7 +323,8 @@ impl Case {
         let (before, now) = (self.before.index(SCOPES.len()), self.now.get(&SCOPES));
         let mut paper = WHOLE[before].clone();
         paper.suffer(&SCOPES[before], &self.mishaps);
-        if self.raced {
+        // That its deployment is out of date is written on the stage, where there is one.
+        if self.raced && paper.has(&names::stage(now)) {
             let key = names::deployment(&SCOPES[before]);
             let snapshot = paper.snapshot(&SCOPES[before], &Graph::declare(KINDS, &SCOPES[before]), &key);
             for found in paper.found.iter_mut().filter(|found| found.key == key) {

@@ -391,8 +391,9 @@ fn calls() -> BTreeSet<String> {
     }
     let mut source = String::new();
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
-    let literals =
-        source.split(".call(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    // One call, or one a page.
+    let calls = [".call(", ".all("].into_iter().flat_map(|call| source.split(call).skip(1));
+    let literals = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
     literals.map(str::to_owned).collect()
 }
 

@@ -4,7 +4,6 @@ pub mod connections;
 pub mod failure;
 pub mod identity;
 pub mod log_events;
-pub mod pages;
 pub mod retry;
 mod throttle;
 mod transport;

@@ -125,7 +125,10 @@ pub trait Kind: Send + Sync {
 
     /// What the identity that runs `chatctl` must be allowed to do for this kind, on no more than what belongs to
     /// this deployment and to those whose names begin with `<its name>-`.
-    fn permissions(&self, scope: &Scope) -> Vec<Permission>;
+    /// Those of what lives in an API are the API's.
+    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
+        vec![]
+    }
 }
 
 /// One resource of a CloudFormation template.

@@ -120,6 +120,34 @@ impl Ctx {
         }
     }
 
+    /// The items of a list that comes in pages, read to its end (G5).
+    ///
+    /// # Errors
+    /// That of the first page that cannot be read.
+    pub async fn all<T, P, E, R>(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        send: impl Fn(Option<String>) -> R,
+        read: impl Fn(P) -> (Vec<T>, Option<String>),
+    ) -> Result<Vec<T>, Failure>
+    where
+        R: Future<Output = Result<P, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let (mut all, mut token) = (Vec::new(), None);
+        loop {
+            let page = self.call(operation, key, || send(token.clone())).await?;
+            let (items, next) = read(page);
+            all.extend(items);
+            // Some emulators end a list with an empty token.
+            token = next.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Sleeps; false when the interrupt came meanwhile.
     pub async fn pause(&self, time: Duration) -> bool {
         tokio::select! {

@@ -12,7 +12,6 @@ use serde_json::json;
 use super::names;
 use super::tags::{self, Tags};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
@@ -38,15 +37,13 @@ struct ApiSpec {
 /// Every API of the account and region, page by page (G5).
 pub async fn list(ctx: &Ctx) -> Result<Vec<Api>, Failure> {
     let key = &Key::new(names::API, "list");
-    let apis = pages::all(|token| async move {
-        let page = ctx
-            .call("apigateway:GetApis", key, || {
-                ctx.aws.apigateway.get_apis().max_results("100").set_next_token(token.clone()).send()
-            })
-            .await?;
-        Ok(Some((page.items.unwrap_or_default(), page.next_token)))
-    });
-    Ok(apis.await?.unwrap_or_default())
+    let apis = ctx.all(
+        "apigateway:GetApis",
+        key,
+        |token| ctx.aws.apigateway.get_apis().max_results("100").set_next_token(token).send(),
+        |page| (page.items.unwrap_or_default(), page.next_token),
+    );
+    apis.await
 }
 
 /// The tags of `arn`, by their own call: an emulator's lists go on showing the tags of the creation.

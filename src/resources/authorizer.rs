@@ -10,11 +10,10 @@ use serde_json::json;
 
 use super::{authorizer_permission, names};
 use crate::aws::failure::{Failure, Outcome};
-use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -49,18 +48,15 @@ impl Kind for AuthorizerKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = &Key::new(names::AUTHORIZER, "list");
-        let authorizers = pages::all(|token| async move {
-            let page = ctx
-                .call("apigateway:GetAuthorizers", key, || {
-                    ctx.aws.apigateway.get_authorizers().api_id(&parent.id).set_next_token(token.clone()).send()
-                })
-                .await
-                .optional()?;
-            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
-        });
+        let authorizers = ctx.all(
+            "apigateway:GetAuthorizers",
+            key,
+            |token| ctx.aws.apigateway.get_authorizers().api_id(&parent.id).set_next_token(token).send(),
+            |page| (page.items.unwrap_or_default(), page.next_token),
+        );
         let wanted = names::wanted_authorizer(&ctx.scope);
         let mut found: Vec<Found> = Vec::new();
-        for authorizer in authorizers.await?.unwrap_or_default() {
+        for authorizer in authorizers.await.optional()?.unwrap_or_default() {
             let id = authorizer.authorizer_id().unwrap_or_default();
             let spec = AuthorizerSpec {
                 r#type: authorizer.authorizer_type().map_or("", AuthorizerType::as_str).to_owned(),
@@ -106,7 +102,7 @@ impl Kind for AuthorizerKind {
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::AUTHORIZER, name);
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let uri = uri(&ctx.scope);
         let created = ctx
             .call("apigateway:CreateAuthorizer", &key, || {
@@ -126,7 +122,7 @@ impl Kind for AuthorizerKind {
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let uri = uri(&ctx.scope);
         ctx.call("apigateway:UpdateAuthorizer", &found.key, || {
             ctx.aws
@@ -144,7 +140,7 @@ impl Kind for AuthorizerKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         ctx.call("apigateway:DeleteAuthorizer", &found.key, || {
             ctx.aws.apigateway.delete_authorizer().api_id(&api_id).authorizer_id(&found.id).send()
         })
@@ -155,7 +151,7 @@ impl Kind for AuthorizerKind {
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |key: Key| Part {
             properties: json!({
-                "ApiId": scope.id(&names::api(scope)),
+                "ApiId": names::api_id(scope),
                 "Name": key.name,
                 "AuthorizerType": AuthorizerType::Request.as_str(),
                 "AuthorizerUri": uri(scope)
@@ -165,10 +161,5 @@ impl Kind for AuthorizerKind {
             r#type: "AWS::ApiGatewayV2::Authorizer",
         };
         names::wanted_authorizer(scope).map(part).into_iter().collect()
-    }
-
-    /// Part of the API's.
-    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
-        vec![]
     }
 }

@@ -33,7 +33,7 @@ fn region_of(arn: &str) -> &str {
 
 fn wanted(scope: &Scope) -> Statement {
     let authorizer = names::wanted_authorizer(scope).map(|key| scope.id(&key)).unwrap_or_default();
-    Statement::for_api_gateway(scope, &format!("{}/authorizers/{authorizer}", scope.id(&names::api(scope))))
+    Statement::for_api_gateway(scope, &format!("{}/authorizers/{authorizer}", names::api_id(scope)))
 }
 
 /// For the region that the function is in.

@@ -14,11 +14,10 @@ use super::integration::IntegrationKind;
 use super::route::RouteKind;
 use super::{api, names, stage};
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -77,16 +76,13 @@ impl Kind for DeploymentKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = &Key::new(names::DEPLOYMENT, "list");
-        let deployments = pages::all(|token| async move {
-            let page = ctx
-                .call("apigateway:GetDeployments", key, || {
-                    ctx.aws.apigateway.get_deployments().api_id(&parent.id).set_next_token(token.clone()).send()
-                })
-                .await
-                .optional()?;
-            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
-        });
-        let deployments = deployments.await?.unwrap_or_default();
+        let deployments = ctx.all(
+            "apigateway:GetDeployments",
+            key,
+            |token| ctx.aws.apigateway.get_deployments().api_id(&parent.id).set_next_token(token).send(),
+            |page| (page.items.unwrap_or_default(), page.next_token),
+        );
+        let deployments = deployments.await.optional()?.unwrap_or_default();
         Ok(deployments
             .into_iter()
             .map(|deployment| {
@@ -155,7 +151,7 @@ impl Kind for DeploymentKind {
     /// Without the SDK's retries, whose pauses would waste the account's quota of one in 5 s (G1).
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::DEPLOYMENT, name);
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let description = description(&ctx.scope);
         let created = ctx
             .call("apigateway:CreateDeployment", &key, || {
@@ -182,7 +178,7 @@ impl Kind for DeploymentKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         ctx.call("apigateway:DeleteDeployment", &found.key, || {
             ctx.aws.apigateway.delete_deployment().api_id(&api_id).deployment_id(&found.id).send()
         })
@@ -195,13 +191,8 @@ impl Kind for DeploymentKind {
         let description = description(scope);
         let hash = description.rsplit(' ').next().unwrap_or_default();
         let logical_id = format!("Deployment{hash}");
-        let properties = json!({ "ApiId": scope.id(&names::api(scope)), "Description": description });
+        let properties = json!({ "ApiId": names::api_id(scope), "Description": description });
         vec![Part { key: names::deployment(scope), logical_id, r#type: "AWS::ApiGatewayV2::Deployment", properties }]
-    }
-
-    /// Part of the API's.
-    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
-        vec![]
     }
 }
 

@@ -10,11 +10,10 @@ use serde_json::json;
 use super::names;
 use crate::app::{FunctionName, RouteKey};
 use crate::aws::failure::{Failure, Outcome};
-use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -96,16 +95,13 @@ impl Kind for IntegrationKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = &Key::new(names::INTEGRATION, "list");
-        let integrations = pages::all(|token| async move {
-            let page = ctx
-                .call("apigateway:GetIntegrations", key, || {
-                    ctx.aws.apigateway.get_integrations().api_id(&parent.id).set_next_token(token.clone()).send()
-                })
-                .await
-                .optional()?;
-            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
-        });
-        let integrations = integrations.await?.unwrap_or_default();
+        let integrations = ctx.all(
+            "apigateway:GetIntegrations",
+            key,
+            |token| ctx.aws.apigateway.get_integrations().api_id(&parent.id).set_next_token(token).send(),
+            |page| (page.items.unwrap_or_default(), page.next_token),
+        );
+        let integrations = integrations.await.optional()?.unwrap_or_default();
         let mut found = Vec::new();
         for integration in &integrations {
             let id = integration.integration_id().unwrap_or_default();
@@ -177,7 +173,7 @@ impl Kind for IntegrationKind {
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::INTEGRATION, name);
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let spec = spec(&ctx.scope, name);
         let is_mock = spec.status.is_some();
         let created = ctx
@@ -204,7 +200,7 @@ impl Kind for IntegrationKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let key = &found.key;
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let spec = spec(&ctx.scope, &key.name);
         let is_mock = spec.status.is_some();
         if ["type", "method", "uri", "timeoutMs", "status"].iter().any(|field| changes.touches(field)) {
@@ -240,7 +236,7 @@ impl Kind for IntegrationKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         ctx.call("apigateway:DeleteIntegration", &found.key, || {
             ctx.aws.apigateway.delete_integration().api_id(&api_id).integration_id(&found.id).send()
         })
@@ -252,7 +248,7 @@ impl Kind for IntegrationKind {
         let part = |route: &RouteKey| {
             let spec = spec(scope, route.as_str());
             let logical_id = names::logical_id(&names::label(scope, route), "Integration");
-            let mut properties = json!({ "ApiId": scope.id(&names::api(scope)), "IntegrationType": spec.r#type });
+            let mut properties = json!({ "ApiId": names::api_id(scope), "IntegrationType": spec.r#type });
             let mut answer = None;
             if spec.status.is_some() {
                 properties["RequestTemplates"] = json!(templates(spec.status.as_ref()));
@@ -262,7 +258,7 @@ impl Kind for IntegrationKind {
                     logical_id: names::logical_id(&names::label(scope, route), "IntegrationResponse"),
                     r#type: "AWS::ApiGatewayV2::IntegrationResponse",
                     properties: json!({
-                        "ApiId": scope.id(&names::api(scope)),
+                        "ApiId": names::api_id(scope),
                         "IntegrationId": format!("${{{logical_id}}}"),
                         "IntegrationResponseKey": ANY_STATUS,
                         "ResponseTemplates": templates(spec.answer.as_ref()),
@@ -279,11 +275,6 @@ impl Kind for IntegrationKind {
         };
         names::routes(scope).iter().flat_map(part).flatten().collect()
     }
-
-    /// Part of the API's.
-    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
-        vec![]
-    }
 }
 
 async fn responses(
@@ -292,17 +283,16 @@ async fn responses(
     api_id: &str,
     integration_id: &str,
 ) -> Result<Vec<IntegrationResponse>, Failure> {
-    let responses = pages::all(|token| async move {
-        let page = ctx
-            .call("apigateway:GetIntegrationResponses", key, || {
-                let get = ctx.aws.apigateway.get_integration_responses();
-                get.api_id(api_id).integration_id(integration_id).set_next_token(token.clone()).send()
-            })
-            .await
-            .optional()?;
-        Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
-    });
-    Ok(responses.await?.unwrap_or_default())
+    let responses = ctx.all(
+        "apigateway:GetIntegrationResponses",
+        key,
+        |token| {
+            let get = ctx.aws.apigateway.get_integration_responses();
+            get.api_id(api_id).integration_id(integration_id).set_next_token(token).send()
+        },
+        |page| (page.items.unwrap_or_default(), page.next_token),
+    );
+    Ok(responses.await.optional()?.unwrap_or_default())
 }
 
 /// What a mock integration answers; nothing where it has another answer too, or none that is selected.
@@ -316,7 +306,7 @@ async fn answer_of(ctx: &Ctx, api_id: &str, integration: &Integration) -> Result
 }
 
 async fn create_answer(ctx: &Ctx, key: &Key, id: &str, spec: &IntegrationSpec) -> Result<(), Failure> {
-    let api_id = ctx.scope.id(&names::api(&ctx.scope));
+    let api_id = names::api_id(&ctx.scope);
     ctx.call("apigateway:CreateIntegrationResponse", key, || {
         ctx.aws
             .apigateway

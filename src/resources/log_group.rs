@@ -11,7 +11,6 @@ use super::names;
 use super::tags::{self, Tags};
 use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Failure, Outcome};
-use crate::aws::pages;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
@@ -179,15 +178,13 @@ impl Kind for LogGroupKind {
 /// All log groups whose names begin with `prefix`, page by page.
 async fn groups(ctx: &Ctx, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
     let key = &Key::new(names::LOG_GROUP, prefix);
-    let groups = pages::all(|token| async move {
-        let page = ctx
-            .call("logs:DescribeLogGroups", key, || {
-                ctx.aws.logs.describe_log_groups().log_group_name_prefix(prefix).set_next_token(token.clone()).send()
-            })
-            .await?;
-        Ok(Some((page.log_groups.unwrap_or_default(), page.next_token)))
-    });
-    Ok(groups.await?.unwrap_or_default())
+    let groups = ctx.all(
+        "logs:DescribeLogGroups",
+        key,
+        |token| ctx.aws.logs.describe_log_groups().log_group_name_prefix(prefix).set_next_token(token).send(),
+        |page| (page.log_groups.unwrap_or_default(), page.next_token),
+    );
+    groups.await
 }
 
 /// `None` where the group has gone.

@@ -32,6 +32,11 @@ pub fn api(scope: &Scope) -> Key {
     Key::new(API, scope.config.name.as_str())
 }
 
+/// What AWS calls the API.
+pub fn api_id(scope: &Scope) -> String {
+    scope.id(&api(scope))
+}
+
 /// API Gateway's own ARNs have no account (G16).
 pub fn api_arn(scope: &Scope, path: &str) -> String {
     format!("arn:{}:apigateway:{}::{path}", scope.partition(), scope.region)

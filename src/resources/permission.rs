@@ -50,7 +50,7 @@ fn function_of(name: &str) -> &str {
 }
 
 fn wanted(scope: &Scope, route: &Route) -> Statement {
-    Statement::for_api_gateway(scope, &format!("{}/*/{}", scope.id(&names::api(scope)), route.key))
+    Statement::for_api_gateway(scope, &format!("{}/*/{}", names::api_id(scope), route.key))
 }
 
 #[async_trait]

@@ -13,7 +13,6 @@ use super::tags::{self, Tags};
 use super::{names, policy_document, role_policy};
 use crate::app::Function;
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::aws::pages;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
@@ -178,15 +177,13 @@ impl Kind for RoleKind {
         // Every deployment has most of these, and nobody knows what else another one has.
         let ending = |function| format!("-{}-{function}", ctx.scope.region);
         let endings: Vec<String> = Function::of_walkthrough().map(ending).collect();
-        let listed = pages::all(|marker| async move {
-            let page = ctx
-                .call("iam:ListRoles", key, || {
-                    ctx.aws.iam.list_roles().path_prefix(&ctx.scope.config.role_path).set_marker(marker.clone()).send()
-                })
-                .await?;
-            Ok(Some((page.roles, page.marker.filter(|_| page.is_truncated))))
-        });
-        let listed = listed.await?.unwrap_or_default();
+        let listed = ctx.all(
+            "iam:ListRoles",
+            key,
+            |marker| ctx.aws.iam.list_roles().path_prefix(&ctx.scope.config.role_path).set_marker(marker).send(),
+            |page| (page.roles, page.marker.filter(|_| page.is_truncated)),
+        );
+        let listed = listed.await?;
         let of_region = listed.iter().map(|role| &role.role_name);
         let names = of_region.filter(|name| endings.iter().any(|ending| name.ends_with(ending)));
         let roles = try_join_all(names.map(|name| async move {

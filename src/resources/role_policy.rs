@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::{names, policy_document};
 use crate::app::Function;
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::aws::pages;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
@@ -64,7 +63,7 @@ pub fn document(scope: &Scope, function: &Function) -> Value {
         "Resource": scope.arn("logs", &format!("log-group:{log_group}:*"))
     }));
     if function.posts_to_connections {
-        let posts = format!("{}/{}/POST/@connections/*", scope.id(&names::api(scope)), scope.config.stage);
+        let posts = format!("{}/{}/POST/@connections/*", names::api_id(scope), scope.config.stage);
         statements.push(json!({
             "Sid": "Post",
             "Effect": "Allow",
@@ -225,29 +224,23 @@ async fn document_of(ctx: &Ctx, key: &Key) -> Result<Option<Value>, Failure> {
 }
 
 async fn inline_names(ctx: &Ctx, key: &Key) -> Result<Vec<String>, Failure> {
-    let names = pages::all(|marker| async move {
-        let page = ctx
-            .call("iam:ListRolePolicies", key, || {
-                ctx.aws.iam.list_role_policies().role_name(&key.name).set_marker(marker.clone()).send()
-            })
-            .await
-            .optional()?;
-        Ok(page.map(|page| (page.policy_names, page.marker.filter(|_| page.is_truncated))))
-    });
-    Ok(names.await?.unwrap_or_default())
+    let names = ctx.all(
+        "iam:ListRolePolicies",
+        key,
+        |marker| ctx.aws.iam.list_role_policies().role_name(&key.name).set_marker(marker).send(),
+        |page| (page.policy_names, page.marker.filter(|_| page.is_truncated)),
+    );
+    Ok(names.await.optional()?.unwrap_or_default())
 }
 
 async fn attached_arns(ctx: &Ctx, key: &Key) -> Result<Vec<String>, Failure> {
-    let attached = pages::all(|marker| async move {
-        let page = ctx
-            .call("iam:ListAttachedRolePolicies", key, || {
-                ctx.aws.iam.list_attached_role_policies().role_name(&key.name).set_marker(marker.clone()).send()
-            })
-            .await
-            .optional()?;
-        Ok(page.map(|page| (page.attached_policies.unwrap_or_default(), page.marker.filter(|_| page.is_truncated))))
-    });
-    Ok(attached.await?.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn).collect())
+    let attached = ctx.all(
+        "iam:ListAttachedRolePolicies",
+        key,
+        |marker| ctx.aws.iam.list_attached_role_policies().role_name(&key.name).set_marker(marker).send(),
+        |page| (page.attached_policies.unwrap_or_default(), page.marker.filter(|_| page.is_truncated)),
+    );
+    Ok(attached.await.optional()?.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn).collect())
 }
 
 /// All that is attached to the role besides our policy, each under a key of its own.

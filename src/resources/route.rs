@@ -8,7 +8,6 @@ use serde_json::json;
 use super::names;
 use crate::app::RouteKey;
 use crate::aws::failure::{Failure, Outcome};
-use crate::aws::pages;
 use crate::config::Authorizer;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
@@ -75,16 +74,13 @@ impl Kind for RouteKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = &Key::new(names::ROUTE, "list");
-        let routes = pages::all(|token| async move {
-            let page = ctx
-                .call("apigateway:GetRoutes", key, || {
-                    ctx.aws.apigateway.get_routes().api_id(&parent.id).set_next_token(token.clone()).send()
-                })
-                .await
-                .optional()?;
-            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
-        });
-        let routes = routes.await?.unwrap_or_default();
+        let routes = ctx.all(
+            "apigateway:GetRoutes",
+            key,
+            |token| ctx.aws.apigateway.get_routes().api_id(&parent.id).set_next_token(token).send(),
+            |page| (page.items.unwrap_or_default(), page.next_token),
+        );
+        let routes = routes.await.optional()?.unwrap_or_default();
         let mut found: Vec<Found> = Vec::new();
         for route in routes {
             let (id, route_key) = (route.route_id().unwrap_or_default(), route.route_key().unwrap_or_default());
@@ -123,7 +119,7 @@ impl Kind for RouteKind {
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::ROUTE, name);
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let spec = spec(&ctx.scope, name);
         let created = ctx
             .call("apigateway:CreateRoute", &key, || {
@@ -147,7 +143,7 @@ impl Kind for RouteKind {
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let spec = spec(&ctx.scope, &found.key.name);
         let none = AuthorizationType::None.as_str();
         // Only `NONE` lets go of an authorizer (G22), which could not be deleted otherwise.
@@ -189,7 +185,7 @@ impl Kind for RouteKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         ctx.call("apigateway:DeleteRoute", &found.key, || {
             ctx.aws.apigateway.delete_route().api_id(&api_id).route_id(&found.id).send()
         })
@@ -200,7 +196,7 @@ impl Kind for RouteKind {
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |route: &RouteKey| {
             let spec = spec(scope, route.as_str());
-            let (api, label) = (scope.id(&names::api(scope)), names::label(scope, route));
+            let (api, label) = (names::api_id(scope), names::label(scope, route));
             let logical_id = names::logical_id(&label, "Route");
             let mut properties = json!({
                 "ApiId": api,
@@ -243,17 +239,22 @@ impl Kind for RouteKind {
 
 /// The ids of the responses of a route.
 async fn responses(ctx: &Ctx, key: &Key, api_id: &str, route_id: &str) -> Result<Vec<String>, Failure> {
-    let responses = pages::all(|token| async move {
-        let page = ctx
-            .call("apigateway:GetRouteResponses", key, || {
-                let get = ctx.aws.apigateway.get_route_responses();
-                get.api_id(api_id).route_id(route_id).set_next_token(token.clone()).send()
-            })
-            .await
-            .optional()?;
-        Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
-    });
-    Ok(responses.await?.unwrap_or_default().into_iter().filter_map(|response| response.route_response_id).collect())
+    let responses = ctx.all(
+        "apigateway:GetRouteResponses",
+        key,
+        |token| {
+            let get = ctx.aws.apigateway.get_route_responses();
+            get.api_id(api_id).route_id(route_id).set_next_token(token).send()
+        },
+        |page| (page.items.unwrap_or_default(), page.next_token),
+    );
+    Ok(responses
+        .await
+        .optional()?
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|response| response.route_response_id)
+        .collect())
 }
 
 async fn create_response(ctx: &Ctx, key: &Key, api_id: &str, route_id: &str) -> Result<(), Failure> {

@@ -10,12 +10,11 @@ use serde_json::json;
 use super::tags::{self, Tags};
 use super::{api, names};
 use crate::aws::failure::{Failure, Outcome};
-use crate::aws::pages;
 use crate::config::Throttle;
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -66,7 +65,7 @@ pub async fn mark_outdated(ctx: &Ctx) -> Result<(), Failure> {
     if !ctx.run.book.stands(&key) {
         return Ok(());
     }
-    let api_id = ctx.scope.id(&names::api(&ctx.scope));
+    let api_id = names::api_id(&ctx.scope);
     let updated = ctx
         .call("apigateway:UpdateStage", &key, || {
             ctx.aws.apigateway.update_stage().api_id(&api_id).stage_name(&key.name).description(OUTDATED).send()
@@ -117,16 +116,13 @@ impl Kind for StageKind {
     async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let Some(parent) = parent else { return Ok(vec![]) };
         let key = &Key::new(names::STAGE, "list");
-        let stages = pages::all(|token| async move {
-            let page = ctx
-                .call("apigateway:GetStages", key, || {
-                    ctx.aws.apigateway.get_stages().api_id(&parent.id).set_next_token(token.clone()).send()
-                })
-                .await
-                .optional()?;
-            Ok(page.map(|page| (page.items.unwrap_or_default(), page.next_token)))
-        });
-        let stages = stages.await?.unwrap_or_default();
+        let stages = ctx.all(
+            "apigateway:GetStages",
+            key,
+            |token| ctx.aws.apigateway.get_stages().api_id(&parent.id).set_next_token(token).send(),
+            |page| (page.items.unwrap_or_default(), page.next_token),
+        );
+        let stages = stages.await.optional()?.unwrap_or_default();
         let mut found = Vec::new();
         for stage in &stages {
             let key = Key::new(names::STAGE, stage.stage_name().unwrap_or_default());
@@ -171,7 +167,7 @@ impl Kind for StageKind {
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
         let key = Key::new(names::STAGE, name);
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let deployment_id = ctx.scope.id(&names::deployment(&ctx.scope));
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
         ctx.call("apigateway:CreateStage", &key, || {
@@ -193,7 +189,7 @@ impl Kind for StageKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let (key, apigateway) = (&found.key, &ctx.aws.apigateway);
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         let throttle_changes = changes.touches("throttleRate") || changes.touches("throttleBurst");
         if changes.touches("autoDeploy") {
             // Before anything else: with it on, no deployment can be attached (G10).
@@ -227,7 +223,7 @@ impl Kind for StageKind {
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = ctx.scope.id(&names::api(&ctx.scope));
+        let api_id = names::api_id(&ctx.scope);
         ctx.call("apigateway:DeleteStage", &found.key, || {
             ctx.aws.apigateway.delete_stage().api_id(&api_id).stage_name(&found.key.name).send()
         })
@@ -237,7 +233,7 @@ impl Kind for StageKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let mut properties = json!({
-            "ApiId": scope.id(&names::api(scope)),
+            "ApiId": names::api_id(scope),
             "StageName": scope.config.stage,
             "DeploymentId": scope.id(&names::deployment(scope)),
             "Description": LIVE,
@@ -256,11 +252,6 @@ impl Kind for StageKind {
             r#type: "AWS::ApiGatewayV2::Stage",
             properties,
         }]
-    }
-
-    /// Part of the API's.
-    fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
-        vec![]
     }
 }
 

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use super::names;
 use super::tags::{self, Tags};
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::aws::pages;
 use crate::config::TABLE_SUFFIX;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
@@ -224,15 +223,13 @@ impl Kind for TableKind {
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let key = &Key::new(names::TABLE, "list");
-        let names = pages::all(|last| async move {
-            let page = ctx
-                .call("dynamodb:ListTables", key, || {
-                    ctx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last.clone()).send()
-                })
-                .await?;
-            Ok(Some((page.table_names.unwrap_or_default(), page.last_evaluated_table_name)))
-        });
-        let names = names.await?.unwrap_or_default();
+        let names = ctx.all(
+            "dynamodb:ListTables",
+            key,
+            |last| ctx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last).send(),
+            |page| (page.table_names.unwrap_or_default(), page.last_evaluated_table_name),
+        );
+        let names = names.await?;
         let tags = try_join_all(names.iter().filter(|name| name.ends_with(TABLE_SUFFIX)).map(|name| async move {
             let arn = ctx.scope.arn("dynamodb", &format!("table/{name}"));
             tags_of(ctx, &Key::new(names::TABLE, name), &arn).await
@@ -404,16 +401,13 @@ async fn describe(ctx: &Ctx, key: &Key) -> Result<Option<TableDescription>, Fail
 
 /// `None` where the table has gone.
 async fn tags_of(ctx: &Ctx, key: &Key, arn: &str) -> Result<Option<Tags>, Failure> {
-    let tags = pages::all(|token| async move {
-        let page = ctx
-            .call("dynamodb:ListTagsOfResource", key, || {
-                ctx.aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token.clone()).send()
-            })
-            .await
-            .optional()?;
-        Ok(page.map(|page| (page.tags.unwrap_or_default(), page.next_token)))
-    });
-    Ok(tags.await?.map(|tags| tags.into_iter().map(|tag| (tag.key, tag.value)).collect()))
+    let tags = ctx.all(
+        "dynamodb:ListTagsOfResource",
+        key,
+        |token| ctx.aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token).send(),
+        |page| (page.tags.unwrap_or_default(), page.next_token),
+    );
+    Ok(tags.await.optional()?.map(|tags| tags.into_iter().map(|tag| (tag.key, tag.value)).collect()))
 }
 
 /// The attribute that rows expire by (D7); being switched on counts as on (D8).
