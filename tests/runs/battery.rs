@@ -596,7 +596,7 @@ async fn a_retention_policy_of_the_account_is_a_warning() {
     run(&world, "status --memory 1024").await.expect(Exit::Done);
 }
 
-/// Somebody protected it: `down` says so, and removes the rest (D2, L17).
+/// Somebody protected it: `down` says so. It removes nothing around a table (D2), and the rest around a log group (L17).
 #[tokio::test(start_paused = true)]
 async fn what_is_protected_from_deletion_is_named_with_what_to_do() {
     let world = deployed().await;
@@ -609,7 +609,9 @@ async fn what_is_protected_from_deletion_is_named_with_what_to_do() {
     };
     protect(true);
     let down = run(&world, "down").await.expect(Exit::Failed);
-    assert!(down.stderr.contains("hint: somebody protected"), "{}", down.stderr);
+    assert!(down.stderr.contains("nothing was removed: table chat-connections"), "{}", down.stderr);
+    assert!(down.stderr.contains("`chatctl up` takes the protection off"), "{}", down.stderr);
+    assert_eq!(writes(&world), Vec::<String>::new());
     table(&world, |table| table.deletion_protection = false);
     let down = run(&world, "down").await.expect(Exit::Failed);
     assert!(down.stderr.contains("hint: somebody protected the log group"), "{}", down.stderr);
