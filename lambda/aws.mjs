@@ -1,4 +1,4 @@
-// A lean AWS client: Signature Version 4, DynamoDB's JSON protocol, and the `@connections` API.
+// A lean AWS client: Signature Version 4, the JSON protocol of DynamoDB and SQS, and the `@connections` API.
 //
 // Why not the SDK: it costs many times the CPU for each post and most of the cold start
 // (docs/performance-broadcast.md).
@@ -7,7 +7,7 @@ import { createHash, createHmac, createSecretKey } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.mjs';
 
-// A call of DynamoDB that is not answered by then is sent again, and so is one that failed in passing,
+// A call of DynamoDB or SQS that is not answered by then is sent again, and so is one that failed in passing,
 // after a random wait of up to 0.1, 0.2, 0.4 … 1.6 s. Where the caller sets no end, the tries end after
 // `PATIENCE`. Milliseconds.
 const ANSWER = 3_000;
@@ -19,7 +19,7 @@ const PATIENCE = 8_000;
 const CLOCK_OFF = 4 * 60_000;
 
 // Failures of a request that was right. A young role's keys are not known everywhere at once (I1).
-const TRANSIENT = /^(Throttling|ProvisionedThroughput|RequestLimit|UnrecognizedClient|InvalidClientTokenId)/;
+const TRANSIENT = /^(Throttling|RequestThrottled|ProvisionedThroughput|RequestLimit|UnrecognizedClient|InvalidClientTokenId)/;
 
 /** An answer of AWS that is no success; `code` is AWS's name for it, where the answer has one. */
 export class AwsError extends Error {
@@ -45,18 +45,26 @@ export function reasonOf(error) {
  * be repeated, so it is, until it is answered or `performance.now()` has reached `until`; then nothing of it
  * is under way any more.
  */
-export async function dynamodb(operation, input, until = performance.now() + PATIENCE) {
+export function dynamodb(operation, input, until) {
+  return call('dynamodb', `DynamoDB_20120810.${operation}`, input, until);
+}
+
+/** One SQS call, in the same way. */
+export function sqs(operation, input, until) {
+  return call('sqs', `AmazonSQS.${operation}`, input, until);
+}
+
+async function call(service, target, input, until = performance.now() + PATIENCE) {
   const { env } = process;
-  const url = new URL(
-    env.AWS_ENDPOINT_URL_DYNAMODB || env.AWS_ENDPOINT_URL || `https://dynamodb.${env.AWS_REGION}.${dnsSuffix(env.AWS_REGION)}`,
-  );
+  const own = env[`AWS_ENDPOINT_URL_${service.toUpperCase()}`] || env.AWS_ENDPOINT_URL;
+  const url = new URL(own || `https://${service}.${env.AWS_REGION}.${dnsSuffix(env.AWS_REGION)}`);
   const request = {
     path: url.pathname,
-    headers: { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': `DynamoDB_20120810.${operation}` },
+    headers: { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': target },
     ...payload(JSON.stringify(input)),
   };
   for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
-    const exchange = signed('dynamodb', url, request);
+    const exchange = signed(service, url, request);
     const answer = await within(exchange, Math.min(ANSWER, until - performance.now()));
     if (answer.status < 300) return JSON.parse(answer.body);
     const failure = answer.error ?? new AwsError(answer);

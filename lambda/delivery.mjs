@@ -3,8 +3,8 @@
 // A copy is sent again only where it surely was not delivered: refused by the service, or never written to
 // the network. One that was written and not answered may have arrived (H15).
 
-import { AwsError, clockCorrected, dynamodb, postToConnection, reasonOf } from './aws.mjs';
-import { idOf } from './receivers.mjs';
+import { AwsError, clockCorrected, postToConnection, reasonOf } from './aws.mjs';
+import { YOUNG, forget, idOf } from './receivers.mjs';
 
 // Chosen by measurement, docs/performance-broadcast.md: posts under way at once; and, because each is
 // a TLS handshake at first, which costs the CPU of a dozen posts, only one for every so many receivers.
@@ -25,9 +25,7 @@ const RETRY_AFTER = 200;
 const PERSISTENCE = 5_000;
 const FEW = 5;
 
-// A row is written before its connection is live, so for a while a 410 proves nothing (H3). Seconds; and
-// how often such a one is tried.
-const YOUNG = 30;
+// How often one is tried whose 410 proves nothing, because it may not be live yet.
 const TRIES_OF_YOUNG = 3;
 
 const TICK = 25;
@@ -208,16 +206,9 @@ export class Delivery {
   }
 
   async #forget(connectionId, oldEnough) {
-    const removal = {
-      TableName: process.env.TABLE_NAME,
-      Key: { connectionId: { S: connectionId } },
-      ConditionExpression: 'attribute_not_exists(connectedAt) OR connectedAt <= :oldEnough',
-      ExpressionAttributeValues: { ':oldEnough': { N: String(oldEnough) } },
-    };
     try {
-      await dynamodb('DeleteItem', removal, this.#deadline);
+      await forget(connectionId, oldEnough, this.#deadline);
     } catch (error) {
-      if (error.code === 'ConditionalCheckFailedException') return;
       this.#complain({ error: 'a dead connection was not removed', connectionId, reason: reasonOf(error) });
     }
   }

@@ -19,6 +19,40 @@ let large = false;
 /** The id of a row. */
 export const idOf = (row) => row.connectionId.S;
 
+/** The key of the one item that is no connection: how far a broadcast has come (checkpoint.mjs). */
+export const CHECKPOINT = '#broadcast';
+
+/** A row is written before its connection is live, so for a while a 410 proves nothing (H3). Seconds. */
+export const YOUNG = 30;
+
+/** Removes the row of a connection that is gone, unless it was written after `oldEnough`. */
+export async function forget(connectionId, oldEnough, until) {
+  const removal = {
+    TableName: process.env.TABLE_NAME,
+    Key: { connectionId: { S: connectionId } },
+    ConditionExpression: 'attribute_not_exists(connectedAt) OR connectedAt <= :oldEnough',
+    ExpressionAttributeValues: { ':oldEnough': { N: String(oldEnough) } },
+  };
+  try {
+    await dynamodb('DeleteItem', removal, until);
+  } catch (error) {
+    if (error.code !== 'ConditionalCheckFailedException') throw error;
+  }
+}
+
+/** One page of the table: its connections, and where the next one begins, if there is one. */
+export async function scan(place, until) {
+  const { Items, LastEvaluatedKey } = await dynamodb('Scan', {
+    TableName: process.env.TABLE_NAME,
+    ProjectionExpression: 'connectionId, connectedAt',
+    // Who connected just before the message must get it (H10). That doubles the price of the read, which is
+    // small: some 15 read units for a thousand rows.
+    ConsistentRead: true,
+    ...place,
+  }, until);
+  return { rows: Items.filter((row) => idOf(row) !== CHECKPOINT), next: LastEvaluatedKey };
+}
+
 export class Receivers {
   #until;
   #pages = this.#read();
@@ -62,9 +96,9 @@ export class Receivers {
     const known = new Set();
     if (!large) {
       const first = await this.#scan({});
-      yield { rows: turned(first.Items) };
-      if (!first.LastEvaluatedKey) return;
-      for (const row of first.Items) known.add(idOf(row));
+      yield { rows: turned(first.rows) };
+      if (!first.next) return;
+      for (const row of first.rows) known.add(idOf(row));
     }
     let count = 0;
     begin ??= Math.floor(Math.random() * SEGMENTS);
@@ -74,25 +108,16 @@ export class Receivers {
       let from;
       do {
         const page = await this.#scan({ Segment: segment, TotalSegments: SEGMENTS, ExclusiveStartKey: from });
-        count += page.Items.length;
+        count += page.rows.length;
         large = count > PAGE_ROWS;
-        yield { segment, rows: turned(page.Items.filter((row) => !known.has(idOf(row)))) };
-        from = page.LastEvaluatedKey;
+        yield { segment, rows: turned(page.rows.filter((row) => !known.has(idOf(row)))) };
+        from = page.next;
       } while (from);
     }
   }
 
-  // Consistent, because who connected just before the message must get it (H10). That doubles the
-  // price of the read, which is small: some 15 read units for a thousand rows.
   #scan(place) {
-    const input = {
-      TableName: process.env.TABLE_NAME,
-      ProjectionExpression: 'connectionId, connectedAt',
-      ConsistentRead: true,
-      Limit: this.#limit,
-      ...place,
-    };
-    return dynamodb('Scan', input, this.#until);
+    return scan({ Limit: this.#limit, ...place }, this.#until);
   }
 }
 

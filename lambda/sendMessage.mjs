@@ -1,9 +1,11 @@
-// sendmessage: gives everyone who is connected a copy of `data`.
+// sendmessage: gives everyone who is connected a copy of `data`, or, where there is a queue, hands it to the one
+// that does (broadcast.mjs).
 //
 // Replies go through `@connections`, never through the returned value, which reaches nobody on AWS (H9).
 
-import { connectionsEndpoint, payload, reasonOf } from './aws.mjs';
+import { connectionsEndpoint, payload, reasonOf, sqs } from './aws.mjs';
 import { Delivery } from './delivery.mjs';
+import { count } from './log.mjs';
 import { Receivers } from './receivers.mjs';
 
 // The largest message that is taken where none is set, in bytes. `@connections` itself takes 128 KB (H1).
@@ -24,16 +26,26 @@ export async function handler(event, context) {
   const endpoint = connectionsEndpoint(event.requestContext);
   const tell = (text) => reply(endpoint, event.requestContext.connectionId, text, end);
 
-  let message;
+  let text;
   try {
-    message = messageOf(event.body);
+    text = textOf(event.body);
   } catch (error) {
     await tell(error.message);
     return { statusCode: 200 };
   }
 
+  if (process.env.QUEUE_URL) {
+    try {
+      await enqueue(event.requestContext, context, text, lastCall);
+    } catch (error) {
+      await tell('the message could not be sent');
+      throw error;
+    }
+    return { statusCode: 200 };
+  }
+
   const receivers = new Receivers(deadline);
-  const delivery = new Delivery(endpoint, message, { lastCall, deadline });
+  const delivery = new Delivery(endpoint, payload(text), { lastCall, deadline });
   let broken;
   try {
     await delivery.run(() => (performance.now() < lastCall ? receivers.next() : restOf(receivers)));
@@ -64,8 +76,20 @@ async function restOf(receivers) {
   return count > 0 ? { length: count } : undefined;
 }
 
-/** The payload that everyone is to receive; throws what the sender is to be told instead. */
-function messageOf(body) {
+/** Puts the message behind those that were sent before. Sent again, for want of an answer, it is one message. */
+async function enqueue({ apiId, domainName, stage, requestId }, { awsRequestId }, text, until) {
+  const body = JSON.stringify({ apiId, domainName, stage, text });
+  await sqs('SendMessage', {
+    QueueUrl: process.env.QUEUE_URL,
+    // The two characters that a queue refuses and JSON lets through (Q5).
+    MessageBody: body.replaceAll('\ufffe', '\\ufffe').replaceAll('\uffff', '\\uffff'),
+    MessageGroupId: 'chat', // one group, so one order for everybody
+    MessageDeduplicationId: requestId ?? awsRequestId,
+  }, until);
+}
+
+/** What everyone is to receive; throws what the sender is to be told instead. */
+function textOf(body) {
   let frame;
   try {
     frame = JSON.parse(body);
@@ -77,10 +101,9 @@ function messageOf(body) {
   }
   const text = typeof frame.data === 'string' ? frame.data : jsonText(frame.data);
   if (isOfService(text)) throw new Error('`data` looks like a frame of the service');
-  const message = payload(text);
   const largest = Number(process.env.MESSAGE_SIZE) || MESSAGE_SIZE;
-  if (message.body.length > largest) throw new Error(`\`data\` is larger than ${largest} bytes`);
-  return message;
+  if (Buffer.byteLength(text) > largest) throw new Error(`\`data\` is larger than ${largest} bytes`);
+  return text;
 }
 
 /** Whether clients could take `text` for something that the chat itself, or API Gateway, tells them (H7, H8). */
@@ -110,13 +133,4 @@ async function reply(endpoint, connectionId, text, end) {
   const delivery = new Delivery(endpoint, frame, { lastCall: end, deadline: end });
   await delivery.run(async () => rows.pop());
   if (delivery.sent === 0) console.error(JSON.stringify({ error: 'the sender could not be told', connectionId }));
-}
-
-/** One line a message, of which CloudWatch makes metrics. Straight to stdout: `console` would put words before it. */
-function count(numbers) {
-  const Metrics = Object.keys(numbers).map((Name) => ({ Name, Unit: Name === 'ms' ? 'Milliseconds' : 'Count' }));
-  const FunctionName = process.env.AWS_LAMBDA_FUNCTION_NAME ?? 'sendMessage';
-  const CloudWatchMetrics = [{ Namespace: 'chatctl', Dimensions: [['FunctionName']], Metrics }];
-  const line = { _aws: { Timestamp: Date.now(), CloudWatchMetrics }, FunctionName, ...numbers };
-  process.stdout.write(`${JSON.stringify(line)}\n`);
 }

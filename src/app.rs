@@ -29,6 +29,8 @@ pub struct Function {
     pub memory: Option<i32>,
     /// Seconds, of this function alone.
     pub timeout: Option<i32>,
+    /// Its end of the queue of messages, if it has one.
+    pub queue_end: Option<QueueEnd>,
     /// Variables besides ours.
     pub environment: BTreeMap<String, String>,
     /// Where in the settings it comes from, if it does: `chatctl.toml:3:1`.
@@ -43,6 +45,21 @@ pub enum TableAccess {
     Read,
     Write,
     ReadWrite,
+}
+
+/// How a message reaches everybody (`docs/delivery.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// `sendMessage` posts to everybody itself.
+    Direct,
+    /// Through a queue, to a worker that posts so many times a second at most.
+    Queue { rate: i32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueEnd {
+    Sends,
+    Receives,
 }
 
 #[derive(Clone, Debug)]
@@ -76,20 +93,49 @@ pub struct RouteKey(String);
 const WALKTHROUGH: [(&str, &str); 3] =
     [("$connect", "onConnect"), ("$disconnect", "onDisconnect"), ("sendmessage", "sendMessage")];
 
+/// The function behind the queue, and how long it may take: what a batch does not end in, it hands back. Seconds.
+pub const WORKER: &str = "broadcast";
+pub const WORKER_TIMEOUT: i32 = 300;
+
+impl Delivery {
+    /// What it was before it became this.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Direct => Self::Queue { rate: 0 },
+            Self::Queue { .. } => Self::Direct,
+        }
+    }
+}
+
 impl App {
-    /// The three functions of AWS's walkthrough.
-    pub fn walkthrough() -> Self {
+    /// The three functions of AWS's walkthrough, and with a queue the one behind it.
+    pub fn walkthrough(delivery: Delivery) -> Self {
         let [on_connect, on_disconnect, send_message] = WALKTHROUGH.map(|(_, name)| FunctionName(name.to_owned()));
         let function = |name, table_actions| Function { table_actions, ..Function::new(name) };
-        let functions = vec![
-            function(on_connect, &["dynamodb:PutItem"]),
-            function(on_disconnect, &["dynamodb:DeleteItem"]),
-            Function {
-                default_memory: 512,
-                posts_to_connections: true,
-                ..function(send_message, &["dynamodb:Scan", "dynamodb:DeleteItem"])
-            },
-        ];
+        let delivers = Function {
+            default_memory: 512,
+            posts_to_connections: true,
+            ..function(send_message.clone(), &["dynamodb:Scan", "dynamodb:DeleteItem"])
+        };
+        let mut functions =
+            vec![function(on_connect, &["dynamodb:PutItem"]), function(on_disconnect, &["dynamodb:DeleteItem"])];
+        functions.extend(match delivery {
+            Delivery::Direct => vec![delivers],
+            Delivery::Queue { .. } => vec![
+                Function {
+                    posts_to_connections: true, // to tell the sender what was wrong
+                    queue_end: Some(QueueEnd::Sends),
+                    ..function(send_message, &[])
+                },
+                Function {
+                    name: FunctionName(WORKER.to_owned()),
+                    default_memory: 1_024,
+                    timeout: Some(WORKER_TIMEOUT),
+                    queue_end: Some(QueueEnd::Receives),
+                    ..delivers
+                },
+            ],
+        });
         let routes = WALKTHROUGH.map(|(key, name)| {
             let (key, function) = (RouteKey(key.to_owned()), FunctionName(name.to_owned()));
             Route { key, function, throttle: None }
@@ -109,10 +155,14 @@ impl App {
         }
     }
 
-    /// Without the functions that no route leads to.
+    /// Without the functions that no route leads to, and without a worker for which nobody puts messages into a queue.
     pub fn drop_unused(&mut self) {
         let routes = &self.routes;
-        self.functions.retain(|function| routes.iter().any(|route| route.function == function.name));
+        let is_used = |function: &Function| routes.iter().any(|route| route.function == function.name);
+        self.functions.retain(|function| function.queue_end == Some(QueueEnd::Receives) || is_used(function));
+        if self.at_queue(QueueEnd::Sends).is_none() {
+            self.functions.retain(|function| function.queue_end.is_none());
+        }
     }
 
     pub fn functions(&self) -> &[Function] {
@@ -131,6 +181,11 @@ impl App {
         self.routes.iter().find(|route| route.key.as_str() == key)
     }
 
+    /// The function at this end of the queue; there is none where messages are delivered directly.
+    pub fn at_queue(&self, end: QueueEnd) -> Option<&Function> {
+        self.functions.iter().find(|function| function.queue_end == Some(end))
+    }
+
     /// The function called `name`, which is only the last part of its AWS name.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name.as_str() == name)
@@ -147,6 +202,7 @@ impl Function {
             default_memory: 256,
             memory: None,
             timeout: None,
+            queue_end: None,
             environment: BTreeMap::new(),
             declared_at: None,
         }
@@ -312,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_walkthrough_keeps_its_own_rules() {
-        let app = App::walkthrough();
+        let app = App::walkthrough(Delivery::Direct);
         for route in app.routes() {
             assert_eq!(RouteKey::parse(route.key.as_str()).unwrap(), route.key);
             assert_eq!(FunctionName::parse(route.function.as_str()).unwrap(), route.function);

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::app::{App, Function, FunctionName};
+use crate::app::{App, Function, FunctionName, QueueEnd, WORKER};
 use crate::error::{Error, Result};
 
 /// The code of one function.
@@ -42,12 +42,16 @@ pub struct Bundles {
 }
 
 /// What is built in, by path within the zip.
-const EMBEDDED: [(&str, &str); 7] = [
+const EMBEDDED: [(&str, &str); 11] = [
     ("aws.mjs", include_str!("../lambda/aws.mjs")),
+    ("broadcast.mjs", include_str!("../lambda/broadcast.mjs")),
+    ("checkpoint.mjs", include_str!("../lambda/checkpoint.mjs")),
     ("delivery.mjs", include_str!("../lambda/delivery.mjs")),
     ("http.mjs", include_str!("../lambda/http.mjs")),
+    ("log.mjs", include_str!("../lambda/log.mjs")),
     ("onConnect.mjs", include_str!("../lambda/onConnect.mjs")),
     ("onDisconnect.mjs", include_str!("../lambda/onDisconnect.mjs")),
+    ("paced.mjs", include_str!("../lambda/paced.mjs")),
     ("receivers.mjs", include_str!("../lambda/receivers.mjs")),
     ("sendMessage.mjs", include_str!("../lambda/sendMessage.mjs")),
 ];
@@ -82,7 +86,8 @@ impl Bundles {
 
     /// The paths of the files that functions of `app` begin with.
     pub fn entries(&self, app: &App) -> Vec<String> {
-        let is_entry = |path: &&String| app.functions().iter().any(|function| is_entry_of(path, &function.name));
+        let is_entry =
+            |path: &&String| app.functions().iter().any(|function| is_entry_of(path, function.name.as_str()));
         self.files.iter().filter(is_entry).cloned().collect()
     }
 
@@ -110,7 +115,11 @@ pub fn embedded() -> Files {
 pub fn inline(function: &Function) -> String {
     let entry = format!("{}.mjs", function.name);
     let mut text = format!("'use strict';\n// {entry} with what it imports, put into one file by chatctl.\n");
-    let delivery: &[&str] = if function.posts_to_connections { &["receivers.mjs", "delivery.mjs"] } else { &[] };
+    let delivery: &[&str] = match function.queue_end {
+        Some(QueueEnd::Receives) => &["receivers.mjs", "log.mjs", "paced.mjs", "checkpoint.mjs"],
+        _ if function.posts_to_connections => &["receivers.mjs", "log.mjs", "delivery.mjs"],
+        _ => &[],
+    };
     for path in ["http.mjs", "aws.mjs"].iter().chain(delivery).copied().chain([entry.as_str()]) {
         let module = EMBEDDED.iter().find(|(known, _)| *known == path).map_or("", |(_, module)| module);
         text.push('\n');
@@ -132,8 +141,8 @@ fn common_js(line: &str) -> String {
     }
 }
 
-fn is_entry_of(path: &str, function: &FunctionName) -> bool {
-    let ending = path.strip_prefix(function.as_str()).and_then(|rest| rest.strip_prefix('.'));
+fn is_entry_of(path: &str, function: &str) -> bool {
+    let ending = path.strip_prefix(function).and_then(|rest| rest.strip_prefix('.'));
     ending.is_some_and(|ending| ENTRY_ENDINGS.contains(&ending))
 }
 
@@ -141,12 +150,14 @@ fn is_entry_of(path: &str, function: &FunctionName) -> bool {
 /// of one function. Nothing in it tells when or where it was made.
 fn bundle(app: &App, files: &Files, function: &Function, folder: Option<&Path>) -> Result<Bundle> {
     let Function { name: function, declared_at, .. } = function;
-    if !files.keys().any(|path| is_entry_of(path, function)) {
+    if !files.keys().any(|path| is_entry_of(path, function.as_str())) {
         let place = declared_at.as_ref().map_or_else(String::new, |place| format!("{place}: "));
         return Err(Error::usage(format!("{place}there is no handler `{function}.mjs`{}", within(folder)))
             .hint("`chatctl init` writes a complete folder to begin with"));
     }
-    let others = || app.functions().iter().map(|other| &other.name).filter(|other| *other != function);
+    // The worker's too where it is no function: what is delivered how does not change the others.
+    let names = || app.functions().iter().map(|other| other.name.as_str()).chain([WORKER]);
+    let others = || names().filter(|other| *other != function.as_str());
     let own = files.iter().filter(|(path, _)| !others().any(|other| is_entry_of(path, other)));
     let sizes = own.clone().map(|(path, content)| (path.clone(), content.len())).collect();
     let zip = zip(own).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within(folder))))?;

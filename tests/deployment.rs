@@ -104,6 +104,53 @@ async fn a_ping_is_answered_to_its_sender_alone_while_the_setting_says_so() {
 }
 
 #[tokio::test]
+async fn a_queue_takes_messages_to_everybody_in_one_order_and_down_leaves_nothing() {
+    let bench = Bench::new().await;
+    let url = bench.up("--delivery queue").await;
+    let mut expected = one_deployment("chat");
+    expected.extend(
+        [
+            "function chat-broadcast",
+            "log-group /aws/lambda/chat-broadcast",
+            "mapping chat-broadcast",
+            "queue chat-dead-letters.fifo",
+            "queue chat-messages.fifo",
+            "role chat-us-east-1-broadcast",
+        ]
+        .map(str::to_owned),
+    );
+    expected.sort();
+    assert_eq!(bench.account.contents().await, expected);
+    bench.run("status --delivery queue").await.expect(0);
+    bench.run("plan --exit-code --delivery queue").await.expect(0);
+    bench.run("verify --delivery queue").await.expect(0);
+
+    let (mut ada, mut bob) = (Client::connect(&url).await, Client::connect(&url).await);
+    eventually("both are in the table", || async {
+        let rows = bench.account.connections("chat-connections").await;
+        rows.iter().filter(|id| !id.starts_with('#')).count() == 2
+    })
+    .await;
+    ada.send(r#"{"action":"sendmessage"}"#).await;
+    assert!(ada.hear().await.contains("no "));
+    for number in 0..20 {
+        ada.say(&number.to_string()).await;
+        bob.say(&format!("{number}'")).await;
+    }
+    let mut first = Vec::new();
+    let mut second = Vec::new();
+    for _ in 0..40 {
+        first.push(ada.hear().await);
+        second.push(bob.hear().await);
+    }
+    assert_eq!(first, second, "one order for everybody");
+    assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 40, "each message once: {first:?}");
+
+    bench.run("down --delivery queue").await.expect(0);
+    assert_eq!(bench.account.contents().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn up_again_makes_no_write_and_few_calls() {
     let bench = Bench::new().await;
     let proxy = Proxy::start(bench.ministack.url(), Duration::from_millis(50)).await;

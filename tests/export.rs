@@ -17,8 +17,9 @@ use tokio::process::Command;
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change the template.
-const VARIANTS: [&[&str]; 4] = [
+const VARIANTS: [&[&str]; 5] = [
     &[],
+    &["--delivery", "queue", "--kms-key", KEY],
     &["--config", "own.toml"],
     &[
         "--throttle-rate",

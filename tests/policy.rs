@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeValue, BillingMode, ProvisionedThroughput};
+use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -27,12 +28,23 @@ const SETTINGS: [&str; 4] = ["--role-path", "/", "--name", "p"];
 struct Account {
     ministack: &'static Ministack,
     id: String,
+    delivery: &'static str,
 }
 
 impl Account {
     async fn new() -> Self {
         let ministack = ministack().await;
-        Self { ministack, id: ministack.account() }
+        Self { ministack, id: ministack.account(), delivery: "direct" }
+    }
+
+    /// With the deployment that has most.
+    async fn with_queue() -> Self {
+        Self { delivery: "queue", ..Self::new().await }
+    }
+
+    fn settings(&self) -> [&'static str; 6] {
+        let [path, root, name, p] = SETTINGS;
+        [path, root, name, p, "--delivery", self.delivery]
     }
 
     async fn root(&self, args: &[&str]) -> Finished {
@@ -50,18 +62,26 @@ impl Account {
     }
 
     async fn run(&self, key: &str, secret: &str, args: &[&str]) -> Finished {
-        let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().chain(&SETTINGS).copied());
+        let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().chain(&self.settings()).copied());
         run.credentials(self.ministack.url(), key, secret).run().await
     }
 
     async fn policy(&self, args: &[&str]) -> Value {
-        printed(&[&["--account", &self.id, "--region", chatctl::local::REGION], &SETTINGS[..], args].concat()).await
+        printed(&[&["--account", &self.id, "--region", chatctl::local::REGION], &self.settings()[..], args].concat())
+            .await
     }
 }
 
 /// In requests of these MiniStack finds no resource, so that only `*` allows them.
-const NAMELESS: [&str; 4] =
-    ["dynamodb:ListTagsOfResource", "dynamodb:TagResource", "dynamodb:UntagResource", "lambda:CreateFunction"];
+const NAMELESS: [&str; 7] = [
+    "dynamodb:ListTagsOfResource",
+    "dynamodb:TagResource",
+    "dynamodb:UntagResource",
+    "lambda:CreateEventSourceMapping",
+    "lambda:CreateFunction",
+    "lambda:DeleteEventSourceMapping",
+    "lambda:UpdateEventSourceMapping",
+];
 
 /// The policy with what MiniStack cannot know in the words that it knows; nor does it know a role's boundary.
 fn for_ministack(policy: &Value) -> Value {
@@ -71,9 +91,11 @@ fn for_ministack(policy: &Value) -> Value {
     let statements = policy["Statement"].as_array_mut().unwrap();
     // It knows no tags of what a call is about.
     statements.retain(|statement| statement["Effect"] == "Allow");
+    let unknown = [("ArnEquals", "iam:PermissionsBoundary"), ("ArnLike", "lambda:FunctionArn")];
     for statement in statements.iter_mut().filter_map(Value::as_object_mut) {
-        statement
-            .retain(|key, value| key != "Condition" || value["ArnEquals"].get("iam:PermissionsBoundary").is_none());
+        statement.retain(|key, value| {
+            key != "Condition" || !unknown.iter().any(|(how, what)| value[how].get(what).is_some())
+        });
     }
     if !nameless.is_empty() {
         statements.push(json!({ "Effect": "Allow", "Action": nameless, "Resource": "*" }));
@@ -113,7 +135,7 @@ fn without(policy: &Value, lacking: &[&str]) -> Value {
 
 #[tokio::test]
 async fn the_policy_is_enough_for_every_verb() {
-    let account = Account::new().await;
+    let account = Account::with_queue().await;
     let policy = account.policy(&[]).await;
     let (key, secret) = account.user(&policy).await;
     let run = async |args: &[&str]| account.run(&key, &secret, args).await;
@@ -145,7 +167,7 @@ async fn denied(account: &Account, policy: &Value, lacking: &[&str], args: &[&st
 
 #[tokio::test]
 async fn every_action_is_needed() {
-    let account = Account::new().await;
+    let account = Account::with_queue().await;
     let policy = account.policy(&[]).await;
     let mut shown: BTreeSet<String> = IMPLIED.map(str::to_owned).into();
     let mut need = |lacking: &[&str]| shown.extend(lacking.iter().map(|action| (*action).to_owned()));
@@ -162,8 +184,8 @@ async fn every_action_is_needed() {
     lacking!(["iam:CreateRole", "logs:CreateLogGroup", "dynamodb:CreateTable", "apigateway:POST"] => ["up"],
         ["iam:CreateRole", "logs:CreateLogGroup", "dynamodb:CreateTable", "apigateway:CreateApi"]);
     lacking!(["iam:PutRolePolicy", "logs:PutRetentionPolicy", "dynamodb:UpdateTimeToLive"] => ["up"]);
-    lacking!(["lambda:CreateFunction"] => ["up"]);
-    lacking!(["lambda:AddPermission"] => ["up"]);
+    lacking!(["lambda:CreateFunction", "sqs:CreateQueue"] => ["up"]);
+    lacking!(["lambda:AddPermission", "lambda:CreateEventSourceMapping"] => ["up"]);
     account.root(&["up"]).await.expect(0);
 
     let reads = actions(&account.policy(&["--read-only"]).await);
@@ -194,10 +216,10 @@ async fn every_action_is_needed() {
     // A function is changed after its role and its log group, so only where those were.
     let tag = ["up", "--tag", "team=chat"];
     lacking!(["dynamodb:TagResource", "logs:TagResource", "iam:TagRole"] => tag);
-    lacking!(["lambda:TagResource"] => tag);
+    lacking!(["lambda:TagResource", "sqs:TagQueue"] => tag);
     account.root(&tag).await.expect(0);
     lacking!(["dynamodb:UntagResource", "logs:UntagResource", "iam:UntagRole"] => ["up"]);
-    lacking!(["lambda:UntagResource"] => ["up"]);
+    lacking!(["lambda:UntagResource", "sqs:UntagQueue"] => ["up"]);
     account.root(&["up"]).await.expect(0);
 
     let handlers = Folder::new();
@@ -212,17 +234,19 @@ async fn every_action_is_needed() {
     let folder = handlers.0.display().to_string();
     let change = ["up", "--handlers", &folder, "--memory", "768", "--throttle-rate", "9", "--throttle-burst", "9"];
     lacking!(["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
-            "apigateway:PATCH", "lambda:RemovePermission"] => change,
+            "apigateway:PATCH", "lambda:RemovePermission", "sqs:SetQueueAttributes"] => change,
         ["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
-            "apigateway:UpdateStage", "lambda:RemovePermission"]);
+            "apigateway:UpdateStage", "lambda:RemovePermission", "sqs:SetQueueAttributes"]);
     lacking!(["lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"] => change);
     account.root(&["up"]).await.expect(0);
     stray_policies(&account).await;
     lacking!(["iam:DetachRolePolicy", "iam:DeleteRolePolicy"] => ["up"]);
 
+    // MiniStack lets everybody change and delete mappings.
+    need(&["lambda:DeleteEventSourceMapping", "lambda:UpdateEventSourceMapping"]);
     lacking!(["lambda:DeleteFunction", "dynamodb:DeleteTable"] => ["down"]);
-    lacking!(["logs:DeleteLogGroup", "apigateway:DELETE", "iam:DeleteRole"] => ["down"],
-        ["logs:DeleteLogGroup", "apigateway:DeleteApi", "iam:DeleteRole"]);
+    lacking!(["logs:DeleteLogGroup", "apigateway:DELETE", "iam:DeleteRole", "sqs:DeleteQueue"] => ["down"],
+        ["logs:DeleteLogGroup", "apigateway:DeleteApi", "iam:DeleteRole", "sqs:DeleteQueue"]);
     account.root(&["down"]).await.expect(0);
     assert_eq!(shown, actions(&policy));
 }
@@ -244,6 +268,13 @@ async fn drift(account: &Account) {
     let permission = lambda.add_permission().function_name("p-sendMessage").statement_id("stray");
     let permission = permission.action("lambda:InvokeFunction").principal("s3.amazonaws.com");
     permission.send().await.unwrap();
+    let mappings = lambda.list_event_source_mappings().function_name("p-broadcast").send().await.unwrap();
+    let mapping = mappings.event_source_mappings()[0].uuid().unwrap();
+    lambda.update_event_source_mapping().uuid(mapping).batch_size(1).send().await.unwrap();
+    let sqs = aws_sdk_sqs::Client::new(&sdk);
+    let url = sqs.get_queue_url().queue_name("p-messages.fifo").send().await.unwrap().queue_url.unwrap();
+    let attributes = sqs.set_queue_attributes().queue_url(url);
+    attributes.attributes(QueueAttributeName::MessageRetentionPeriod, "600").send().await.unwrap();
     let throughput = ProvisionedThroughput::builder().read_capacity_units(1).write_capacity_units(1).build().unwrap();
     let table = aws_sdk_dynamodb::Client::new(&sdk).update_table().table_name("p-connections");
     table.billing_mode(BillingMode::Provisioned).provisioned_throughput(throughput).send().await.unwrap();
@@ -416,8 +447,9 @@ const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change policies.
-const VARIANTS: [&[&str]; 6] = [
+const VARIANTS: [&[&str]; 7] = [
     &[],
+    &["--delivery", "queue"],
     &["--authorizer", "arn:aws:lambda:eu-central-1:123456789012:function:gate"],
     &["--permissions-boundary", BOUNDARY, "--kms-key", KEY, "--authorizer", "iam"],
     &["--role-path", "/a/long/path/of/a/large/company/chatctl/", "--name", "a-name-of-no-less-than-32-letter"],

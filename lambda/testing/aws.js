@@ -1,7 +1,8 @@
-// A stand-in for DynamoDB and `@connections` on 127.0.0.1, for the tests: one table in memory, real
+// A stand-in for DynamoDB, SQS and `@connections` on 127.0.0.1, for the tests: one table and one queue in memory, real
 // sockets, and a hook through which a test makes calls fail, wait or vanish.
 
 import http from 'node:http';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,6 +10,8 @@ export class StandIn {
   table = new Map(); // connectionId → item, as DynamoDB writes it
   calls = []; // {operation, input} or {operation: 'Post', connectionId, text}
   received = new Map(); // connectionId → texts
+  queue = []; // {record, group, hidden}: in the order in which they were sent
+  #places = new Map(); // connectionId → where it stands in a scan, for ever
   sockets = new Set();
   posting = 0;
   mostPosting = 0;
@@ -55,7 +58,7 @@ export class StandIn {
 
   connect(connectionId, { age = 60 } = {}) {
     const connectedAt = String(Math.floor(Date.now() / 1000) - age);
-    this.table.set(connectionId, { connectionId: { S: connectionId }, connectedAt: { N: connectedAt } });
+    this.#put({ connectionId: { S: connectionId }, connectedAt: { N: connectedAt } });
     this.received.set(connectionId, []);
     return connectionId;
   }
@@ -103,9 +106,72 @@ export class StandIn {
     return [200];
   }
 
+  #put(item) {
+    const id = item.connectionId.S;
+    if (!this.#places.has(id)) this.#places.set(id, this.#places.size);
+    this.table.set(id, item);
+  }
+
   PutItem({ input }) {
-    this.table.set(input.Item.connectionId.S, input.Item);
+    const { Item, ConditionExpression, ExpressionAttributeValues: values } = input;
+    const token = this.table.get(Item.connectionId.S)?.token?.S;
+    if (ConditionExpression && token !== values[':known']?.S && token !== values[':mine'].S) {
+      return [400, { __type: 'com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException' }];
+    }
+    this.#put(Item);
     return [200, {}];
+  }
+
+  GetItem({ input }) {
+    return [200, { Item: this.table.get(input.Key.connectionId.S) }];
+  }
+
+  SendMessage({ input }) {
+    const { MessageBody, MessageGroupId, MessageDeduplicationId: deduplication } = input;
+    if (/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u.test(MessageBody)) {
+      return [400, { __type: 'com.amazonaws.sqs#InvalidMessageContents' }];
+    }
+    if (!this.queue.some((known) => known.deduplication === deduplication)) {
+      const attributes = { SentTimestamp: String(Date.now()), ApproximateReceiveCount: '0', MessageGroupId };
+      this.queue.push({ record: { messageId: randomUUID(), body: MessageBody, attributes }, deduplication, hidden: 0 });
+    }
+    return [200, {}];
+  }
+
+  ChangeMessageVisibilityBatch({ input }) {
+    const Failed = [];
+    for (const { Id, ReceiptHandle, VisibilityTimeout } of input.Entries) {
+      const message = this.queue.find(({ record }) => record.receiptHandle === ReceiptHandle);
+      if (message?.hidden > 0) message.hidden = VisibilityTimeout;
+      else Failed.push({ Id, SenderFault: true, Code: 'ReceiptHandleIsInvalid' });
+    }
+    return [200, { Failed }];
+  }
+
+  /** What the mapping hands to the worker: the first messages of the group, unless some of it are out already. */
+  receive(most = 10) {
+    if (this.queue.some(({ hidden }) => hidden > 0)) throw new Error('messages of the group are out');
+    return {
+      Records: this.queue.slice(0, most).map((message) => {
+        message.hidden = 300;
+        const { attributes } = message.record;
+        attributes.ApproximateReceiveCount = String(Number(attributes.ApproximateReceiveCount) + 1);
+        message.record.receiptHandle = randomUUID();
+        return structuredClone(message.record);
+      }),
+    };
+  }
+
+  /** What the mapping does afterwards: deletes what is not in the `failures`. */
+  settle({ Records }, failures = []) {
+    const back = new Set(failures.map(({ itemIdentifier }) => itemIdentifier));
+    const done = new Set(Records.map(({ messageId }) => messageId).filter((id) => !back.has(id)));
+    this.queue = this.queue.filter(({ record }) => !done.has(record.messageId));
+  }
+
+  /** `seconds` pass. */
+  pass(seconds) {
+    for (const message of this.queue) message.hidden = Math.max(0, message.hidden - seconds);
   }
 
   DeleteItem({ input }) {
@@ -124,7 +190,8 @@ export class StandIn {
     const all = [...this.table.keys()];
     const size = Math.ceil(all.length / TotalSegments);
     const ids = Segment === undefined ? all : all.slice(Segment * size, (Segment + 1) * size);
-    const from = input.ExclusiveStartKey ? ids.indexOf(input.ExclusiveStartKey.connectionId.S) + 1 : 0;
+    const place = input.ExclusiveStartKey && this.#places.get(input.ExclusiveStartKey.connectionId.S);
+    const from = place === undefined ? 0 : ids.filter((id) => this.#places.get(id) <= place).length;
     const { Limit = 10_000 } = input;
     const page = ids.slice(from, from + Limit);
     const more = from + Limit < ids.length;

@@ -227,8 +227,14 @@ where
     E: std::error::Error + 'static,
 {
     match code {
-        "NotFoundException" | "ResourceNotFoundException" | "NoSuchEntity" => return Class::NotFound,
-        "EntityAlreadyExists" | "ResourceAlreadyExistsException" => return Class::AlreadyExists,
+        "NotFoundException"
+        | "ResourceNotFoundException"
+        | "NoSuchEntity"
+        | "QueueDoesNotExist"
+        | "AWS.SimpleQueueService.NonExistentQueue" => return Class::NotFound,
+        "EntityAlreadyExists" | "ResourceAlreadyExistsException" | "QueueNameExists" | "QueueAlreadyExists" => {
+            return Class::AlreadyExists;
+        }
         "ResourceInUseException" if operation.name == "CreateTable" => return Class::AlreadyExists,
         "ResourceConflictException" if message.contains("already exist") => return Class::AlreadyExists,
         "ConflictException" if !message.contains("try again later") && operation.name.starts_with("Create") => {

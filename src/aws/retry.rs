@@ -54,6 +54,41 @@ const RULES: &[Rule] = &[
         budget: Duration::from_secs(180),
     },
     Rule {
+        // Q2: a name is free again a minute after its queue was deleted.
+        service: "sqs",
+        operations: &["CreateQueue"],
+        matches: |f| f.code.ends_with("QueueDeletedRecently"),
+        only_fresh: false,
+        waits_for: "the old queue of this name to be forgotten",
+        pause: (1_500, 2_500),
+        usual: UNKNOWN,
+        budget: Duration::from_secs(90),
+    },
+    Rule {
+        // Q3: the role's policy is too young to be seen.
+        service: "lambda",
+        operations: &["CreateEventSourceMapping"],
+        matches: |f| {
+            f.code == "InvalidParameterValueException" && f.message.contains("execution role does not have permissions")
+        },
+        only_fresh: false,
+        waits_for: "the role's permissions to be seen",
+        pause: (400, 490),
+        usual: UNKNOWN,
+        budget: Duration::from_secs(60),
+    },
+    Rule {
+        // Q4: a mapping that is being changed takes no other change.
+        service: "lambda",
+        operations: &["UpdateEventSourceMapping", "DeleteEventSourceMapping"],
+        matches: |f| f.code == "ResourceInUseException",
+        only_fresh: false,
+        waits_for: "the mapping to settle",
+        pause: (400, 490),
+        usual: UNKNOWN,
+        budget: Duration::from_secs(120),
+    },
+    Rule {
         // L3: pending, or a change still in progress; L7: a concurrent policy write.
         service: "lambda",
         operations: ANY,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Authorizer, MESSAGE_THROTTLE, Throttle};
-use crate::app::App;
+use super::{Authorizer, DELIVERY_RATE, MESSAGE_THROTTLE, Throttle};
+use crate::app::{App, Delivery};
 use crate::error::{Error, Result};
 
 /// What CloudWatch Logs accepts for a retention, in days.
@@ -206,6 +206,17 @@ pub(super) fn one_of(what: &str, text: &str, allowed: &[&str]) -> Result<String>
         return Ok(text.to_owned());
     }
     Err(Error::usage(format!("`{text}` is not a valid {what}: it takes {}", allowed.join(" or "))))
+}
+
+pub(super) fn delivery(text: Option<String>, rate: Option<i32>) -> Result<Delivery> {
+    let text = one_of("delivery", text.as_deref().unwrap_or("direct"), &["direct", "queue"])?;
+    let rate = rate.map(|rate| in_range("delivery rate", rate, 10, 1_000_000, "posts a second")).transpose()?;
+    match (text.as_str(), rate) {
+        ("queue", rate) => Ok(Delivery::Queue { rate: rate.unwrap_or(DELIVERY_RATE) }),
+        (_, None) => Ok(Delivery::Direct),
+        (_, Some(_)) => Err(Error::usage("a delivery rate is for `--delivery queue` alone, and this is direct")
+            .hint("set `--delivery queue` too, or leave the rate out")),
+    }
 }
 
 pub(super) fn in_range(what: &str, value: i32, from: i32, to: i32, unit: &str) -> Result<i32> {

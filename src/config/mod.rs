@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app::{App, FunctionName, RouteKey};
+use crate::app::{App, Delivery, FunctionName, RouteKey};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
-    LONGEST_FUNCTION_TIMEOUT, MEMORY, authorizer, checked_arn, in_range, message_throttle, one_of, region, retention,
-    role_arns, role_path, runtime, stage, tags, throttle,
+    LONGEST_FUNCTION_TIMEOUT, MEMORY, authorizer, checked_arn, delivery, in_range, message_throttle, one_of, region,
+    retention, role_arns, role_path, runtime, stage, tags, throttle,
 };
 
 pub use crate::app::Throttle;
@@ -42,6 +42,7 @@ pub struct Config {
     pub table_indexes: BTreeSet<String>,
     /// Whether there is a route `ping` that answers without a function.
     pub keep_alive: bool,
+    pub delivery: Delivery,
     /// The largest `data` of a message, KB.
     pub message_size: i32,
     /// How many messages the `sendmessage` route takes; where there is none, what `throttle` says holds for it too.
@@ -90,6 +91,9 @@ pub const MESSAGE_SIZE: i32 = 32;
 /// account's 10,000 requests a second, and keep fewer functions busy than the ten of a new one (`docs/delivery.md`).
 pub const MESSAGE_THROTTLE: Throttle = Throttle { rate: 20, burst: 40 };
 
+/// Posts a second of the worker where nothing else is set (`lambda/paced.mjs`): half of what an account may do.
+pub const DELIVERY_RATE: i32 = 5_000;
+
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorizer {
@@ -124,7 +128,8 @@ impl Config {
         };
         let throttle =
             throttle(flags.throttle_rate.or(file.throttle_rate), flags.throttle_burst.or(file.throttle_burst))?;
-        let app = routes::app(&file.routes, &source)?;
+        let delivery = delivery(flags.delivery.or(file.delivery), flags.delivery_rate.or(file.delivery_rate))?;
+        let app = routes::app(&file.routes, delivery, &source)?;
         let keep_alive = flags.keep_alive.or(file.keep_alive).unwrap_or(false);
         if keep_alive && app.route(RouteKey::ping().as_str()).is_some() {
             return Err(Error::usage("`keep-alive` makes the route `ping`, which `[routes.ping]` makes too")
@@ -155,6 +160,7 @@ impl Config {
                 flags.message_burst.or(file.message_burst),
                 throttle.is_some(),
             )?,
+            delivery,
             message_size: in_range(
                 "message size",
                 flags.message_size.or(file.message_size).unwrap_or(MESSAGE_SIZE),

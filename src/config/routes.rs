@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::checks::{MEMORY, in_range};
 use super::file::Source;
-use crate::app::{App, Function, FunctionName, Route, RouteKey, TableAccess, Throttle};
+use crate::app::{App, Delivery, Function, FunctionName, QueueEnd, Route, RouteKey, TableAccess, Throttle};
 use crate::error::{Error, Result};
 
 /// Seconds of a function: API Gateway waits 29 s for its answer (G7), and some of that is not the function's.
@@ -17,7 +17,7 @@ const LARGEST_ENVIRONMENT: usize = 3 * 1024;
 /// Global secondary indexes of a table (D10).
 const MOST_INDEXES: usize = 20;
 /// What the functions are told by Lambda, or by us.
-const OURS: [&str; 3] = ["TABLE_NAME", "MESSAGE_SIZE", "CHATCTL_CONNECTIONS_ENDPOINT"];
+const OURS: [&str; 5] = ["TABLE_NAME", "MESSAGE_SIZE", "QUEUE_URL", "DELIVERY_RATE", "CHATCTL_CONNECTIONS_ENDPOINT"];
 const OF_LAMBDA: [&str; 2] = ["AWS_", "LAMBDA_"];
 
 /// The routes of the settings file, by their keys.
@@ -66,12 +66,16 @@ pub(super) fn table_indexes(attributes: &[Spanned<String>], source: &Source) -> 
 ///
 /// # Errors
 /// A usage error with its place in the file: a rule that is broken, or two things that do not go together.
-pub(super) fn app(routes: &Routes, source: &Source) -> Result<App> {
-    let mut app = App::walkthrough();
+pub(super) fn app(routes: &Routes, delivery: Delivery, source: &Source) -> Result<App> {
+    let mut app = App::walkthrough(delivery);
     let mut of_functions: BTreeMap<FunctionName, Vec<&RouteSettings>> = BTreeMap::new();
     for (key, settings) in routes {
         let at = settings.handler.as_ref().map_or_else(|| key.span(), Spanned::span);
         let name = handler(&app, key.get_ref(), settings).map_err(|error| source.locate(&at, error))?;
+        if app.at_queue(QueueEnd::Receives).is_some_and(|worker| worker.name.is_same_to_iam(&name)) {
+            let error = Error::usage(format!("`{name}` is the function behind the queue, which no route may call"));
+            return Err(source.locate(&at, error.hint("give the handler another name")));
+        }
         if let Some(other) = app.functions().iter().find(|function| function.name.is_same_to_iam(&name)) {
             if other.name != name {
                 let rule = "which IAM takes for the same: it does not tell small letters from capitals";

@@ -52,6 +52,12 @@ pub struct Settings {
     /// Messages that may come at once, beyond --message-rate [default: 40, unless --throttle-rate is set]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub message_burst: Option<i32>,
+    /// How a message reaches everybody: direct (at once) or queue (in one order, any number of connections) [default: direct]
+    #[arg(long, global = true, help_heading = "Deployment")]
+    pub delivery: Option<String>,
+    /// Posts a second that --delivery queue sends at most [default: 5000]
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
+    pub delivery_rate: Option<i32>,
     /// The largest `data` of a message in KB, at most 128 [default: 32]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "KB")]
     pub message_size: Option<i32>,

@@ -271,7 +271,7 @@ fn environment(env: &Env, folder: &Path, lifetime: Lifetime) -> Vec<(&'static st
     let services = match lifetime {
         Lifetime::Detached => "apigateway,dynamodb,iam,lambda,logs,sqs,sts",
         // Tests also deploy what `export` prints.
-        Lifetime::WithChild => "apigateway,cloudformation,dynamodb,iam,kms,lambda,logs,s3,sts,tagging",
+        Lifetime::WithChild => "apigateway,cloudformation,dynamodb,iam,kms,lambda,logs,s3,sqs,sts,tagging",
     };
     // By the last two, GitHub Actions and Jenkins know what to sweep up when the job ends.
     let kept = ["PATH", "LANG", "LC_ALL", "TZ", "RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE"];

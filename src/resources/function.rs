@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use super::names;
 use super::tags::{self, Tags};
-use crate::app::{Function, FunctionName};
+use crate::app::{Delivery, Function, FunctionName, QueueEnd};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::aws::timeouts;
-use crate::config::MESSAGE_SIZE;
+use crate::config::{DELIVERY_RATE, MESSAGE_SIZE};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
@@ -68,7 +68,16 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         environment.insert("CHATCTL_CONNECTIONS_ENDPOINT".to_owned(), format!("{endpoint}/_aws/execute-api"));
     }
     environment.extend(function.environment.clone());
-    if function.posts_to_connections && scope.config.message_size != MESSAGE_SIZE {
+    if function.queue_end.is_some() {
+        environment.insert("QUEUE_URL".to_owned(), scope.id(&names::messages(scope)));
+    }
+    if let (Some(QueueEnd::Receives), Delivery::Queue { rate }) = (function.queue_end, scope.config.delivery)
+        && rate != DELIVERY_RATE
+    {
+        environment.insert("DELIVERY_RATE".to_owned(), rate.to_string());
+    }
+    let takes_messages = function.posts_to_connections && function.queue_end != Some(QueueEnd::Receives);
+    if takes_messages && scope.config.message_size != MESSAGE_SIZE {
         environment.insert("MESSAGE_SIZE".to_owned(), (scope.config.message_size * 1024).to_string());
     }
     FunctionSpec {
@@ -97,6 +106,7 @@ impl Kind for FunctionKind {
             .map(|function| {
                 // The log group before the first line (L13), the policy before the first cold start (L2).
                 let mut needs = vec![names::log_group(scope, &function.name)];
+                needs.extend(function.queue_end.map(|_| names::messages(scope)));
                 if !scope.config.role_arns.contains_key(function.name.as_str()) {
                     needs.push(names::role(scope, &function.name));
                     needs.push(names::role_policy(scope, &function.name));
@@ -116,9 +126,9 @@ impl Kind for FunctionKind {
         names::once_wanted(scope, found).iter().map(|name| scope.config.function_name(name)).collect()
     }
 
-    /// Clients of the old deployment call a stray until the stage has another.
+    /// Clients of the old deployment call a stray until the stage has another, and a mapping until it is gone.
     fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::STAGE]
+        &[names::STAGE, names::EVENT_SOURCE_MAPPING]
     }
 
     /// New functions are what most runs wait for last, and a look is cheap: there may be a hundred a second (L8).
@@ -191,7 +201,7 @@ impl Kind for FunctionKind {
     }
 
     fn shown_entries(&self, field: &str) -> Option<&'static [&'static str]> {
-        (field == "environment").then_some(&["TABLE_NAME", "MESSAGE_SIZE"])
+        (field == "environment").then_some(&["DELIVERY_RATE", "MESSAGE_SIZE", "QUEUE_URL", "TABLE_NAME"])
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
@@ -340,6 +350,13 @@ impl Kind for FunctionKind {
 /// The zip travels in the call, a third larger (L11).
 fn upload(zip: &Blob) -> aws_sdk_lambda::config::Builder {
     aws_sdk_lambda::config::Builder::new().timeout_config(timeouts(zip.as_ref().len() / 3 * 4))
+}
+
+/// Whether `sendMessage`, as it stands, sends to a queue, or may until it has settled.
+pub async fn sends_to_queue(ctx: &Ctx) -> Result<bool, Failure> {
+    let Some(sender) = ctx.scope.config.app.function("sendMessage") else { return Ok(false) };
+    let found = FunctionKind.find(ctx, &ctx.scope.config.function_name(&sender.name), None).await?;
+    Ok(found.iter().any(|found| found.settling.is_some() || found.fields["environment"].get("QUEUE_URL").is_some()))
 }
 
 fn environment(spec: &FunctionSpec) -> Environment {

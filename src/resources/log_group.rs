@@ -120,7 +120,7 @@ impl Kind for LogGroupKind {
 
     /// By it all else of a function is found that is wanted no more.
     fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::FUNCTION, names::ROLE]
+        &[names::EVENT_SOURCE_MAPPING, names::FUNCTION, names::QUEUE, names::ROLE]
     }
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {

@@ -4,12 +4,14 @@ pub mod api;
 pub mod authorizer;
 pub mod authorizer_permission;
 pub mod deployment;
+pub mod event_source_mapping;
 pub mod function;
 pub mod integration;
 pub mod log_group;
 pub mod names;
 pub mod permission;
 mod policy_document;
+pub mod queue;
 pub mod role;
 pub mod role_policy;
 pub mod route;
@@ -27,7 +29,9 @@ pub const KINDS: Kinds = &[
     &role_policy::RolePolicyKind,
     &log_group::LogGroupKind,
     &table::TableKind,
+    &queue::QueueKind,
     &function::FunctionKind,
+    &event_source_mapping::EventSourceMappingKind,
     &permission::PermissionKind,
     &authorizer::AuthorizerKind,
     &authorizer_permission::AuthorizerPermissionKind,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::app::{Function, FunctionName, Route, RouteKey};
+use crate::app::{Function, FunctionName, QueueEnd, Route, RouteKey, WORKER};
 use crate::aws::identity::Identity;
 use crate::config::Authorizer;
 use crate::engine::found::{Found, Owner};
@@ -13,10 +13,12 @@ pub const API: &str = "api";
 pub const AUTHORIZER: &str = "authorizer";
 pub const AUTHORIZER_PERMISSION: &str = "authorizer-permission";
 pub const DEPLOYMENT: &str = "deployment";
+pub const EVENT_SOURCE_MAPPING: &str = "event-source-mapping";
 pub const FUNCTION: &str = "function";
 pub const INTEGRATION: &str = "integration";
 pub const LOG_GROUP: &str = "log-group";
 pub const PERMISSION: &str = "permission";
+pub const QUEUE: &str = "queue";
 pub const ROLE: &str = "role";
 pub const ROLE_POLICY: &str = "role-policy";
 pub const ROUTE: &str = "route";
@@ -103,6 +105,11 @@ pub fn label(scope: &Scope, route_key: &RouteKey) -> String {
     scope.config.app.route(route_key.as_str()).map_or_else(|| "Ping".to_owned(), Route::label)
 }
 
+/// What feeds the worker from the queue; named after the worker, and there is one where there is a queue.
+pub fn event_source_mapping(scope: &Scope) -> Key {
+    Key::new(EVENT_SOURCE_MAPPING, format!("{}-{WORKER}", scope.config.name))
+}
+
 /// Named after the route that it stands behind.
 pub fn integration(route_key: &RouteKey) -> Key {
     Key::new(INTEGRATION, route_key.as_str())
@@ -150,6 +157,31 @@ pub fn permission_of(function: &str, id: &str) -> Key {
 /// The statement by which a route may call its function.
 pub fn statement_id(route: &Route) -> String {
     if route.is_walkthrough() { STATEMENT_ID.to_owned() } else { format!("{STATEMENT_ID}-{}", route.key.escaped()) }
+}
+
+/// The queue of messages, which keeps their order.
+pub fn messages(scope: &Scope) -> Key {
+    Key::new(QUEUE, format!("{}-messages.fifo", scope.config.name))
+}
+
+/// Where messages go that could not be delivered.
+pub fn dead_letters(scope: &Scope) -> Key {
+    Key::new(QUEUE, format!("{}-dead-letters.fifo", scope.config.name))
+}
+
+/// The log group of the worker, where one is wanted: it is made first and deleted last, so that a later run which wants
+/// no worker still finds all that belongs to it.
+pub fn registered_worker(scope: &Scope) -> Option<Key> {
+    scope.config.app.at_queue(QueueEnd::Receives).map(|worker| log_group(scope, &worker.name))
+}
+
+/// Whether what belongs to a worker may stand although none is wanted.
+pub fn worker_once_wanted(scope: &Scope, found: &[Found]) -> bool {
+    once_wanted(scope, found).iter().any(|function| function.as_str() == WORKER)
+}
+
+pub fn queue_arn(scope: &Scope, queue: &Key) -> String {
+    scope.arn("sqs", &queue.name)
 }
 
 /// Role names are global to the account, so the region is part of the name (I2).

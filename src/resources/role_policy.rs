@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{names, policy_document};
-use crate::app::Function;
+use crate::app::{App, Function, QueueEnd};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
@@ -18,6 +18,13 @@ use crate::engine::scope::Scope;
 
 /// The name of the inline policy within its role.
 const POLICY_NAME: &str = "chatctl";
+
+/// What Lambda does with a queue in the name of the function that a mapping feeds, and what the worker itself does.
+const RECEIVING: &[&str] =
+    &["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
+
+/// The key of the item where the worker notes how far it is (`lambda/receivers.mjs`).
+const CHECKPOINT: &str = "#broadcast";
 
 pub struct RolePolicyKind;
 
@@ -62,6 +69,26 @@ pub fn document(scope: &Scope, function: &Function) -> Value {
         "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
         "Resource": scope.arn("logs", &format!("log-group:{log_group}:*"))
     }));
+    if let Some(end) = function.queue_end {
+        statements.push(json!({
+            "Sid": "Queue",
+            "Effect": "Allow",
+            "Action": match end {
+                QueueEnd::Sends => &["sqs:SendMessage"][..],
+                QueueEnd::Receives => RECEIVING,
+            },
+            "Resource": names::queue_arn(scope, &names::messages(scope))
+        }));
+    }
+    if function.queue_end == Some(QueueEnd::Receives) {
+        statements.push(json!({
+            "Sid": "Checkpoint",
+            "Effect": "Allow",
+            "Action": ["dynamodb:GetItem", "dynamodb:PutItem"],
+            "Resource": names::table_arn(scope),
+            "Condition": { "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": [CHECKPOINT] } }
+        }));
+    }
     if function.posts_to_connections {
         let posts = format!("{}/{}/POST/@connections/*", names::api_id(scope), scope.config.stage);
         statements.push(json!({
@@ -78,8 +105,33 @@ pub fn document(scope: &Scope, function: &Function) -> Value {
             "Action": ["kms:Decrypt"],
             "Resource": kms_key
         }));
+        if function.queue_end == Some(QueueEnd::Sends) {
+            // What is sent is encrypted in the sender's name (Q6).
+            statements.push(json!({
+                "Sid": "QueueKey",
+                "Effect": "Allow",
+                "Action": ["kms:GenerateDataKey"],
+                "Resource": kms_key
+            }));
+        }
     }
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// What is put in the place of `found`: where messages come to be delivered in another way, what both ways need, since
+/// the function goes on in the old one until it is changed. The next look finds more than is wanted, and that goes.
+fn to_put(scope: &Scope, function: &Function, found: &Found) -> Value {
+    let mut wanted = document(scope, function);
+    let before = App::walkthrough(scope.config.delivery.other());
+    let before = before.function(function.name.as_str()).map(|function| document(scope, function));
+    let is_as_before = |before: &Value| found.fields.get("document") == Some(&policy_document::normal(before.clone()));
+    if let Some(Value::Array(before)) = before.filter(is_as_before).map(|mut before| before["Statement"].take())
+        && let Some(statements) = wanted["Statement"].as_array_mut()
+    {
+        let only_before: Vec<Value> = before.into_iter().filter(|statement| !statements.contains(statement)).collect();
+        statements.extend(only_before);
+    }
+    wanted
 }
 
 /// That the role has the configured boundary, if there is one.
@@ -139,12 +191,13 @@ impl Kind for RolePolicyKind {
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        put(ctx, &Key::new(names::ROLE_POLICY, name)).await?;
+        put(ctx, &Key::new(names::ROLE_POLICY, name), &document(&ctx.scope, function_of(&ctx.scope, name))).await?;
         Ok(POLICY_NAME.to_owned())
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        put(ctx, &found.key).await
+        let function = function_of(&ctx.scope, &found.key.name);
+        put(ctx, &found.key, &to_put(&ctx.scope, function, found)).await
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
@@ -181,8 +234,8 @@ impl Kind for RolePolicyKind {
     }
 }
 
-async fn put(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
-    let document = document(&ctx.scope, function_of(&ctx.scope, &key.name)).to_string();
+async fn put(ctx: &Ctx, key: &Key, document: &Value) -> Result<(), Failure> {
+    let document = document.to_string();
     let answer = ctx
         .call("iam:PutRolePolicy", key, || {
             let put = ctx.aws.iam.put_role_policy().role_name(&key.name).policy_name(POLICY_NAME);

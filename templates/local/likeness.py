@@ -5,7 +5,7 @@ import json
 import threading
 import time
 
-from ministack.core import lambda_runtime
+from ministack.core import iam_actions, lambda_runtime
 from ministack.services import apigateway, lambda_svc
 
 NO_ROUTE = {"routeKey": None}
@@ -68,10 +68,17 @@ def retire(kill, workers):
     threading.Thread(target=when_done, daemon=True).start()
 
 
+def singular(extract, service, *args, **kwargs):
+    """Of SQS, a batch is allowed by the action of the single call."""
+    action = extract(service, *args, **kwargs)
+    return action.removesuffix("Batch") if service == "sqs" and action else action
+
+
 def around(module, name, wrapper):
     setattr(module, name, functools.partial(wrapper, getattr(module, name)))
 
 
+around(iam_actions, "extract_iam_action", singular)
 around(apigateway, "_match_ws_route", route_for)
 around(apigateway, "_invoke_ws_lambda", answer)
 around(lambda_runtime, "get_or_create_worker", lambda get, *args, **kwargs: Logged(get(*args, **kwargs)))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chatctl::app::Delivery;
 use chatctl::arguments::{self, Asked};
 use chatctl::config::Config;
 use chatctl::host::Host;
@@ -45,6 +46,10 @@ const ROWS: &[Row] = &[
         shown: |c| c.throttle.map_or(0, |t| t.burst).to_string(), want: ["0", "1", "2", "3"] },
     Row { long: "keep-alive", file: "keep-alive = true", env: "false", flag: "true",
         shown: |c| c.keep_alive.to_string(), want: ["false", "true", "false", "true"] },
+    Row { long: "delivery", file: "delivery = 'direct'", env: "queue", flag: "direct",
+        shown: |c| if c.delivery == Delivery::Direct { "direct" } else { "queue" }.to_owned(), want: ["direct", "direct", "queue", "direct"] },
+    Row { long: "delivery-rate", file: "delivery-rate = 10", env: "20", flag: "30",
+        shown: |c| if let Delivery::Queue { rate } = c.delivery { rate.to_string() } else { String::new() }, want: ["", "10", "20", "30"] },
     Row { long: "message-rate", file: "message-rate = 1", env: "2", flag: "3",
         shown: |c| c.message_throttle.map_or(0, |t| t.rate).to_string(), want: ["20", "1", "2", "3"] },
     Row { long: "message-burst", file: "message-burst = 1", env: "2", flag: "3",
@@ -111,10 +116,11 @@ fn flag_over_environment_over_file_over_default() {
     for row in ROWS {
         let with = |file: bool, env: bool, flag: bool| {
             let mut run = chatctl("up");
-            // Throttling takes both numbers or none.
+            // Throttling takes both numbers or none, and a rate of delivery is a queue's.
             let other = match row.long {
                 "throttle-rate" => "throttle-burst = 9\n",
                 "throttle-burst" => "throttle-rate = 9\n",
+                "delivery-rate" => "delivery = 'queue'\n",
                 _ => "",
             };
             if file || !other.is_empty() && (env || flag) {

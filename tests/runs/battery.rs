@@ -229,8 +229,8 @@ fn tampering(kind: &str) -> Tampering {
             }),
             ..NONE
         },
-        // Only there when they are configured: `authorizer.rs`.
-        "authorizer" | "authorizer-permission" => NONE,
+        // Only there when they are configured: `authorizer.rs`, `queue.rs`.
+        "event-source-mapping" | "queue" | "authorizer" | "authorizer-permission" => NONE,
         other => panic!("say how a {other} can be tampered with"),
     }
 }

@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod lag;
 mod life;
+mod queue;
 mod races;
 mod reap;
 mod removal;

@@ -34,10 +34,14 @@ OPERATIONS = {
     "lambda": """
         CreateFunction GetFunction GetFunctionConfiguration ListFunctions DeleteFunction
         UpdateFunctionCode UpdateFunctionConfiguration PutFunctionConcurrency DeleteFunctionConcurrency
-        AddPermission RemovePermission GetPolicy ListTags TagResource UntagResource""",
+        AddPermission RemovePermission GetPolicy ListTags TagResource UntagResource
+        CreateEventSourceMapping ListEventSourceMappings UpdateEventSourceMapping DeleteEventSourceMapping""",
     "logs": """
         CreateLogGroup DescribeLogGroups DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy FilterLogEvents
         TagResource UntagResource ListTagsForResource""",
+    "sqs": """
+        CreateQueue GetQueueUrl GetQueueAttributes SetQueueAttributes DeleteQueue
+        TagQueue UntagQueue ListQueueTags""",
     "sts": "GetCallerIdentity",
 }
 # API Gateway's limits stand in the names of its shapes alone.

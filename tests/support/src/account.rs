@@ -9,6 +9,7 @@ pub struct Account {
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub iam: aws_sdk_iam::Client,
     pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub sqs: aws_sdk_sqs::Client,
 }
 
 impl Account {
@@ -19,6 +20,7 @@ impl Account {
             dynamodb: aws_sdk_dynamodb::Client::new(sdk),
             iam: aws_sdk_iam::Client::new(sdk),
             logs: aws_sdk_cloudwatchlogs::Client::new(sdk),
+            sqs: aws_sdk_sqs::Client::new(sdk),
         }
     }
 
@@ -60,6 +62,14 @@ impl Account {
         contents.extend(
             groups.log_groups().iter().map(|group| format!("log-group {}", group.log_group_name().unwrap_or_default())),
         );
+        let mappings = self.lambda.list_event_source_mappings().send().await.expect("mappings can be listed");
+        contents.extend(mappings.event_source_mappings().iter().map(|mapping| {
+            let function = mapping.function_arn().unwrap_or_default();
+            format!("mapping {}", function.rsplit(':').next().unwrap_or_default())
+        }));
+        let queues = self.sqs.list_queues().send().await.expect("queues can be listed");
+        let name = |url: &String| format!("queue {}", url.rsplit('/').next().unwrap_or_default());
+        contents.extend(queues.queue_urls().iter().map(name));
         contents.sort();
         contents
     }

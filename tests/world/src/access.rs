@@ -36,11 +36,18 @@ pub(crate) fn actions(request: &Request, role: Option<&Role>) -> Vec<Need> {
         (Service::Lambda, "CreateFunction") if request.fields.has("Tags") => "lambda:TagResource",
         (Service::Iam, "CreateRole") if request.fields.has("Tags") => "iam:TagRole",
         (Service::DynamoDb, "CreateTable") if request.fields.has("Tags") => "dynamodb:TagResource",
+        (Service::Sqs, "CreateQueue") if request.fields.has("tags") => "sqs:TagQueue",
+        (Service::Lambda, "CreateEventSourceMapping") if request.fields.has("Tags") => "lambda:TagResource",
         (Service::Logs, "CreateLogGroup") if request.fields.has("tags") => "logs:TagResource",
         _ => "",
     };
     if !tagging.is_empty() {
-        also(tagging, resource_arn(request, role), Facts::new());
+        // A mapping has no name before it is made.
+        let tagged = match request.operation.name {
+            "CreateEventSourceMapping" => request.place.arn("lambda", "event-source-mapping:any"),
+            _ => resource_arn(request, role),
+        };
+        also(tagging, tagged, Facts::new());
     }
     if service == Service::ApiGateway {
         tag_needs(request, &mut also);
@@ -94,6 +101,16 @@ fn facts(request: &Request, role: Option<&Role>) -> Facts {
     boundary.map(|arn| ("iam:permissionsboundary".to_owned(), arn)).into_iter().collect()
 }
 
+/// The function that a mapping feeds.
+fn mapped(account: &Account, request: &Request) -> Option<String> {
+    let region = account.regions.get(&request.place.region);
+    let known =
+        request.fields.peek("UUID").and_then(|id| region?.mappings.get(id)).map(|mapping| mapping.function.as_str());
+    let name = request.fields.peek("FunctionName").or(known)?;
+    let names_one = request.operation.name.ends_with("EventSourceMapping");
+    names_one.then(|| request.place.arn("lambda", &format!("function:{name}")))
+}
+
 fn resource_arn(request: &Request, role: Option<&Role>) -> String {
     let place = &request.place;
     let name = request.resource.as_str();
@@ -102,6 +119,14 @@ fn resource_arn(request: &Request, role: Option<&Role>) -> String {
     }
     match request.operation.service {
         Service::ApiGateway => place.apigateway_arn(request.path.strip_prefix("/v2").unwrap_or(&request.path)),
+        Service::Lambda
+            if ["CreateEventSourceMapping", "ListEventSourceMappings"].contains(&request.operation.name) =>
+        {
+            "*".to_owned()
+        }
+        Service::Lambda if request.operation.name.ends_with("EventSourceMapping") => {
+            place.arn("lambda", "event-source-mapping:any")
+        }
         Service::Lambda if name.is_empty() => "*".to_owned(),
         Service::Lambda => place.arn("lambda", &format!("function:{name}")),
         Service::Iam if request.operation.name == "CreateRole" => {
@@ -113,6 +138,7 @@ fn resource_arn(request: &Request, role: Option<&Role>) -> String {
         Service::DynamoDb if name.is_empty() => "*".to_owned(),
         Service::DynamoDb => place.arn("dynamodb", &format!("table/{name}")),
         Service::Logs => place.arn("logs", &format!("log-group:{name}:log-stream:")),
+        Service::Sqs => place.arn("sqs", name.rsplit('/').next().unwrap_or_default()),
         Service::Sts => "*".to_owned(),
     }
 }
@@ -126,6 +152,7 @@ pub(crate) fn check(account: &Account, role: Option<&Role>, request: &Request, b
     let tags = tags_of_api(account, request);
     for mut need in actions(request, role) {
         need.facts.extend(tags.clone());
+        need.facts.extend(mapped(account, request).map(|arn| ("lambda:functionarn".to_owned(), arn)));
         if matches(&account.denied_by_scp, &need) {
             return Err(denied(request, &need, Some("with an explicit deny in a service control policy")));
         }
@@ -168,7 +195,7 @@ pub(crate) fn denied(request: &Request, need: &Need, reason: Option<&str>) -> Re
     );
     match request.operation.service {
         Service::Iam | Service::Sts => Refusal::new(403, "AccessDenied", message),
-        Service::ApiGateway | Service::Lambda => Refusal::new(403, "AccessDeniedException", message),
+        Service::ApiGateway | Service::Lambda | Service::Sqs => Refusal::new(403, "AccessDeniedException", message),
         Service::DynamoDb | Service::Logs => Refusal::new(400, "AccessDeniedException", message),
     }
 }

@@ -177,6 +177,7 @@ async fn read(mut http: HttpRequest) -> Request {
         "iam" => Service::Iam,
         "lambda" => Service::Lambda,
         "logs" => Service::Logs,
+        "sqs" => Service::Sqs,
         "sts" => Service::Sts,
         other => panic!("world: no service `{other}` in this model"),
     };

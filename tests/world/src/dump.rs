@@ -13,6 +13,8 @@ pub(crate) fn everything(account: &Account) -> Vec<String> {
         add(&mut lines, "api", &at, &region.apis);
         add(&mut lines, "function", &at, &region.functions);
         add(&mut lines, "table", &at, &region.tables);
+        add(&mut lines, "mapping", &at, &region.mappings);
+        add(&mut lines, "queue", &at, &region.queues);
         add(&mut lines, "log-group", &at, &region.log_groups);
     }
     lines

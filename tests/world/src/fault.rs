@@ -99,6 +99,7 @@ pub(crate) fn throttled(service: Service) -> Refusal {
             Refusal::new(400, "ThrottlingException", "Rate of requests exceeds the allowed throughput.")
         }
         Service::Logs => Refusal::new(400, "ThrottlingException", "Rate exceeded"),
+        Service::Sqs => Refusal::new(400, "RequestThrottled", "Rate exceeded"),
     }
 }
 
@@ -111,7 +112,7 @@ fn server_error(service: Service, status: u16) -> Refusal {
         (_, Service::Lambda) => "ServiceException",
         (_, Service::DynamoDb) => "InternalServerError",
         (_, Service::Iam) => "ServiceFailure",
-        (_, Service::Sts | Service::Logs) => "InternalFailure",
+        (_, Service::Sts | Service::Logs | Service::Sqs) => "InternalFailure",
     };
     let message = match status {
         502 => "Bad Gateway",
@@ -128,6 +129,7 @@ fn expired_token(service: Service) -> Refusal {
         Service::Iam | Service::Sts => Refusal::new(403, "ExpiredToken", message),
         Service::ApiGateway | Service::Lambda => Refusal::new(403, "ExpiredTokenException", message),
         Service::DynamoDb | Service::Logs => Refusal::new(400, "ExpiredTokenException", message),
+        Service::Sqs => Refusal::new(403, "ExpiredToken", message),
     }
 }
 
@@ -138,5 +140,6 @@ fn clock_skew(service: Service) -> Refusal {
         Service::Iam | Service::Sts => Refusal::new(403, "SignatureDoesNotMatch", message),
         Service::ApiGateway | Service::Lambda => Refusal::new(403, "InvalidSignatureException", message),
         Service::DynamoDb | Service::Logs => Refusal::new(400, "InvalidSignatureException", message),
+        Service::Sqs => Refusal::new(403, "InvalidSignatureException", message),
     }
 }

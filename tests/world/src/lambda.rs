@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 use crate::clock::{self, Moment};
 use crate::context::{Context, limit, page};
 use crate::fields::Fields;
+use crate::mappings;
 use crate::policy::{self, Facts};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, role_by_arn, spelled};
-use crate::state::{Account, Function, Statement};
+use crate::state::{Account, Function, Statement, Tags};
 
 /// What can be created today (L9).
 const RUNTIMES: [&str; 12] = [
@@ -54,6 +55,10 @@ pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fiel
         "ListTags" => list_tags(cx, fields),
         "TagResource" => tag(cx, fields),
         "UntagResource" => untag(cx, fields),
+        "CreateEventSourceMapping" => mappings::create(cx, fields),
+        "ListEventSourceMappings" => mappings::list(cx, fields),
+        "UpdateEventSourceMapping" => mappings::update(cx, fields),
+        "DeleteEventSourceMapping" => mappings::delete(cx, fields),
         other => unreachable!("{other} is not routed here"),
     }
 }
@@ -66,7 +71,7 @@ pub(crate) fn bare_name(name_or_arn: &str) -> &str {
     }
 }
 
-fn invalid(message: impl Into<String>) -> Refusal {
+pub(crate) fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(400, "InvalidParameterValueException", message)
 }
 
@@ -76,7 +81,7 @@ fn constraint(member: &str, value: &str, rule: &str) -> Refusal {
     Refusal::new(400, "ValidationException", message)
 }
 
-fn conflict(message: impl Into<String>) -> Refusal {
+pub(crate) fn conflict(message: impl Into<String>) -> Refusal {
     Refusal::new(409, "ResourceConflictException", message)
 }
 
@@ -518,30 +523,37 @@ fn statement_json(statement: &Statement, arn: &str) -> Value {
     value
 }
 
+/// Of a function or of a mapping.
+fn tags_of<'a>(cx: &'a mut Context<'_>, arn: &str) -> Result<&'a mut Tags, Refusal> {
+    match arn.split_once(":event-source-mapping:") {
+        Some((_, id)) => Ok(&mut mappings::mapping(cx, id)?.tags),
+        None => Ok(&mut function(cx, arn)?.tags),
+    }
+}
+
 fn list_tags(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let arn = fields.label("resourceArn");
     fields.done();
-    Ok(Reply::json(200, json!({ "Tags": function(cx, &arn)?.tags })))
+    Ok(Reply::json(200, json!({ "Tags": tags_of(cx, &arn)? })))
 }
 
 fn tag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let (arn, new) = (fields.label("resourceArn"), fields.text_map("Tags").unwrap_or_default());
     fields.done();
-    let function = function(cx, &arn)?;
-    let mut all = function.tags.clone();
+    let tags = tags_of(cx, &arn)?;
+    let mut all = tags.clone();
     all.extend(new);
     if let Some(fault) = rules::tags_fault(&all) {
         return Err(invalid(fault));
     }
-    function.tags = all;
+    *tags = all;
     Ok(Reply::empty(204))
 }
 
 fn untag(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let (arn, keys) = (fields.label("resourceArn"), fields.texts("tagKeys").unwrap_or_default());
     fields.done();
-    let function = function(cx, &arn)?;
-    function.tags.retain(|key, _| !keys.contains(key));
+    tags_of(cx, &arn)?.retain(|key, _| !keys.contains(key));
     Ok(Reply::empty(204))
 }
 

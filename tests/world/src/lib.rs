@@ -29,12 +29,14 @@ mod fields;
 mod iam;
 mod lambda;
 mod logs;
+mod mappings;
 mod operation;
 mod place;
 mod policy;
 mod probe;
 mod reply;
 mod rules;
+mod sqs;
 mod state;
 mod sts;
 mod switches;
@@ -49,8 +51,8 @@ pub use fault::{CallInfo, Fault, Verdict};
 pub use operation::Service;
 pub use place::{dns_suffix, partition};
 pub use state::{
-    Account, Api, Authorizer, Deployment, Function, InlinePolicy, Integration, LogEvent, LogGroup, Region, Role, Route,
-    Stage, State, Statement, Table, Tags, TimeToLive,
+    Account, Api, Authorizer, Deployment, Function, InlinePolicy, Integration, LogEvent, LogGroup, Mapping, Queue,
+    Region, Role, Route, Stage, State, Statement, Table, Tags, TimeToLive,
 };
 pub use switches::{Rate, Switches};
 pub use world::World;

@@ -14,6 +14,7 @@ pub enum Service {
     Iam,
     Lambda,
     Logs,
+    Sqs,
     Sts,
 }
 
@@ -26,6 +27,7 @@ impl Service {
             Self::Iam => "iam",
             Self::Lambda => "lambda",
             Self::Logs => "logs",
+            Self::Sqs => "sqs",
             Self::Sts => "sts",
         }
     }
@@ -109,6 +111,17 @@ const LOGS: &[(&str, bool)] = &[
     ("FilterLogEvents", false),
 ];
 
+const SQS: &[(&str, bool)] = &[
+    ("CreateQueue", true),
+    ("GetQueueUrl", false),
+    ("GetQueueAttributes", false),
+    ("SetQueueAttributes", true),
+    ("DeleteQueue", true),
+    ("TagQueue", true),
+    ("UntagQueue", true),
+    ("ListQueueTags", false),
+];
+
 /// Reads a request; panics at one that the model does not know, for an answer would be a lie.
 pub(crate) fn read(service: Service, wire: &Wire<'_>) -> (Operation, Fields, String) {
     let (operation, map) = match service {
@@ -118,6 +131,7 @@ pub(crate) fn read(service: Service, wire: &Wire<'_>) -> (Operation, Fields, Str
         Service::Sts => query(service, &[("GetCallerIdentity", false)], wire),
         Service::DynamoDb => target(service, "DynamoDB_20120810.", DYNAMODB, wire),
         Service::Logs => target(service, "Logs_20140328.", LOGS, wire),
+        Service::Sqs => target(service, "AmazonSQS.", SQS, wire),
     };
     demands::check(service, operation.name, wire, &map);
     let resource = resource(&map);
@@ -126,7 +140,7 @@ pub(crate) fn read(service: Service, wire: &Wire<'_>) -> (Operation, Fields, Str
 
 /// The first member that names something.
 fn resource(map: &Map<String, Value>) -> String {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 11] = [
         "apiId",
         "functionName",
         "FunctionName",
@@ -136,6 +150,8 @@ fn resource(map: &Map<String, Value>) -> String {
         "resourceArn",
         "ResourceArn",
         "name",
+        "QueueName",
+        "QueueUrl",
     ];
     NAMES.iter().find_map(|name| map.get(*name)?.as_str()).unwrap_or_default().to_owned()
 }
@@ -341,6 +357,10 @@ fn lambda(wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
         ("DELETE", ["2015-03-31", "functions", f, "policy", sid]) => {
             rest.is("RemovePermission", &[("functionName", f), ("statementId", sid)])
         }
+        ("POST", ["2015-03-31", "event-source-mappings"]) => rest.is("CreateEventSourceMapping", &[]),
+        ("GET", ["2015-03-31", "event-source-mappings"]) => rest.is("ListEventSourceMappings", &[]),
+        ("PUT", ["2015-03-31", "event-source-mappings", id]) => rest.is("UpdateEventSourceMapping", &[("UUID", id)]),
+        ("DELETE", ["2015-03-31", "event-source-mappings", id]) => rest.is("DeleteEventSourceMapping", &[("UUID", id)]),
         ("GET", ["2017-03-31", "tags", arn]) => rest.is("ListTags", &[("resourceArn", arn)]),
         ("POST", ["2017-03-31", "tags", arn]) => rest.is("TagResource", &[("resourceArn", arn)]),
         ("DELETE", ["2017-03-31", "tags", arn]) => rest.is("UntagResource", &[("resourceArn", arn)]),

@@ -148,6 +148,7 @@ impl<'a> Probe<'a> {
         if permitted { Ok(()) } else { Err(format!("500: {} may not be called from {source} (G20)", function.name)) }
     }
 
+    /// Whether the function can do what the route is for; the worker has no queue to send to.
     fn role(&self, function: &Function, role: &Role, key: &str, actions: &[&str]) -> Result<(), String> {
         let name = &role.name;
         if function.encrypted_for != role.id {
@@ -165,6 +166,22 @@ impl<'a> Probe<'a> {
             let documents = role.inline.values().map(|policy| policy.document.as_str());
             policy::allow(documents, self.place.partition(), action, resource)
         };
+        let queue =
+            function.environment.get("QUEUE_URL").filter(|_| function.timeout_seconds < 60 && key == "sendmessage");
+        if let Some(url) = queue {
+            let queue =
+                self.region.queues.values().find(|queue| queue.url == *url).ok_or("its queue does not exist")?;
+            if !may("sqs:SendMessage", &queue.arn) {
+                return Err(format!("{name} may not send to {}", queue.arn));
+            }
+            let mapping = self.region.mappings.values().find(|mapping| mapping.source == queue.arn);
+            let mapping =
+                mapping.filter(|mapping| mapping.state(self.now) == "Enabled").ok_or("nothing feeds a worker")?;
+            let worker = self.region.functions.get(&mapping.function).ok_or("there is no worker")?;
+            let role = role_by_arn(self.account, &worker.role).ok_or("the worker's role does not exist")?;
+            // What the worker does is what `sendMessage` does where it has no queue.
+            return self.role(worker, role, key, actions).map_err(|fault| format!("the worker: {fault}"));
+        }
         for action in actions {
             if !may(action, &table.arn) {
                 return Err(format!("{name} may not {action} on {}", table.arn));

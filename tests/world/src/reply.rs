@@ -72,7 +72,7 @@ pub(crate) fn write(operation: &Operation, answer: &Answer, request_id: String, 
         status: 200,
         content_type: match operation.service {
             Service::ApiGateway | Service::Lambda => "application/json",
-            Service::DynamoDb => "application/x-amz-json-1.0",
+            Service::DynamoDb | Service::Sqs => "application/x-amz-json-1.0",
             Service::Logs => "application/x-amz-json-1.1",
             Service::Iam | Service::Sts => "text/xml",
         },
@@ -136,6 +136,7 @@ fn write_refusal(service: Service, refusal: &Refusal, raw: &mut Raw) {
             json!({ "__type": format!("{space}#{code}"), "message": message }).to_string()
         }
         Service::Logs => json!({ "__type": code, "message": message }).to_string(),
+        Service::Sqs => json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": message }).to_string(),
         Service::Iam | Service::Sts => {
             let mut text =
                 String::from("<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>");

@@ -84,6 +84,11 @@ pub struct Region {
     pub log_groups: BTreeMap<String, LogGroup>,
     /// The days that a policy of the account keeps the logs of every group, whatever the group says (L16).
     pub log_retention_policy: Option<i64>,
+    pub queues: BTreeMap<String, Queue>,
+    /// Names of queues, and until when nobody may have them again (Q2).
+    pub(crate) gone_queues: BTreeMap<String, Moment>,
+    /// Event source mappings, by UUID.
+    pub mappings: BTreeMap<String, Mapping>,
     /// APIs that are gone, and since when: a lagging list still shows them.
     pub(crate) gone_apis: Vec<(Moment, Api)>,
     pub(crate) buckets: Buckets,
@@ -94,6 +99,8 @@ impl Region {
     pub(crate) fn settle(&mut self, now: Moment) {
         self.tables.retain(|_, table| table.deleted_at.is_none_or(|at| now < at));
         self.functions.retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
+        self.mappings.retain(|_, mapping| mapping.deleted_at.is_none_or(|at| now < at));
+        self.queues.retain(|_, queue| queue.deleted_at.is_none_or(|at| now < at));
     }
 
     /// The APIs with this display name.
@@ -409,4 +416,50 @@ pub struct LogEvent {
     /// Milliseconds since 1970.
     pub timestamp: i64,
     pub message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Queue {
+    pub name: String,
+    pub url: String,
+    pub arn: String,
+    /// As they were set.
+    pub attributes: BTreeMap<String, String>,
+    pub tags: Tags,
+    /// Not found before (Q2).
+    pub seen_at: Moment,
+    /// What reads still give, before `shown_at` (Q2).
+    pub old: Option<(BTreeMap<String, String>, Tags)>,
+    pub shown_at: Moment,
+    /// Gone, and found until then (Q2).
+    pub deleted_at: Option<Moment>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapping {
+    pub id: String,
+    pub arn: String,
+    pub function: String,
+    pub source: String,
+    pub enabled: bool,
+    pub batch_size: i64,
+    pub responses: Vec<String>,
+    pub tags: Tags,
+    /// `Creating` or `Updating` before.
+    pub settled_at: Moment,
+    pub is_new: bool,
+    /// `Deleting` before, gone from then on.
+    pub deleted_at: Option<Moment>,
+}
+
+impl Mapping {
+    pub fn state(&self, now: Moment) -> &'static str {
+        match self {
+            Self { deleted_at: Some(_), .. } => "Deleting",
+            Self { is_new: true, .. } if now < self.settled_at => "Creating",
+            _ if now < self.settled_at => "Updating",
+            Self { enabled: true, .. } => "Enabled",
+            Self { enabled: false, .. } => "Disabled",
+        }
+    }
 }

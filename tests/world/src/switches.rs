@@ -72,6 +72,17 @@ pub struct Switches {
     /// `TagResource` and `UntagResource` (D4).
     pub table_tag_rate: Option<Rate>,
 
+    /// A queue is not seen for so long after its creation (Q2).
+    pub queue_creating: Duration,
+    /// Reads of a queue give what was before a write for so long (Q2).
+    pub queue_lag: Duration,
+    /// Nobody may have the name of a queue that was deleted for so long (Q2).
+    pub queue_name_kept: Duration,
+    /// A mapping is `Creating` or `Updating` for so long, and `Deleting` for twice as long (Q4).
+    pub mapping_settling: Duration,
+    /// What a role may do, a new mapping sees so late (Q3).
+    pub mapping_sees_policy: Duration,
+
     /// Two writes on one API that overlap in time: the later is refused (G2).
     pub api_conflicts: bool,
     /// Management calls of API Gateway, an account and region together (G1).
@@ -116,6 +127,11 @@ impl Default for Switches {
             table_tags_lag: Duration::ZERO,
             table_list_tags_rate: Some(Rate { per_second: 10.0, burst: 10.0 }),
             table_tag_rate: Some(Rate { per_second: 5.0, burst: 5.0 }),
+            queue_creating: Duration::from_secs(1),
+            queue_lag: Duration::from_secs(5),
+            queue_name_kept: Duration::from_secs(60),
+            mapping_settling: Duration::from_secs(5),
+            mapping_sees_policy: Duration::from_secs(15),
             api_conflicts: true,
             apigateway_rate: Some(Rate { per_second: 10.0, burst: 40.0 }),
             deployment_rate: Some(Rate { per_second: 0.2, burst: 1.0 }),
@@ -142,6 +158,11 @@ impl Switches {
             table_deleting: Duration::ZERO,
             ttl_settling: Duration::ZERO,
             ttl_cooldown: Duration::ZERO,
+            queue_creating: Duration::ZERO,
+            queue_lag: Duration::ZERO,
+            queue_name_kept: Duration::ZERO,
+            mapping_settling: Duration::ZERO,
+            mapping_sees_policy: Duration::ZERO,
             deployment_pending: Duration::ZERO,
             ..Self::default().unthrottled()
         }
@@ -158,6 +179,10 @@ impl Switches {
             table_window: Duration::from_secs(1),
             table_deleting: Duration::from_secs(25),
             table_tags_lag: Duration::from_secs(20),
+            queue_creating: Duration::from_secs(3),
+            queue_lag: Duration::from_secs(60),
+            mapping_settling: Duration::from_secs(20),
+            mapping_sees_policy: Duration::from_secs(40),
             list_lag: Duration::from_secs(3),
             ..Self::default()
         }

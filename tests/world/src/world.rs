@@ -27,7 +27,7 @@ use crate::place::Place;
 use crate::reply::{Answer, Refusal};
 use crate::state::State;
 use crate::switches::Switches;
-use crate::{access, apigateway, dump, dynamodb, iam, lambda, logs, policy, probe, sts};
+use crate::{access, apigateway, dump, dynamodb, iam, lambda, logs, policy, probe, sqs, sts};
 
 /// A model of AWS; clones are the same world.
 #[derive(Clone)]
@@ -329,6 +329,7 @@ impl World {
             Service::Iam => iam::handle,
             Service::Lambda => lambda::handle,
             Service::Logs => logs::handle,
+            Service::Sqs => sqs::handle,
             Service::Sts => sts::handle,
         };
         let answer = handle(&mut context, operation.name, fields);

@@ -1,0 +1,305 @@
+//! The queue of messages, where messages go through one, and the queue of those that could not be delivered.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::names;
+use super::tags::{self, Tags};
+use crate::app::WORKER_TIMEOUT;
+use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::engine::change::Changes;
+use crate::engine::found::{Fields, Found, Owner, fields};
+use crate::engine::key::Key;
+use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::run::Ctx;
+use crate::engine::scope::Scope;
+
+/// How often a message is handed out before it counts as undeliverable: a worker that dies each time lets it go again
+/// after 20 s, which makes five minutes (`lambda/broadcast.mjs`).
+const MOST_RECEIVES: i32 = 15;
+
+/// Seconds: four days, and the longest there is.
+const RETENTION: i32 = 345_600;
+const RETENTION_OF_THE_DEAD: i32 = 1_209_600;
+
+/// What a queue gives for its encryption where no key is named.
+const SQS_OWNED: &str = "by a key SQS owns";
+
+pub struct QueueKind;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueueSpec {
+    /// Seconds. At least what the worker may take, or Lambda refuses the mapping (Q1).
+    visibility_timeout: i32,
+    /// Seconds
+    retention: i32,
+    encryption: String,
+    /// Where undeliverable messages go, and after how many tries.
+    dead_letter_queue: Option<String>,
+    most_receives: Option<i32>,
+    tags: Tags,
+}
+
+fn spec(scope: &Scope, name: &str) -> QueueSpec {
+    let is_dead_letters = name == names::dead_letters(scope).name;
+    QueueSpec {
+        visibility_timeout: WORKER_TIMEOUT,
+        retention: if is_dead_letters { RETENTION_OF_THE_DEAD } else { RETENTION },
+        encryption: scope.config.kms_key.clone().unwrap_or_else(|| SQS_OWNED.to_owned()),
+        dead_letter_queue: (!is_dead_letters).then(|| names::queue_arn(scope, &names::dead_letters(scope))),
+        most_receives: (!is_dead_letters).then_some(MOST_RECEIVES),
+        tags: scope.tags(),
+    }
+}
+
+impl QueueSpec {
+    fn redrive_policy(&self) -> Option<Value> {
+        let arn = self.dead_letter_queue.as_ref()?;
+        Some(json!({ "deadLetterTargetArn": arn, "maxReceiveCount": self.most_receives }))
+    }
+
+    /// The attributes as calls carry them, without those that only a new queue can be given.
+    fn attributes(&self) -> HashMap<Attribute, String> {
+        let mut attributes = HashMap::from([
+            (Attribute::VisibilityTimeout, self.visibility_timeout.to_string()),
+            (Attribute::MessageRetentionPeriod, self.retention.to_string()),
+        ]);
+        match self.encryption.as_str() {
+            SQS_OWNED => attributes.insert(Attribute::SqsManagedSseEnabled, "true".to_owned()),
+            key => attributes.insert(Attribute::KmsMasterKeyId, key.to_owned()),
+        };
+        attributes.extend(self.redrive_policy().map(|policy| (Attribute::RedrivePolicy, policy.to_string())));
+        attributes
+    }
+}
+
+#[async_trait]
+impl Kind for QueueKind {
+    fn name(&self) -> &'static str {
+        names::QUEUE
+    }
+
+    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+        let (messages, dead_letters) = (names::messages(scope), names::dead_letters(scope));
+        let Some(registered) = names::registered_worker(scope) else { return vec![] };
+        vec![(dead_letters.clone(), vec![registered.clone()]), (messages, vec![registered, dead_letters])]
+    }
+
+    fn probes(&self, scope: &Scope) -> Vec<String> {
+        self.declare(scope).into_iter().map(|(key, _)| key.name).collect()
+    }
+
+    /// Those of a worker that is wanted no more.
+    fn hinted(&self, scope: &Scope, found: &[Found]) -> Vec<String> {
+        let both = [names::messages(scope), names::dead_letters(scope)];
+        if names::worker_once_wanted(scope, found) { both.map(|key| key.name).into() } else { vec![] }
+    }
+
+    /// Nothing is sent to a stray, and nothing is left in it, when these have been changed.
+    fn referred_to_by(&self) -> &'static [&'static str] {
+        &[names::EVENT_SOURCE_MAPPING, names::FUNCTION]
+    }
+
+    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+        let key = Key::new(names::QUEUE, probe);
+        let Some(url) = url_of(ctx, &key).await? else { return Ok(vec![]) };
+        let (attributes, tags) = tokio::try_join!(attributes_of(ctx, &key, &url), tags_of(ctx, &key, &url))?;
+        // Deleted between the looks.
+        let (Some(attributes), Some(all)) = (attributes, tags) else { return Ok(vec![]) };
+        let owner = Owner::by_tags(&ctx.scope, &all);
+        let (tags, _) = tags::split(all);
+        let number = |name| attributes.get(&name).and_then(|text| text.parse().ok());
+        let redrive: Value = attributes
+            .get(&Attribute::RedrivePolicy)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        let receives = &redrive["maxReceiveCount"];
+        let managed = attributes.get(&Attribute::SqsManagedSseEnabled).is_some_and(|text| text == "true");
+        let fields = fields(&QueueSpec {
+            visibility_timeout: number(Attribute::VisibilityTimeout).unwrap_or_default(),
+            retention: number(Attribute::MessageRetentionPeriod).unwrap_or_default(),
+            encryption: match attributes.get(&Attribute::KmsMasterKeyId) {
+                Some(key) if !key.is_empty() => key.clone(),
+                _ => if managed { SQS_OWNED } else { "none" }.to_owned(),
+            },
+            dead_letter_queue: redrive["deadLetterTargetArn"].as_str().map(str::to_owned),
+            most_receives: receives
+                .as_i64()
+                .or_else(|| receives.as_str()?.parse().ok())
+                .and_then(|count| i32::try_from(count).ok()),
+            tags,
+        });
+        Ok(vec![Found { owner, ..Found::new(key, url, fields) }])
+    }
+
+    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
+        fields(&spec(scope, name))
+    }
+
+    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+        let key = Key::new(names::QUEUE, name);
+        let mut attributes = spec(&ctx.scope, name).attributes();
+        attributes.insert(Attribute::FifoQueue, "true".to_owned());
+        let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
+        let created = ctx
+            .call("sqs:CreateQueue", &key, || {
+                ctx.aws
+                    .sqs
+                    .create_queue()
+                    .queue_name(name)
+                    .set_attributes(Some(attributes.clone()))
+                    .set_tags(Some(tags.clone()))
+                    .send()
+            })
+            .await?;
+        Ok(created.queue_url.unwrap_or_default())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        let (key, url) = (&found.key, &found.id);
+        let attributes = ["visibilityTimeout", "retention", "encryption", "deadLetterQueue", "mostReceives"];
+        if attributes.iter().any(|field| changes.touches(field)) {
+            let wanted = spec(&ctx.scope, &key.name).attributes();
+            ctx.call("sqs:SetQueueAttributes", key, || {
+                ctx.aws.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(wanted.clone())).send()
+            })
+            .await?;
+        }
+        let (set, removed) = changes.entries("tags");
+        if !set.is_empty() {
+            ctx.call("sqs:TagQueue", key, || {
+                ctx.aws.sqs.tag_queue().queue_url(url).set_tags(Some(set.iter().cloned().collect())).send()
+            })
+            .await?;
+        }
+        if !removed.is_empty() {
+            ctx.call("sqs:UntagQueue", key, || {
+                ctx.aws.sqs.untag_queue().queue_url(url).set_tag_keys(Some(removed.clone())).send()
+            })
+            .await?;
+        }
+        self.seen(ctx, key, "the queue's new settings to be seen", |found| {
+            found.is_some_and(|found| changes_done(&self.wanted(&ctx.scope, &key.name), found))
+        })
+        .await
+    }
+
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let key = &found.key;
+        ctx.call("sqs:DeleteQueue", key, || ctx.aws.sqs.delete_queue().queue_url(&found.id).send()).await.gone()?;
+        self.seen(ctx, key, "the queue to be gone", |found| found.is_none()).await
+    }
+
+    fn template(&self, scope: &Scope) -> Vec<Part> {
+        let part = |key: Key| {
+            let spec = spec(scope, &key.name);
+            let mut properties = json!({
+                "QueueName": key.name,
+                "FifoQueue": true,
+                "VisibilityTimeout": spec.visibility_timeout,
+                "MessageRetentionPeriod": spec.retention,
+                "Tags": tags::listed(spec.tags.clone())
+            });
+            match &scope.config.kms_key {
+                Some(key) => properties["KmsMasterKeyId"] = json!(key),
+                None => properties["SqsManagedSseEnabled"] = json!(true),
+            }
+            if let Some(policy) = spec.redrive_policy() {
+                properties["RedrivePolicy"] = policy;
+            }
+            let logical_id = if key == names::messages(scope) { "Messages" } else { "DeadLetters" };
+            Part { key, logical_id: logical_id.to_owned(), r#type: "AWS::SQS::Queue", properties }
+        };
+        self.declare(scope).into_iter().map(|(key, _)| part(key)).collect()
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let queues = vec![scope.arn("sqs", &format!("{}-*", scope.config.name))];
+        // Without a queue, what it takes to find and remove one that was wanted before.
+        let mut all = vec![
+            Permission::read(&["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListQueueTags"], queues.clone()),
+            Permission::write(&["sqs:DeleteQueue"], queues.clone()),
+        ];
+        if names::registered_worker(scope).is_some() {
+            let actions = &["sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue"];
+            all.push(Permission::write(actions, queues));
+        }
+        all
+    }
+}
+
+impl QueueKind {
+    /// Looks until it is so: what was written to a queue is seen everywhere within a minute (Q2).
+    async fn seen(
+        &self,
+        ctx: &Ctx,
+        key: &Key,
+        what: &str,
+        is_so: impl Fn(Option<&Found>) -> bool + Send,
+    ) -> Result<(), Failure> {
+        const BUDGET: Duration = Duration::from_secs(120);
+        let operation = Operation { service: "sqs", name: "GetQueueAttributes" };
+        let begun = Instant::now();
+        loop {
+            if is_so(self.find(ctx, &key.name, None).await?.first()) {
+                return Ok(());
+            }
+            ctx.run.reporter.waiting(&key.to_string(), what);
+            if begun.elapsed() > BUDGET {
+                return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the queue has not settled in time"));
+            }
+            if !ctx.pause(Duration::from_millis(450)).await {
+                return Err(Failure::interrupted(operation, &key.to_string()));
+            }
+        }
+    }
+}
+
+/// How many messages are in the queue of messages, as far as SQS knows; nothing where there is no queue.
+pub async fn waiting(ctx: &Ctx) -> Result<Option<u64>, Failure> {
+    let key = names::messages(&ctx.scope);
+    let Some(url) = url_of(ctx, &key).await? else { return Ok(None) };
+    let counts = [
+        Attribute::ApproximateNumberOfMessages,
+        Attribute::ApproximateNumberOfMessagesNotVisible,
+        Attribute::ApproximateNumberOfMessagesDelayed,
+    ];
+    let attributes = attributes_of(ctx, &key, &url).await?;
+    let count = |name| attributes.as_ref()?.get(name)?.parse::<u64>().ok();
+    Ok(attributes.is_some().then(|| counts.iter().filter_map(count).sum()))
+}
+
+fn changes_done(wanted: &Fields, found: &Found) -> bool {
+    wanted.iter().all(|(field, value)| found.fields.get(field) == Some(value))
+}
+
+async fn url_of(ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
+    let answer = ctx
+        .call("sqs:GetQueueUrl", key, || ctx.aws.sqs.get_queue_url().queue_name(&key.name).send())
+        .await
+        .optional()?;
+    Ok(answer.and_then(|answer| answer.queue_url))
+}
+
+async fn attributes_of(ctx: &Ctx, key: &Key, url: &str) -> Result<Option<HashMap<Attribute, String>>, Failure> {
+    let answer = ctx
+        .call("sqs:GetQueueAttributes", key, || {
+            ctx.aws.sqs.get_queue_attributes().queue_url(url).attribute_names(Attribute::All).send()
+        })
+        .await
+        .optional()?;
+    Ok(answer.map(|answer| answer.attributes.unwrap_or_default()))
+}
+
+async fn tags_of(ctx: &Ctx, key: &Key, url: &str) -> Result<Option<Tags>, Failure> {
+    let answer =
+        ctx.call("sqs:ListQueueTags", key, || ctx.aws.sqs.list_queue_tags().queue_url(url).send()).await.optional()?;
+    Ok(answer.map(|answer| answer.tags.unwrap_or_default().into_iter().collect()))
+}
