@@ -88,32 +88,15 @@ fn tell_pipeline(session: &Session, converged: &Converged, url: &str, verified: 
         });
         let at = [github::code(url), github::link("console", &console_url)].into_iter().filter(|part| !part.is_empty());
         let until = Some(expires_at.as_str()).filter(|at| !at.is_empty()).map(|at| format!(", expires at {at}"));
-        format!(
-            "## `{}` in {}
-
-{}
-
-{}{}
-
-{}{}
-",
-            config.name,
-            session.ctx.scope.region,
+        let made_of = github::picture(&session.ctx.scope) + "\n" + &github::table(["kind", "name", "change"], rows);
+        let mut parts = vec![
+            format!("## `{}` in {}", config.name, session.ctx.scope.region),
             at.collect::<Vec<_>>().join(" · "),
-            summary(session, converged),
-            until.unwrap_or_default(),
-            verified
-                .map(|report| github::block("text", report)
-                    + "
-")
-                .unwrap_or_default(),
-            github::folded(
-                "what it is made of",
-                &(github::picture(&session.ctx.scope)
-                    + "
-" + &github::table(["kind", "name", "change"], rows))
-            )
-        )
+            summary(session, converged) + &until.unwrap_or_default(),
+        ];
+        parts.extend(verified.map(|report| github::block("text", report)));
+        parts.push(github::folded("what it is made of", &made_of));
+        parts.join("\n\n") + "\n"
     });
 }
 

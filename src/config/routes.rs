@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::checks::{MEMORY, in_range};
+use super::checks::{LONGEST_FUNCTION_TIMEOUT, MEMORY, in_range};
 use super::file::Source;
 use crate::app::{App, Delivery, Function, FunctionName, QueueEnd, Route, RouteKey, TableAccess, Throttle};
 use crate::error::{Error, Result};
 
-/// Seconds of a function: API Gateway waits 29 s for its answer (G7), and some of that is not the function's.
-const LONGEST_TIMEOUT: i32 = 25;
 /// Bytes of all names and values that Lambda takes, with room for ours.
 const LARGEST_ENVIRONMENT: usize = 3 * 1024;
 /// Global secondary indexes of a table (D10).
@@ -145,7 +143,7 @@ fn configure(function: &mut Function, routes: &[&RouteSettings], source: &Source
             checked.map_err(|error| source.locate(&memory.span(), error))?;
         }
         if let Some(timeout) = &route.timeout {
-            let checked = in_range("timeout", *timeout.get_ref(), 1, LONGEST_TIMEOUT, "seconds");
+            let checked = in_range("timeout", *timeout.get_ref(), 1, LONGEST_FUNCTION_TIMEOUT, "seconds");
             let checked = checked.and_then(|seconds| agree("timeout", &function.name, &mut function.timeout, seconds));
             checked.map_err(|error| source.locate(&timeout.span(), error))?;
         }
