@@ -39,7 +39,8 @@ pub fn template(scope: &Scope, code: Code) -> Value {
     let mut parts = Vec::new();
     for kind in KINDS {
         for part in kind.template(&scope) {
-            scope.ids.insert(part.key.clone(), format!("${{{}}}", part.logical_id));
+            // What belongs to a resource follows it under the same key, and is not what others refer to.
+            scope.ids.entry(part.key.clone()).or_insert_with(|| format!("${{{}}}", part.logical_id));
             parts.push(part);
         }
     }
@@ -69,12 +70,12 @@ pub fn template(scope: &Scope, code: Code) -> Value {
 }
 
 /// For each part that shares a lane, which CloudFormation knows nothing of, the one before it there (G24).
-fn in_a_row(graph: &Graph, parts: &[Part]) -> BTreeMap<Key, String> {
+fn in_a_row(graph: &Graph, parts: &[Part]) -> BTreeMap<String, String> {
     let (mut last, mut before) = (BTreeMap::new(), BTreeMap::new());
     for Part { key, logical_id, .. } in parts {
         let lane = graph.kind(key).lane(&Change::new(Action::Create, key.clone(), None));
         if let Some(previous) = lane.and_then(|lane| last.insert(lane, logical_id.clone())) {
-            before.insert(key.clone(), previous);
+            before.insert(logical_id.clone(), previous);
         }
     }
     before
@@ -84,12 +85,12 @@ fn in_a_row(graph: &Graph, parts: &[Part]) -> BTreeMap<Key, String> {
 fn needs(
     graph: &Graph,
     ids: &BTreeMap<Key, String>,
-    chain: &mut BTreeMap<Key, String>,
+    chain: &mut BTreeMap<String, String>,
     part: &Part,
 ) -> BTreeSet<String> {
     let text = part.properties.to_string();
     let needs = graph.needs(&part.key).iter().filter_map(|need| ids.get(need).cloned());
-    needs.chain(chain.remove(&part.key)).filter(|id| !text.contains(&format!("${{{id}}}"))).collect()
+    needs.chain(chain.remove(&part.logical_id)).filter(|id| !text.contains(&format!("${{{id}}}"))).collect()
 }
 
 fn resource(scope: &Scope, depends_on: BTreeSet<String>, part: Part, code: Code) -> Value {

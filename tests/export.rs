@@ -113,6 +113,11 @@ async fn what_belongs_to_one_api_is_made_in_a_row() {
                 |other: &&String| text.contains(&format!("\"{other}\"")) || text.contains(&format!("${{{other}}}"));
             resources.keys().filter(|other| *other != id).filter(named).cloned().collect()
         };
+        for route in resources.values().filter(|resource| resource["Type"] == "AWS::ApiGatewayV2::Route") {
+            let target = route["Properties"]["Target"]["Fn::Sub"].as_str().unwrap();
+            let integration = target.strip_prefix("integrations/${").unwrap().trim_end_matches('}');
+            assert_eq!(resources[integration]["Type"], "AWS::ApiGatewayV2::Integration", "{route}");
+        }
         // All that is made before it, directly or not.
         let before = |id: &str| {
             let (mut reached, mut open) = (BTreeSet::new(), vec![id.to_owned()]);

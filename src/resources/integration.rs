@@ -248,7 +248,11 @@ impl Kind for IntegrationKind {
         let part = |route: &RouteKey| {
             let spec = spec(scope, route.as_str());
             let logical_id = names::logical_id(&names::label(scope, route), "Integration");
-            let mut properties = json!({ "ApiId": names::api_id(scope), "IntegrationType": spec.r#type });
+            let mut properties = json!({
+                "ApiId": names::api_id(scope),
+                "IntegrationType": spec.r#type,
+                "TimeoutInMillis": spec.timeout_ms
+            });
             let mut answer = None;
             if spec.status.is_some() {
                 properties["RequestTemplates"] = json!(templates(spec.status.as_ref()));
