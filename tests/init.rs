@@ -9,13 +9,17 @@ use chatctl::config::{Config, Settings};
 use serde_json::Value;
 use support::{Chatctl, Folder, chatctl, ministack, silent_host};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 12] = [
     "chatctl.toml",
     "lambda/aws.mjs",
+    "lambda/broadcast.mjs",
+    "lambda/checkpoint.mjs",
     "lambda/delivery.mjs",
     "lambda/http.mjs",
+    "lambda/log.mjs",
     "lambda/onConnect.mjs",
     "lambda/onDisconnect.mjs",
+    "lambda/paced.mjs",
     "lambda/receivers.mjs",
     "lambda/sendMessage.mjs",
 ];
@@ -57,8 +61,12 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
     let as_is = Config { handlers: None, ..resolve(&folder) };
     assert_eq!(format!("{as_is:?}"), format!("{defaults:?}"));
 
-    fs::write(folder.0.join("chatctl.toml"), uncommented()).unwrap();
+    // A rate is for a queue alone.
+    let queued = uncommented().replace("delivery = \"direct\"", "delivery = \"queue\"");
+    fs::write(folder.0.join("chatctl.toml"), queued).unwrap();
     let all = resolve(&folder);
+    let delivery = chatctl::app::Delivery::Queue { rate: 5_000 };
+    assert_eq!(all.delivery, delivery);
     let examples_apart = Config {
         ttl: None,
         throttle: None,
@@ -71,6 +79,7 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
         tags: Default::default(),
         role_arns: Default::default(),
         app: defaults.app.clone(),
+        delivery: defaults.delivery,
         table_indexes: Default::default(),
         ..all.clone()
     };

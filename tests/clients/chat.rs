@@ -26,6 +26,7 @@ fn program(server: &ChatServer, name: Option<&str>, wait: Duration) -> Command {
 async fn terminal(server: &ChatServer) -> Tty {
     let tty = Tty::start(&program(server, Some("ada"), Duration::ZERO));
     tty.until(|lines| lines.last() == Some(&"ada>") && lines.iter().any(|line| line.contains("connected to"))).await;
+    server.arrivals(1).await;
     tty
 }
 

@@ -102,7 +102,6 @@ async fn other_people_in_the_same_chat_do_not_matter() {
             let guest = Endpoint { url: url.clone(), auth: Auth::None }.connect().await.unwrap();
             loud.broadcast("hello");
             loud.broadcast("chatctl verify 0123456789abcdef 0");
-            loud.broadcast(r#"{"chatctl":{"error":"only a message that looks like one"}}"#);
             drop(guest);
         }
     });
