@@ -537,22 +537,6 @@ fn ping(world: &World, edit: impl Fn(&mut world::Route, &mut world::Integration)
     });
 }
 
-/// The authorizer function of `$connect` comes and goes with the setting.
-#[tokio::test(start_paused = true)]
-async fn an_authorizer_comes_and_goes_with_its_setting() {
-    let world = deployed().await;
-    let flags = "--authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate";
-    run(&world, &format!("up {flags}")).await.expect(Exit::Done);
-    let authorizers = |world: &World| {
-        world.edit(|state| state.region(ACCOUNT, REGION).apis.values().map(|api| api.authorizers.len()).sum::<usize>())
-    };
-    assert_eq!(authorizers(&world), 1);
-    run(&world, &format!("status {flags}")).await.expect(Exit::Done);
-    run(&world, "up").await.expect(Exit::Done);
-    assert_eq!(authorizers(&world), 0);
-    assert_whole(&world, "chat");
-}
-
 /// An authorizer's id under `NONE` means nothing, so nothing is done about it (G22).
 #[tokio::test(start_paused = true)]
 async fn an_authorizer_under_none_is_no_difference() {
