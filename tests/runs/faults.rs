@@ -292,7 +292,8 @@ async fn what_never_converges_says_what_failed_last() {
         world.calls().iter().filter(|call| call.operation == "GetApis").map(|call| call.start).collect();
     looks.dedup_by_key(|at| at.as_secs());
     let gaps: Vec<_> = looks.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
-    assert!(gaps[gaps.len() - 1] > gaps[gaps.len() - 2] * 2 && gaps[gaps.len() - 2] > gaps[gaps.len() - 3], "{gaps:?}");
+    // Each is drawn from a range that begins where the one before has ended.
+    assert!(gaps.len() >= 4 && gaps[gaps.len() - 4..].is_sorted_by(|one, next| one < next), "{gaps:?}");
 }
 
 /// A service that is down for good: the run ends by its deadline and says so.
