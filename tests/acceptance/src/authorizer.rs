@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime};
+use chatctl::websocket::{Auth, Endpoint};
 use tokio::time::Instant;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -45,7 +46,11 @@ impl Life<'_> {
         if self.place.no_clients().is_none() {
             self.ends("verify --query key=right", 0).await?;
             self.ledger.confirm("G20", "with the permission, who has the right key connects");
-            self.ends("verify --query key=wrong", 5).await?;
+            let key = vec![("key".to_owned(), "wrong".to_owned())];
+            let wrong = Endpoint { url: self.url.clone(), auth: Auth::Query(key) };
+            if wrong.connect().await.is_ok() {
+                return Err("who has the wrong key connects too".to_owned());
+            }
         }
         self.ends("up", 0).await?;
         self.ends("status", 0).await?;
