@@ -7,10 +7,11 @@ use acceptance::{Options, Place, Processes, Ran, Report, live};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
+use aws_sdk_apigatewayv2::types::ProtocolType;
 use chatctl::host::Interrupt;
 use serde_json::{Value, json};
 use support::{ACCOUNT, Account, Process, REGION, ministack};
-use world::{Switches, World};
+use world::{Fault, Switches, Verdict, World};
 
 /// The model, with `chatctl` in this process and under exactly the policy that it prints.
 struct Model {
@@ -161,4 +162,26 @@ async fn a_life_on_the_local_aws_goes_well_and_leaves_nothing() {
     assert_eq!(ids_of(&report, "refuted"), ["G3", "G6", "G9", "G22", "I2", "I5", "D8"], "{}", report.markdown());
     assert_eq!(account.contents().await, Vec::<String>::new());
     assert_eq!(ids_of(&report, "confirmed"), CONFIRMED_BY_A_LOCAL_AWS);
+}
+
+/// A deployment that cannot be removed keeps nothing else.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_removed_keeps_nothing_else_from_going() {
+    let world = World::new(Switches::default());
+    let sdk = world.sdk_config(ACCOUNT, REGION);
+    let twin = aws_sdk_apigatewayv2::Client::new(&sdk).create_api().name(acceptance::TWIN);
+    let twin = twin.protocol_type(ProtocolType::Websocket).route_selection_expression("$request.body.action");
+    twin.send().await.unwrap();
+    world.set_interceptor(|call| match call.operation {
+        "ListTagsOfResource" | "DescribeTable" => {
+            Verdict::FailBefore(Fault::status(400, "AccessDeniedException", "no"))
+        }
+        _ => Verdict::Pass,
+    });
+    let model = Model { world: world.clone(), sdk, interrupt: Interrupt::default() };
+    model.interrupt.raise();
+    let report = live(&model, &options(vec![], &[])).await;
+    let [last] = report.ledger.steps.as_slice() else { panic!("{}", report.markdown()) };
+    assert!(last.ended.as_ref().is_err_and(|why| why.contains("AccessDenied")), "{}", report.markdown());
+    assert_eq!(world.everything(ACCOUNT), Vec::<String>::new());
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::ledger::Refusal;
+use crate::ledger::{Refusal, said};
 use crate::life::{Ended, Life};
 
 pub const AUTHORIZER: &str = "guard-of-acceptance";
@@ -63,12 +63,12 @@ impl Life<'_> {
 
     async fn make_authorizer(&self) -> Result<String, String> {
         let role = self.aws.iam.get_role().role_name(self.role()).send().await;
-        let role = role.map_err(|error| Refusal::of(&error).words())?;
+        let role = role.map_err(said)?;
         let role = role.role().map(|role| role.arn().to_owned()).unwrap_or_default();
         let code = Blob::new(zipped("index.mjs", CODE).map_err(|error| error.to_string())?);
         let made = self.aws.lambda.create_function().function_name(AUTHORIZER).role(role).handler("index.handler");
         let made = made.runtime(Runtime::from("nodejs24.x")).code(FunctionCode::builder().zip_file(code).build());
-        let made = made.send().await.map_err(|error| Refusal::of(&error).words())?;
+        let made = made.send().await.map_err(said)?;
         Ok(made.function_arn().unwrap_or_default().to_owned())
     }
 

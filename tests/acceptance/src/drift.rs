@@ -5,7 +5,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 
-use crate::ledger::Refusal;
+use crate::ledger::said;
 use crate::life::{Life, NAME};
 
 pub type Edit = for<'a> fn(&'a mut Life<'_>) -> LocalBoxFuture<'a, Result<(), String>>;
@@ -118,10 +118,5 @@ fn done<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), String
 where
     E: ProvideErrorMetadata,
 {
-    answer.map(drop).map_err(said)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn said<E: ProvideErrorMetadata>(error: SdkError<E, HttpResponse>) -> String {
-    format!("by hand: {}", Refusal::of(&error).words())
+    answer.map(drop).map_err(|error| format!("by hand: {}", said(error)))
 }

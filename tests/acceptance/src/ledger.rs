@@ -142,6 +142,12 @@ impl Refusal {
     }
 }
 
+/// The refusal of a call, as a line.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub fn said<E: ProvideErrorMetadata>(error: SdkError<E, HttpResponse>) -> String {
+    Refusal::of(&error).words()
+}
+
 /// The whole, for people and for machines.
 pub struct Report {
     pub head: BTreeMap<&'static str, String>,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use support::Account;
 use tokio::time::Instant;
 
-use crate::ledger::{Ledger, Refusal, Report, Step};
+use crate::ledger::{Ledger, Refusal, Report, Step, said};
 use crate::place::{Place, Ran};
 
 /// The deployment; the API that is made beside it for what no deployment should be used for; the deployer's role.
@@ -30,16 +31,6 @@ pub struct Options {
 /// How a step ends: with a line of what was seen, or of what failed.
 pub type Ended = Result<String, String>;
 
-/// The clients of the account in which it happens.
-pub struct Account {
-    pub apigateway: aws_sdk_apigatewayv2::Client,
-    pub lambda: aws_sdk_lambda::Client,
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    pub iam: aws_sdk_iam::Client,
-    pub logs: aws_sdk_cloudwatchlogs::Client,
-    pub sts: aws_sdk_sts::Client,
-}
-
 pub struct Life<'a> {
     pub place: &'a dyn Place,
     pub aws: Account,
@@ -52,14 +43,7 @@ pub struct Life<'a> {
 /// Lives it. It ends with nothing left also where steps failed, and after an interrupt.
 pub async fn live(place: &dyn Place, options: &Options) -> Report {
     let sdk = place.sdk();
-    let aws = Account {
-        apigateway: aws_sdk_apigatewayv2::Client::new(sdk),
-        lambda: aws_sdk_lambda::Client::new(sdk),
-        dynamodb: aws_sdk_dynamodb::Client::new(sdk),
-        iam: aws_sdk_iam::Client::new(sdk),
-        logs: aws_sdk_cloudwatchlogs::Client::new(sdk),
-        sts: aws_sdk_sts::Client::new(sdk),
-    };
+    let aws = Account::new(sdk);
     let waterfall = String::new();
     let mut life = Life { place, aws, ledger: Ledger::default(), url: String::new(), options, waterfall };
     life.whole().await;
@@ -78,7 +62,7 @@ impl Life<'_> {
         self.step("a role with exactly the printed policy", async |life| life.deployer().await).await;
         self.step("plan on an empty account", async |life| life.plan().await).await;
         self.step("a fresh up", async |life| life.fresh().await).await;
-        self.step("up again changes nothing", async |life| life.unchanged("").await).await;
+        self.step("up again changes nothing", async |life| life.unchanged().await).await;
         self.step("what AWS says of what was made", async |life| life.look().await).await;
         self.step("what AWS refuses", async |life| life.look_at_refusals().await).await;
         self.step("up --ttl twice in a row", async |life| life.renewed().await).await;
@@ -100,7 +84,7 @@ impl Life<'_> {
         }
         for after in self.options.kills.clone() {
             let name = format!("up killed after {after:?}, and continued");
-            self.step(&name, async |life| life.continued("--memory 384", after).await).await;
+            self.step(&name, async |life| life.continued(after).await).await;
         }
         self.step("down", async |life| life.gone().await).await;
         self.step("two ups at once", async |life| life.raced().await).await;
@@ -150,22 +134,21 @@ impl Life<'_> {
 
     async fn clear(&mut self) -> Ended {
         let down = self.place.chatctl(&format!("down --name {NAME} --timeout 20m"), None).await;
-        if down.code != Some(0) {
-            return Err(unexpected("down", 0, &down));
-        }
-        self.remove_twins().await?;
-        self.remove_authorizer().await?;
-        self.remove_deployer().await?;
-        Ok(String::new())
+        let down = if down.code == Some(0) { Ok(()) } else { Err(unexpected("down", 0, &down)) };
+        // One that fails keeps no other from being removed.
+        let rest = [self.remove_twins().await, self.remove_authorizer().await, self.remove_deployer().await];
+        let failed: Vec<String> = [down].into_iter().chain(rest).filter_map(Result::err).collect();
+        if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) }
     }
 
-    /// R1 and P: all that follows is done by somebody who may do exactly what `policy` prints.
+    /// All that follows is done by somebody who may do exactly what `policy` prints.
     async fn deployer(&mut self) -> Ended {
         let policy = self.ends("policy", 0).await?.stdout;
         if self.place.runs_as_printed() {
             return Ok("here every command runs under it".to_owned());
         }
-        let caller = self.aws.sts.get_caller_identity().send().await.map_err(|error| Refusal::of(&error).words())?;
+        let sts = aws_sdk_sts::Client::new(self.place.sdk());
+        let caller = sts.get_caller_identity().send().await.map_err(said)?;
         let account = caller.account().unwrap_or_default();
         let partition = caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
         self.ledger.is_so("S1", "an ARN", caller.arn().is_some(), "account and partition are told");
@@ -174,17 +157,17 @@ impl Life<'_> {
         }] });
         let iam = &self.aws.iam;
         let made = iam.create_role().role_name(ROLE).assume_role_policy_document(trust.to_string()).send().await;
-        let made = made.map_err(|error| format!("not possible here: {}", Refusal::of(&error).words()))?;
+        let made = made.map_err(|error| format!("not possible here: {}", said(error)))?;
         let arn = made.role().map(|role| role.arn().to_owned()).unwrap_or_default();
         self.allow(&policy).await?;
         self.ledger.confirm("P", "IAM takes the printed policy");
         // A new role cannot be assumed at once, and its policy is not in force at once (I1).
         let began = Instant::now();
         let assumed = loop {
-            let assumed = self.aws.sts.assume_role().role_arn(&arn).role_session_name(NAME).send().await;
+            let assumed = sts.assume_role().role_arn(&arn).role_session_name(NAME).send().await;
             match assumed {
                 Ok(assumed) => break assumed,
-                Err(error) if began.elapsed() > Duration::from_secs(120) => return Err(Refusal::of(&error).words()),
+                Err(error) if began.elapsed() > Duration::from_secs(120) => return Err(said(error)),
                 Err(_) => tokio::time::sleep(Duration::from_secs(2)).await,
             }
         };
@@ -199,7 +182,7 @@ impl Life<'_> {
     pub async fn allow(&self, printed: &str) -> Result<(), String> {
         let put = self.aws.iam.put_role_policy().role_name(ROLE).policy_name("printed");
         let put = put.policy_document(self.place.policy(printed)).send().await;
-        put.map(drop).map_err(|error| format!("the policy was not taken: {}", Refusal::of(&error).words()))
+        put.map(drop).map_err(|error| format!("the policy was not taken: {}", said(error)))
     }
 
     async fn remove_deployer(&self) -> Result<(), String> {
@@ -255,9 +238,9 @@ impl Life<'_> {
         Ok("and clients chat".to_owned())
     }
 
-    /// Runs `up` twice and wants the second to find nothing to do.
-    async fn unchanged(&mut self, flags: &str) -> Ended {
-        let up = self.ends(&format!("up {flags} -o json"), 0).await?;
+    /// There is nothing to do but to renew.
+    async fn unchanged(&mut self) -> Ended {
+        let up = self.ends("up -o json", 0).await?;
         let document: serde_json::Value = serde_json::from_str(&up.stdout).map_err(|error| error.to_string())?;
         let changes = document["changes"].as_array().cloned().unwrap_or_default();
         // The time of expiry moves on with every `up`.
@@ -299,8 +282,8 @@ impl Life<'_> {
         Ok(String::new())
     }
 
-    async fn continued(&mut self, flags: &str, after: Duration) -> Ended {
-        let killed = self.place.chatctl(&format!("up {flags} --name {NAME} {TTL}"), Some(after)).await;
+    async fn continued(&mut self, after: Duration) -> Ended {
+        let killed = self.place.chatctl(&format!("up --memory 384 --name {NAME} {TTL}"), Some(after)).await;
         let when = if killed.code.is_none() { "killed" } else { "ended before" };
         self.ends("up", 0).await?;
         self.ends("status", 0).await?;

@@ -1,25 +1,18 @@
 //! What AWS says of a deployment that stands, and what it refuses: reads and calls beside `chatctl`'s own.
 
-use aws_sdk_iam::error::ProvideErrorMetadata;
 use std::time::Duration;
 
-use aws_sdk_apigatewayv2::types::{Integration, IntegrationType, ProtocolType, Route};
+use aws_sdk_apigatewayv2::types::{Api, Integration, IntegrationType, ProtocolType, Route};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
 };
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime, State};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
 
 use tokio::time::Instant;
 
-use crate::ledger::Refusal;
+use crate::ledger::said;
 use crate::life::{Ended, Life, NAME, TWIN};
-
-fn said<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
-    Refusal::of(error).words()
-}
 
 impl Life<'_> {
     pub fn role(&self) -> String {
@@ -28,14 +21,14 @@ impl Life<'_> {
     }
 
     pub async fn partition(&self) -> Result<String, String> {
-        let role = self.aws.iam.get_role().role_name(self.role()).send().await.map_err(|error| said(&error))?;
+        let role = self.aws.iam.get_role().role_name(self.role()).send().await.map_err(said)?;
         let arn = role.role().map(|role| role.arn().to_owned()).unwrap_or_default();
         Ok(arn.split(':').nth(1).unwrap_or("aws").to_owned())
     }
 
     pub async fn table_arn(&self) -> Result<String, String> {
         let table = self.aws.dynamodb.describe_table().table_name(format!("{NAME}-connections")).send().await;
-        let table = table.map_err(|error| said(&error))?;
+        let table = table.map_err(said)?;
         Ok(table.table().and_then(|table| table.table_arn()).unwrap_or_default().to_owned())
     }
 
@@ -45,50 +38,25 @@ impl Life<'_> {
         tags.tags().iter().find(|tag| tag.key() == "chatctl:expires-at").map(|tag| tag.value().to_owned())
     }
 
-    /// The APIs with this display name, by id.
-    async fn apis_named(&self, name: &str) -> Result<Vec<String>, String> {
-        let mut found = Vec::new();
-        let mut token = None;
-        loop {
-            let page = self.aws.apigateway.get_apis().set_next_token(token).send().await.map_err(|e| said(&e))?;
-            let named = page.items().iter().filter(|api| api.name() == Some(name));
-            found.extend(named.filter_map(|api| api.api_id().map(str::to_owned)));
-            token = page.next_token().map(str::to_owned);
-            if token.is_none() {
-                return Ok(found);
-            }
-        }
+    async fn apis_named(&self, name: &str) -> Result<Vec<Api>, String> {
+        let list = |token| self.aws.apigateway.get_apis().set_next_token(token).send();
+        let apis = all(async |token| list(token).await.map(|page| (page.items, page.next_token)).map_err(said)).await?;
+        Ok(apis.into_iter().filter(|api| api.name() == Some(name)).collect())
     }
 
     pub async fn api(&self) -> Result<String, String> {
-        self.apis_named(NAME).await?.into_iter().next().ok_or_else(|| "there is no API".to_owned())
+        let api = self.apis_named(NAME).await?.into_iter().next().and_then(|api| api.api_id);
+        api.ok_or_else(|| "there is no API".to_owned())
     }
 
     pub async fn routes(&self, api: &str) -> Result<Vec<Route>, String> {
-        let gateway = &self.aws.apigateway;
-        let (mut found, mut token) = (Vec::new(), None);
-        loop {
-            let page = gateway.get_routes().api_id(api).set_next_token(token).send().await.map_err(|e| said(&e))?;
-            found.extend(page.items().iter().cloned());
-            token = page.next_token().map(str::to_owned);
-            if token.is_none() {
-                return Ok(found);
-            }
-        }
+        let list = |token| self.aws.apigateway.get_routes().api_id(api).set_next_token(token).send();
+        all(async |token| list(token).await.map(|page| (page.items, page.next_token)).map_err(said)).await
     }
 
     pub async fn integrations(&self, api: &str) -> Result<Vec<Integration>, String> {
-        let gateway = &self.aws.apigateway;
-        let (mut found, mut token) = (Vec::new(), None);
-        loop {
-            let page = gateway.get_integrations().api_id(api).set_next_token(token).send().await;
-            let page = page.map_err(|error| said(&error))?;
-            found.extend(page.items().iter().cloned());
-            token = page.next_token().map(str::to_owned);
-            if token.is_none() {
-                return Ok(found);
-            }
-        }
+        let list = |token| self.aws.apigateway.get_integrations().api_id(api).set_next_token(token).send();
+        all(async |token| list(token).await.map(|page| (page.items, page.next_token)).map_err(said)).await
     }
 
     pub async fn route(&self, key: &str) -> Result<String, String> {
@@ -100,12 +68,13 @@ impl Life<'_> {
     /// The names of a role's inline policies.
     pub async fn policies(&self, role: &str) -> Result<Vec<String>, String> {
         let pages = self.aws.iam.list_role_policies().role_name(role).into_paginator().items().send();
-        pages.collect::<Result<_, _>>().await.map_err(|error| said(&error))
+        pages.collect::<Result<_, _>>().await.map_err(said)
     }
 
     /// What stands of the deployment, by AWS's own lists.
     pub async fn left(&self) -> Result<Vec<String>, String> {
-        let mut left: Vec<String> = self.apis_named(NAME).await?.iter().map(|id| format!("api {id}")).collect();
+        let mut left: Vec<String> =
+            self.apis_named(NAME).await?.iter().filter_map(|api| api.api_id().map(|id| format!("api {id}"))).collect();
         for function in ["onConnect", "onDisconnect", "sendMessage"] {
             let name = format!("{NAME}-{function}");
             if self.aws.lambda.get_function().function_name(&name).send().await.is_ok() {
@@ -113,7 +82,7 @@ impl Life<'_> {
             }
         }
         let groups = self.aws.logs.describe_log_groups().log_group_name_prefix(format!("/aws/lambda/{NAME}-"));
-        let groups = groups.send().await.map_err(|error| said(&error))?;
+        let groups = groups.send().await.map_err(said)?;
         left.extend(
             groups.log_groups().iter().filter_map(|group| group.log_group_name().map(|n| format!("log group {n}"))),
         );
@@ -129,8 +98,7 @@ impl Life<'_> {
     /// The facts that a look at the standing deployment can tell.
     pub async fn look(&mut self) -> Ended {
         let api_id = self.api().await?;
-        let apis = self.aws.apigateway.get_apis().send().await.map_err(|error| said(&error))?;
-        if let Some(api) = apis.items().iter().find(|api| api.api_id() == Some(&api_id)) {
+        if let Some(api) = self.apis_named(NAME).await?.first() {
             let tagged = api.tags().is_some_and(|tags| tags.get("chatctl:name").is_some_and(|name| name == NAME));
             self.ledger.is_so("G5", "tags in the list of APIs", tagged, "the list of APIs shows tags");
             let endpoint = api.api_endpoint().unwrap_or_default().to_owned();
@@ -145,7 +113,7 @@ impl Life<'_> {
             .iter()
             .all(|one| one.integration_uri().is_some_and(long) && one.integration_method() == Some("POST"));
         self.ledger.is_so("G7", "the long form and POST", holds, format!("{} integrations", integrations.len()));
-        let deployments = self.aws.apigateway.get_deployments().api_id(&api_id).send().await.map_err(|e| said(&e))?;
+        let deployments = self.aws.apigateway.get_deployments().api_id(&api_id).send().await.map_err(said)?;
         let states: Vec<String> = deployments
             .items()
             .iter()
@@ -159,7 +127,7 @@ impl Life<'_> {
         self.look_at_roles().await?;
         let group = format!("/aws/lambda/{NAME}-onConnect");
         let groups = self.aws.logs.describe_log_groups().log_group_name_prefix(&group).send().await;
-        let groups = groups.map_err(|error| said(&error))?;
+        let groups = groups.map_err(said)?;
         let days = groups.log_groups().first().and_then(|group| group.retention_in_days());
         match days {
             Some(14) => self.ledger.not_reached("L16", "this account has no retention policy"),
@@ -170,7 +138,7 @@ impl Life<'_> {
 
     async fn look_at_functions(&mut self) -> Result<(), String> {
         let function = self.aws.lambda.get_function().function_name(format!("{NAME}-onConnect")).send().await;
-        let function = function.map_err(|error| said(&error))?;
+        let function = function.map_err(said)?;
         if let Some(configuration) = function.configuration() {
             let state = configuration.state().map_or("none", State::as_str);
             self.ledger.is_so("L3", "Active", state == "Active", format!("its state: {state}"));
@@ -178,7 +146,7 @@ impl Life<'_> {
             self.ledger.is_so("L9", "nodejs24.x", runtime == "nodejs24.x", runtime);
         }
         let policy = self.aws.lambda.get_policy().function_name(format!("{NAME}-onConnect")).send().await;
-        let policy = policy.map_err(|error| said(&error))?;
+        let policy = policy.map_err(said)?;
         let policy = policy.policy().unwrap_or_default().to_owned();
         let holds = policy.contains("apigateway.amazonaws.com") && policy.contains("/*/$connect");
         self.ledger.is_so("L6", "API Gateway and one route", holds, "principal and source are as written");
@@ -186,11 +154,11 @@ impl Life<'_> {
     }
 
     async fn look_at_roles(&mut self) -> Result<(), String> {
-        let role = self.aws.iam.get_role().role_name(self.role()).send().await.map_err(|error| said(&error))?;
+        let role = self.aws.iam.get_role().role_name(self.role()).send().await.map_err(said)?;
         let trust = role.role().and_then(|role| role.assume_role_policy_document()).unwrap_or_default().to_owned();
         let holds = trust.contains("lambda.amazonaws.com");
         self.ledger.is_so("I10", "lambda.amazonaws.com", holds, "the trusted principal is lambda.amazonaws.com");
-        let listed = self.aws.iam.list_roles().path_prefix("/chatctl/").send().await.map_err(|error| said(&error))?;
+        let listed = self.aws.iam.list_roles().path_prefix("/chatctl/").send().await.map_err(said)?;
         let tags = listed.roles().iter().any(|role| !role.tags().is_empty());
         self.ledger.is_so("I5", "no tags in ListRoles", !tags, if tags { "tags" } else { "no tags" });
         Ok(())
@@ -202,17 +170,17 @@ impl Life<'_> {
         let gateway = self.aws.apigateway.clone();
         let again = gateway.create_route().api_id(&api).route_key("sendmessage").send().await;
         self.ledger.is_refused("G3", &["ConflictException"], &again);
-        let deployments = gateway.get_deployments().api_id(&api).send().await.map_err(|error| said(&error))?;
+        let deployments = gateway.get_deployments().api_id(&api).send().await.map_err(said)?;
         if let Some(id) = deployments.items().first().and_then(|one| one.deployment_id()) {
             let deleted = gateway.delete_deployment().api_id(&api).deployment_id(id).send().await;
             self.ledger.is_refused("G9", &["BadRequestException", "ConflictException"], &deleted);
         }
         self.look_at_twins().await?;
         let lambda = self.aws.lambda.clone();
-        let role = self.aws.iam.get_role().role_name(self.role()).send().await.map_err(|error| said(&error))?;
+        let role = self.aws.iam.get_role().role_name(self.role()).send().await.map_err(said)?;
         let arn = role.role().map(|role| role.arn().to_owned()).unwrap_or_default();
         let code = lambda.get_function().function_name(format!("{NAME}-onConnect")).send().await;
-        code.map_err(|error| said(&error))?;
+        code.map_err(said)?;
         let again = lambda
             .create_function()
             .function_name(format!("{NAME}-onConnect"))
@@ -261,13 +229,13 @@ impl Life<'_> {
             let create = gateway.create_api().name(TWIN).protocol_type(ProtocolType::Websocket);
             create.route_selection_expression("$request.body.action").send()
         };
-        let first = create().await.map_err(|error| said(&error))?;
+        let first = create().await.map_err(said)?;
         let second = create().await;
         let holds = second.is_ok();
         self.ledger.is_so("G4", "a second API of the same name", holds, if holds { "two APIs" } else { "one" });
         let twin = first.api_id().unwrap_or_default();
         let arn = self.aws.lambda.get_function().function_name(format!("{NAME}-onConnect")).send().await;
-        let arn = arn.map_err(|error| said(&error))?;
+        let arn = arn.map_err(said)?;
         let arn = arn.configuration().and_then(|function| function.function_arn()).unwrap_or_default().to_owned();
         let (region, partition) = (self.place.sdk().region().map(ToString::to_string), self.partition().await?);
         let nobody = arn.replace("onConnect", "nobody");
@@ -277,14 +245,14 @@ impl Life<'_> {
         );
         let made = gateway.create_integration().api_id(twin).integration_type(IntegrationType::AwsProxy);
         let made = made.integration_uri(uri).integration_method("POST").send().await;
-        let seen = made.map_or_else(|error| said(&error), |_| "it does not".to_owned());
+        let seen = made.map_or_else(said, |_| "it does not".to_owned());
         self.ledger.confirm("U1", format!("the question is answered: {seen}"));
         self.remove_twins().await
     }
 
     pub async fn remove_twins(&self) -> Result<(), String> {
         for api in self.apis_named(TWIN).await? {
-            self.aws.apigateway.delete_api().api_id(api).send().await.map_err(|error| said(&error))?;
+            self.aws.apigateway.delete_api().set_api_id(api.api_id).send().await.map_err(said)?;
         }
         Ok(())
     }
@@ -292,22 +260,22 @@ impl Life<'_> {
     /// A role deleted and made anew by hand, under a function that goes on to name it.
     pub async fn new_role(&mut self) -> Ended {
         let (iam, role) = (self.aws.iam.clone(), self.role());
-        let old = iam.get_role().role_name(&role).send().await.map_err(|error| said(&error))?;
+        let old = iam.get_role().role_name(&role).send().await.map_err(said)?;
         for policy in self.policies(&role).await? {
             let deleted = iam.delete_role_policy().role_name(&role).policy_name(policy).send().await;
-            deleted.map_err(|error| said(&error))?;
+            deleted.map_err(said)?;
         }
         let began = Instant::now();
         // IAM may go on refusing for a while (I3).
         while let Err(error) = iam.delete_role().role_name(&role).send().await {
             if began.elapsed() > Duration::from_secs(60) {
-                return Err(said(&error));
+                return Err(said(error));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         self.ends("up", 0).await?;
         self.ends("status", 0).await?;
-        let new = iam.get_role().role_name(&role).send().await.map_err(|error| said(&error))?;
+        let new = iam.get_role().role_name(&role).send().await.map_err(said)?;
         let id = |role: &aws_sdk_iam::operation::get_role::GetRoleOutput| {
             role.role().map(|role| role.role_id().to_owned()).unwrap_or_default()
         };
@@ -317,6 +285,21 @@ impl Life<'_> {
         }
         // It tries for a minute; a function whose variables stay closed to it fails all that time (I12).
         self.is_well("verify").await
+    }
+}
+
+/// All pages of a list (G5).
+async fn all<T>(
+    page: impl AsyncFn(Option<String>) -> Result<(Option<Vec<T>>, Option<String>), String>,
+) -> Result<Vec<T>, String> {
+    let (mut found, mut token) = (Vec::new(), None);
+    loop {
+        let (items, next) = page(token).await?;
+        found.extend(items.unwrap_or_default());
+        token = next;
+        if token.is_none() {
+            return Ok(found);
+        }
     }
 }
 
