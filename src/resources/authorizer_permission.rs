@@ -3,7 +3,6 @@
 
 use async_trait::async_trait;
 use aws_sdk_lambda::config::{Builder, Region};
-use serde_json::json;
 
 use super::names;
 use super::permission::{Statement, statements};
@@ -150,13 +149,7 @@ impl Kind for AuthorizerPermissionKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |key: Key| {
-            let wanted = wanted(scope);
-            let properties = json!({
-                "FunctionName": key.name,
-                "Action": wanted.action,
-                "Principal": wanted.principal,
-                "SourceArn": wanted.source_arn
-            });
+            let properties = wanted(scope).properties(&key.name);
             let logical_id = "AuthorizerPermission".to_owned();
             Part { key, logical_id, r#type: "AWS::Lambda::Permission", properties }
         };

@@ -148,21 +148,7 @@ impl Kind for EventSourceMappingKind {
             })
             .await?;
         }
-        let arn = found.attribute("arn").unwrap_or_default();
-        let (set, removed) = changes.entries("tags");
-        if !set.is_empty() {
-            ctx.call("lambda:TagResource", key, || {
-                lambda.tag_resource().resource(arn).set_tags(Some(set.iter().cloned().collect())).send()
-            })
-            .await?;
-        }
-        if !removed.is_empty() {
-            ctx.call("lambda:UntagResource", key, || {
-                lambda.untag_resource().resource(arn).set_tag_keys(Some(removed.clone())).send()
-            })
-            .await?;
-        }
-        Ok(())
+        function::retag(ctx, key, found.attribute("arn").unwrap_or_default(), changes).await
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {

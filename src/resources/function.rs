@@ -274,20 +274,7 @@ impl Kind for FunctionKind {
             })
             .await?;
         }
-        let (set, removed) = changes.entries("tags");
-        if !set.is_empty() {
-            ctx.call("lambda:TagResource", key, || {
-                lambda.tag_resource().resource(&found.id).set_tags(Some(set.iter().cloned().collect())).send()
-            })
-            .await?;
-        }
-        if !removed.is_empty() {
-            ctx.call("lambda:UntagResource", key, || {
-                lambda.untag_resource().resource(&found.id).set_tag_keys(Some(removed.clone())).send()
-            })
-            .await?;
-        }
-        Ok(())
+        retag(ctx, key, &found.id, changes).await
     }
 
     /// Its permissions go with it (L5).
@@ -345,6 +332,25 @@ impl Kind for FunctionKind {
             ),
         ]
     }
+}
+
+/// Changes the tags of what Lambda knows by `arn`.
+pub(super) async fn retag(ctx: &Ctx, key: &Key, arn: &str, changes: &Changes) -> Result<(), Failure> {
+    let lambda = &ctx.aws.lambda;
+    let (set, removed) = changes.entries("tags");
+    if !set.is_empty() {
+        ctx.call("lambda:TagResource", key, || {
+            lambda.tag_resource().resource(arn).set_tags(Some(set.iter().cloned().collect())).send()
+        })
+        .await?;
+    }
+    if !removed.is_empty() {
+        ctx.call("lambda:UntagResource", key, || {
+            lambda.untag_resource().resource(arn).set_tag_keys(Some(removed.clone())).send()
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// The zip travels in the call, a third larger (L11).

@@ -34,6 +34,16 @@ impl Statement {
             source_arn: scope.arn("execute-api", source),
         }
     }
+
+    /// The same in CloudFormation, on `function`.
+    pub fn properties(&self, function: &str) -> Value {
+        json!({
+            "FunctionName": function,
+            "Action": self.action,
+            "Principal": self.principal,
+            "SourceArn": self.source_arn
+        })
+    }
 }
 
 /// The route that may call its function by the permission called `name`.
@@ -127,13 +137,7 @@ impl Kind for PermissionKind {
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
         let part = |route: &Route| {
-            let wanted = wanted(scope, route);
-            let properties = json!({
-                "FunctionName": scope.id(&names::function(scope, &route.function)),
-                "Action": wanted.action,
-                "Principal": wanted.principal,
-                "SourceArn": wanted.source_arn
-            });
+            let properties = wanted(scope, route).properties(&scope.id(&names::function(scope, &route.function)));
             let logical_id = names::logical_id(&route.label(), "Permission");
             Part { key: names::permission(scope, route), logical_id, r#type: "AWS::Lambda::Permission", properties }
         };
