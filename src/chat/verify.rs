@@ -152,12 +152,15 @@ async fn rounds(
     let since = i64::try_from(since.as_millis()).unwrap_or_default();
     let deadline = begun + patience + scale.allowance();
     let mut rounds = 0;
+    let mut broke = None;
     loop {
         rounds += 1;
         let broken = match round::round(reporter, endpoint, scale, backstage, deadline).await {
             Ok(report) => {
                 return Ok(VerifyReport { rounds, elapsed_ms: report::milliseconds(begun.elapsed()), ..report });
             }
+            // What broke by itself says more than that the time was up.
+            Err(broken) if broken.cut_short => broke.take().unwrap_or(broken),
             Err(broken) => broken,
         };
         let pause = Duration::from_secs(rounds.min(4).into()).mul_f64(0.75 + fastrand::f64() / 2.0);
@@ -171,6 +174,7 @@ async fn rounds(
         }
         reporter.waiting(TASK, &format!("another try: {}", broken.what));
         tokio::time::sleep(pause).await;
+        broke = Some(broken);
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Faults {
     pub refusals: usize,
     /// … in this way.
     pub refuse_with: Refusal,
+    /// … and after those, no handshake gets an answer.
+    pub mute: bool,
     /// Every `n`th connection receives no broadcast.
     pub deaf: Option<usize>,
     /// Broadcasts are kept back, and told by [`ChatServer::let_go`].
@@ -265,6 +267,9 @@ impl State {
                 faults.refuse_with
             })
         };
+        if refusal.is_none() && self.faults.lock().unwrap().mute {
+            return std::future::pending().await;
+        }
         #[allow(clippy::result_large_err, reason = "the callback's type is given")]
         let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
             let token = request.headers().get("x-token").map(|value| value.to_str().unwrap().to_owned());

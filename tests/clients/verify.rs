@@ -157,6 +157,16 @@ async fn what_breaks_while_permissions_spread_is_tried_again() {
     );
 }
 
+/// Each try that the deadline cuts off would accuse the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_broke_by_itself_is_told_and_not_that_the_time_was_up() {
+    let error = failure(Faults { refusals: 1, mute: true, ..Faults::default() }).await;
+    assert!(error.message.contains("at `$connect`: client 1: the handshake was refused with HTTP 403"), "{error}");
+
+    let error = failure(Faults { mute: true, ..Faults::default() }).await;
+    assert!(error.message.ends_with("client 1: the handshake got no answer before the time was up"), "{error}");
+}
+
 /// The route is throttled by default, and all clients speak at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_throttle_refuses_is_said_again() {

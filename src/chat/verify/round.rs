@@ -15,7 +15,7 @@ use super::terms::{At, Broken, Scale};
 use super::{Backstage, TASK};
 use crate::aws::connections;
 use crate::progress::Reporter;
-use crate::websocket::{ConnectError, Endpoint, Socket};
+use crate::websocket::{Endpoint, Socket};
 
 /// API Gateway takes 500 new connections a second in an account (H1); others may want some of them.
 const CONNECTS_PER_SECOND: usize = 400;
@@ -47,7 +47,7 @@ pub(super) async fn round(
         let part = take_part(shared.clone(), endpoint.clone(), me, socket, leave.subscribe());
         clients.spawn(async move { (me, part.await) });
     }
-    settle(&shared, deadline).await;
+    let cut_short = settle(&shared, deadline).await;
     let after = look(reporter, &mut backstage).await?;
 
     leave.send_replace(true);
@@ -60,7 +60,7 @@ pub(super) async fn round(
     judge(scale, &seen).map_err(|broken| {
         let throttled: u64 = seen.iter().map(|seen| seen.throttled).sum();
         let hint = format!("{throttled} messages were throttled; `message-rate` and `message-burst` may be too low");
-        Broken { hint: (throttled > 0).then_some(hint), ..broken }
+        Broken { hint: (throttled > 0).then_some(hint), cut_short, ..broken }
     })?;
     let table = match (backstage, before, after) {
         (Some(backstage), Some(before), Some(after)) => {
@@ -103,25 +103,29 @@ async fn connect(endpoint: &Endpoint, scale: Scale, deadline: Instant) -> Result
         match tokio::time::timeout_at(deadline, endpoint.connect()).await {
             Ok(Ok(socket)) => Ok((socket, u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX))),
             Ok(Err(error)) => Err(Broken::refused(me, endpoint, &error)),
-            Err(_) => Err(Broken::refused(me, endpoint, &ConnectError::Silent)),
+            Err(_) => {
+                let what = format!("client {}: the handshake got no answer before the time was up", me + 1);
+                Err(Broken { cut_short: true, ..Broken::at(At::Network, what) })
+            }
         }
     };
     stream::iter((0..scale.clients).map(client)).buffered(CONNECTING).try_collect().await
 }
 
-/// Returns when all has been heard, something broke, or nothing more comes.
-async fn settle(shared: &Shared, deadline: Instant) {
+/// Returns when all has been heard, something broke, or nothing more comes; whether the deadline came before that.
+async fn settle(shared: &Shared, deadline: Instant) -> bool {
     let mut outstanding = shared.outstanding();
     while outstanding > 0 && shared.broken().is_none() {
         let patience = STALL.min(deadline.saturating_duration_since(Instant::now()));
         let rung = timeout(patience, shared.settled()).await.is_ok();
         let now = shared.outstanding();
         if !rung && (now == outstanding || Instant::now() >= deadline) {
-            return;
+            return patience < STALL;
         }
         outstanding = now;
     }
     sleep(LINGER).await;
+    false
 }
 
 /// Who is in the table. Where nobody may look, says so once and forgets about the table.
@@ -194,7 +198,9 @@ async fn gone(
         let what = format!("{} of {} clients were in table `{table}`", joined.len(), scale.clients);
         return Err(Broken::at(At::Connect, what));
     }
-    let deadline = deadline.min(Instant::now() + LEAVING + scale.allowance());
+    let enough = Instant::now() + LEAVING + scale.allowance();
+    let cut_short = deadline < enough;
+    let deadline = deadline.min(enough);
     let mut pause = Duration::from_millis(100);
     loop {
         let now = connections::ids(aws, table).await.map_err(|error| Broken::at(At::Network, error.message))?;
@@ -205,7 +211,7 @@ async fn gone(
         if Instant::now() + pause >= deadline {
             let what = format!("{stay} of {} clients that left are still in table `{table}`", scale.clients);
             let hint = "the function behind `$disconnect` fails, or API Gateway may not invoke it; the table's TTL removes them";
-            return Err(Broken { hint: Some(hint.to_owned()), ..Broken::at(At::Disconnect, what) });
+            return Err(Broken { hint: Some(hint.to_owned()), cut_short, ..Broken::at(At::Disconnect, what) });
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));

@@ -81,6 +81,8 @@ pub(super) struct Broken {
     pub hint: Option<String>,
     /// How many rounds can make sense.
     pub rounds: u32,
+    /// The time was up before the round could come to a verdict.
+    pub cut_short: bool,
 }
 
 /// Whoever refuses connections is not there, or begins again: three rounds take some seconds.
@@ -88,7 +90,7 @@ const NO_LISTENER: u32 = 3;
 
 impl Broken {
     pub fn at(at: At, what: impl Into<String>) -> Self {
-        Self { at, what: what.into(), hint: None, rounds: u32::MAX }
+        Self { at, what: what.into(), hint: None, rounds: u32::MAX, cut_short: false }
     }
 
     pub fn refused(client: usize, endpoint: &Endpoint, error: &ConnectError) -> Self {
