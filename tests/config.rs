@@ -98,6 +98,12 @@ fn what_cannot_be_is_refused_by_name() {
         ("name = \"\"", "not a valid name"),
         ("name = \"a b\"", "not a valid name"),
         ("stage = \"a/b\"", "not a valid stage"),
+        ("api-name = \"\"", "not a valid name of the API: it takes 1 to 128 characters"),
+        ("api-name = \"a\\nb\"", "in one line"),
+        (
+            &format!("description = \"{}\"", "ü".repeat(1025)),
+            "not a valid description: it takes at most 1024 characters",
+        ),
         ("ttl = \"soon\"", "not a valid ttl"),
         ("ttl = \"0s\"", "not a valid ttl"),
         ("timeout = \"-1m\"", "not a valid timeout"),

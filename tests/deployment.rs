@@ -205,7 +205,14 @@ async fn up_deploys_again_iff_routes_or_integrations_changed() {
     };
     let (api, first) = deployment().await;
     bench.up("--function-timeout 20 --tag team=blue").await;
-    assert_eq!(deployment().await.1, first, "functions and tags need no new deployment");
+    let shown = "--api-name Ours --description temporary";
+    bench.up(&format!("--function-timeout 20 --tag team=blue {shown}")).await;
+    let named = bench.account.apigateway.get_api().api_id(&api).send().await.expect("it exists");
+    assert_eq!((named.name(), named.description()), (Some("Ours"), Some("temporary")));
+    bench.up("--function-timeout 20 --tag team=blue").await;
+    let named = bench.account.apigateway.get_api().api_id(&api).send().await.expect("it exists");
+    assert_eq!((named.name(), named.description().unwrap_or_default()), (Some("chat"), ""));
+    assert_eq!(deployment().await.1, first, "functions, tags and names need no new deployment");
 
     let routes = bench.account.apigateway.get_routes().api_id(&api).send().await.expect("listed");
     let route = routes.items().iter().find(|route| route.route_key() == Some("sendmessage")).expect("it exists");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Authorizer, DELIVERY_RATE, MESSAGE_THROTTLE, Throttle};
+use super::{Authorizer, DELIVERY_RATE, MESSAGE_THROTTLE, Name, Throttle};
 use crate::app::{App, Delivery};
 use crate::error::{Error, Result};
 
@@ -25,6 +25,28 @@ pub(super) fn stage(text: Option<String>) -> Result<String> {
         return Ok(text);
     }
     Err(Error::usage(format!("`{text}` is not a valid stage: it takes 1 to 128 letters, digits, `-` and `_`")))
+}
+
+/// What the API is called where no name of its own is given is the name of the deployment.
+pub(super) fn api_name(text: Option<String>, name: &Name) -> Result<String> {
+    text.map_or_else(|| Ok(name.to_string()), |text| text_of("name of the API", text, 1, 128))
+}
+
+pub(super) fn description(text: Option<String>) -> Result<String> {
+    text_of("description", text.unwrap_or_default(), 0, 1024)
+}
+
+/// One line of so many characters.
+fn text_of(what: &str, text: String, from: usize, to: usize) -> Result<String> {
+    let rule = match text.chars().count() {
+        _ if text.contains(char::is_control) => "it is written in one line".to_owned(),
+        count if (from..=to).contains(&count) => return Ok(text),
+        _ if from == 0 => format!("it takes at most {to} characters"),
+        _ => format!("it takes {from} to {to} characters"),
+    };
+    let shown: String = text.chars().take(40).collect();
+    let dots = if shown.len() < text.len() { "…" } else { "" };
+    Err(Error::usage(format!("`{shown}{dots}` is not a valid {what}: {rule}")))
 }
 
 /// Ours may not be overwritten, and all must fit IAM, the narrowest of the services (I6, T3).

@@ -14,8 +14,8 @@ use crate::app::{App, Delivery, FunctionName, RouteKey};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
-    LONGEST_FUNCTION_TIMEOUT, MEMORY, authorizer, checked_arn, delivery, in_range, message_throttle, one_of, region,
-    retention, role_arns, role_path, runtime, stage, tags, throttle,
+    LONGEST_FUNCTION_TIMEOUT, MEMORY, api_name, authorizer, checked_arn, delivery, description, in_range,
+    message_throttle, one_of, region, retention, role_arns, role_path, runtime, stage, tags, throttle,
 };
 
 pub use crate::app::Throttle;
@@ -29,6 +29,10 @@ pub struct Config {
     pub name: Name,
     pub app: App,
     pub stage: String,
+    /// What the API is shown as; it is known by its tags.
+    pub api_name: String,
+    /// Empty where there is none.
+    pub description: String,
     /// The user's own tags, without ours.
     pub tags: BTreeMap<String, String>,
     pub ttl: Option<Duration>,
@@ -136,6 +140,8 @@ impl Config {
                 .hint("answer pings in your own handler, or let API Gateway do it: not both"));
         }
         let config = Self {
+            api_name: api_name(flags.api_name.or(file.api_name), &name)?,
+            description: description(flags.description.or(file.description))?,
             name,
             stage: stage(flags.stage.or(file.stage))?,
             table_indexes: routes::table_indexes(&file.table_indexes, &source)?,

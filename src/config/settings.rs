@@ -24,6 +24,12 @@ pub struct Settings {
     /// Stage of the API [default: prod]
     #[arg(long, global = true, help_heading = "Deployment")]
     pub stage: Option<String>,
+    /// What the API is shown as [default: the name]
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "TEXT")]
+    pub api_name: Option<String>,
+    /// What the API is for
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "TEXT")]
+    pub description: Option<String>,
     /// A tag for everything that can carry one (repeatable)
     #[arg(long = "tag", global = true, help_heading = "Deployment", value_name = "KEY=VALUE")]
     #[serde(skip)]

@@ -27,6 +27,7 @@ pub struct ApiKind;
 #[serde(rename_all = "camelCase")]
 struct ApiSpec {
     name: String,
+    description: Option<String>,
     protocol: String,
     route_selection_expression: String,
     endpoint_enabled: bool,
@@ -106,7 +107,8 @@ impl Kind for ApiKind {
         vec![(names::api(scope), vec![])]
     }
 
-    /// By tag. One of our name that is not ours stands in the way, like that of any other kind.
+    /// By tag. One that is shown as ours and carries no tags of ours stands in the way, like that of any other kind; what
+    /// another deployment has chosen for its own does not.
     async fn find(&self, ctx: &Ctx, _probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
         let scope = &ctx.scope;
         let apis = list(ctx).await?;
@@ -121,18 +123,20 @@ impl Kind for ApiKind {
             }
             found.push(of_api);
         }
-        let namesakes = apis.iter().filter(|api| api.name() == Some(scope.config.name.as_str()));
-        found.extend(namesakes.filter_map(|api| {
-            let owner = Owner::by_tags(scope, &all_tags(api));
+        let namesakes = apis.iter().filter(|api| api.name() == Some(scope.config.api_name.as_str()));
+        let unmarked = namesakes.filter(|api| Sign::of(&all_tags(api)).is_none());
+        found.extend(unmarked.map(|api| {
             let id = api.api_id().unwrap_or_default();
-            (owner != Owner::Ours).then(|| Found { owner, ..Found::new(Key::new(names::API, id), id, Fields::new()) })
+            let owner = Owner::by_tags(scope, &all_tags(api));
+            Found { owner, ..Found::new(Key::new(names::API, id), id, Fields::new()) }
         }));
         Ok(found)
     }
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
         fields(&ApiSpec {
-            name: scope.config.name.to_string(),
+            name: scope.config.api_name.clone(),
+            description: some(&scope.config.description),
             protocol: ProtocolType::Websocket.as_str().to_owned(),
             route_selection_expression: ROUTE_SELECTION.to_owned(),
             endpoint_enabled: true,
@@ -162,6 +166,7 @@ impl Kind for ApiKind {
         const TRIES: u32 = 5;
         let key = Key::new(names::API, name);
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
+        let config = &ctx.scope.config;
         let mut tries = 0;
         loop {
             let answer = ctx
@@ -169,7 +174,8 @@ impl Kind for ApiKind {
                     ctx.aws
                         .apigateway
                         .create_api()
-                        .name(name)
+                        .name(&config.api_name)
+                        .set_description(some(&config.description))
                         .protocol_type(ProtocolType::Websocket)
                         .route_selection_expression(ROUTE_SELECTION)
                         .set_tags(Some(tags.clone()))
@@ -197,13 +203,17 @@ impl Kind for ApiKind {
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        if ["name", "routeSelectionExpression", "endpointEnabled"].iter().any(|field| changes.touches(field)) {
+        if ["name", "description", "routeSelectionExpression", "endpointEnabled"]
+            .iter()
+            .any(|field| changes.touches(field))
+        {
             ctx.call("apigateway:UpdateApi", &found.key, || {
                 ctx.aws
                     .apigateway
                     .update_api()
                     .api_id(&found.id)
-                    .name(ctx.scope.config.name.as_str())
+                    .name(&ctx.scope.config.api_name)
+                    .description(ctx.scope.config.description.as_str())
                     .route_selection_expression(ROUTE_SELECTION)
                     .disable_execute_api_endpoint(false)
                     .send()
@@ -239,12 +249,15 @@ impl Kind for ApiKind {
     }
 
     fn template(&self, scope: &Scope) -> Vec<Part> {
-        let properties = json!({
-            "Name": scope.config.name.as_str(),
+        let mut properties = json!({
+            "Name": scope.config.api_name,
             "ProtocolType": ProtocolType::Websocket.as_str(),
             "RouteSelectionExpression": ROUTE_SELECTION,
             "Tags": scope.tags()
         });
+        if let Some(description) = some(&scope.config.description) {
+            properties["Description"] = json!(description);
+        }
         vec![Part {
             key: names::api(scope),
             logical_id: "Api".to_owned(),
@@ -277,11 +290,17 @@ impl Found {
     }
 }
 
+/// No description is an empty one: only by that it is taken off (G29).
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 fn found_of(scope: &Scope, key: Key, id: String, api: &Api, all: Tags) -> Found {
     let owner = Owner::by_tags(scope, &all);
     let (tags, expires_at) = tags::split(all);
     let spec = ApiSpec {
         name: api.name().unwrap_or_default().to_owned(),
+        description: api.description().and_then(some),
         protocol: api.protocol_type().map_or("", ProtocolType::as_str).to_owned(),
         route_selection_expression: api.route_selection_expression().unwrap_or_default().to_owned(),
         endpoint_enabled: api.disable_execute_api_endpoint() != Some(true),

@@ -386,7 +386,9 @@ async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_w
 /// A change of a setting is exactly that change, made by exactly these writes, and nobody's connection ends with it.
 #[tokio::test(start_paused = true)]
 async fn a_changed_setting_is_exactly_that_change() {
-    let settings: [(&str, &[&str]); 11] = [
+    let settings: [(&str, &[&str]); 13] = [
+        ("--api-name Chat", &["UpdateApi"]),
+        ("--description ours", &["UpdateApi"]),
         ("--memory 1024", &["UpdateFunctionConfiguration"; 3]),
         ("--message-size 64", &["UpdateFunctionConfiguration"]),
         ("--function-timeout 20", &["UpdateFunctionConfiguration"; 3]),
@@ -430,6 +432,45 @@ async fn a_changed_setting_is_exactly_that_change() {
         run(&world, "up").await.expect(Exit::Done);
         assert_eq!(writes(&world), Vec::<String>::new(), "{flags}: twice is a no-op");
     }
+}
+
+/// An API may be shown under any name, several under one: what it is known by are its tags. Without them, one that is shown
+/// under our name is somebody else's, and stands in the way.
+#[tokio::test(start_paused = true)]
+async fn what_an_api_is_shown_as_is_not_what_it_is_known_by() {
+    let world = world();
+    let shown = || -> Vec<(String, Option<String>)> {
+        world.edit(|state| {
+            let apis = state.region(ACCOUNT, REGION).apis.values();
+            apis.map(|api| (api.name.clone(), api.description.clone())).collect()
+        })
+    };
+    run(&world, "up --api-name chat --description ours --name pr-1").await.expect(Exit::Done);
+    run(&world, "up --api-name chat --name pr-2").await.expect(Exit::Done);
+    run(&world, "up").await.expect(Exit::Done);
+    assert!(shown().iter().all(|(name, _)| name == "chat"), "{:?}", shown());
+    assert_eq!(shown().iter().filter(|(_, text)| text.as_deref() == Some("ours")).count(), 1);
+    // By hand.
+    api(&world, |api| {
+        "another".clone_into(&mut api.name);
+        api.description = Some("theirs".to_owned());
+    });
+    let status = run(&world, "status").await.expect(Exit::Differs);
+    assert!(status.stdout.contains("name is another, should be chat"), "{}", status.stdout);
+    assert!(status.stdout.contains("description is theirs, should not be there"), "{}", status.stdout);
+    run(&world, "up").await.expect(Exit::Done);
+    run(&world, "status").await.expect(Exit::Done);
+    for name in ["pr-1", "pr-2"] {
+        run(&world, &format!("down --name {name}")).await.expect(Exit::Done);
+    }
+    api(&world, |api| {
+        api.tags.clear();
+        "Ours".clone_into(&mut api.name);
+    });
+    world.clear_calls();
+    let refused = run(&world, "up --api-name Ours").await.expect(Exit::Failed);
+    assert!(refused.stderr.contains("does not carry our tags"), "{}", refused.stderr);
+    assert_eq!(writes(&world), Vec::<String>::new());
 }
 
 /// One client may not use up the account: `sendmessage` is throttled unasked, `$connect` is not, so that nobody is locked
