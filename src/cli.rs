@@ -103,6 +103,9 @@ pub struct Policy {
     /// Only what `status` needs
     #[arg(long, conflicts_with_all = ["boundary", "github"])]
     pub read_only: bool,
+    /// Instead, what another back end needs to post to the connections; looks the API up, so it must stand
+    #[arg(long, conflicts_with_all = ["account", "boundary", "github", "read_only"])]
+    pub sender: bool,
     /// Instead, a permissions boundary for the functions' roles: the most that they may ever do
     #[arg(long, conflicts_with = "github")]
     pub boundary: bool,

@@ -82,6 +82,7 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Chat(flags) => start.on_aws(reach(&flags.target), async |s| commands::chat::chat(s, &flags).await).await,
         Verb::Open(flags) => start.on_aws(reach(&flags.target), async |s| commands::open::open(s, &flags).await).await,
         Verb::Logs(flags) => start.on_aws(Needs::Region, async |s| commands::logs::logs(s, &flags).await).await,
+        Verb::Policy(flags) if flags.sender => start.on_aws(Needs::Region, commands::policy::sender).await,
         Verb::Policy(flags) => commands::policy::policy(host, start.config()?, &flags).await,
         Verb::Export(flags) => commands::export::export(host, start.config()?, flags.dir.as_deref()),
         Verb::Init(flags) => commands::init::init(host, &start.config()?, flags.folder.as_deref()),

@@ -1,4 +1,5 @@
-//! IAM policies derived from the kinds: the deployer's, the functions' boundary, and the trust of GitHub Actions.
+//! IAM policies derived from the kinds: the deployer's, the functions' boundary, another sender's, and the trust of GitHub
+//! Actions.
 
 use std::collections::BTreeSet;
 
@@ -66,6 +67,21 @@ pub fn boundary(scope: &Scope) -> Value {
             })
             .collect(),
     )
+}
+
+/// What another back end needs to post to the connections of this deployment: who is there, and POST, as our own senders
+/// have it (I8). The ids of what stands must be known.
+pub fn sender(scope: &Scope) -> Value {
+    let posts = format!("{}/{}/POST/@connections/*", names::api_id(scope), scope.config.stage);
+    let table = names::table_arn(scope);
+    let indexes = scope.config.table_indexes.iter().map(|index| format!("{table}/index/{index}"));
+    let mut permissions = vec![
+        Permission::other(&["execute-api:ManageConnections"], vec![scope.arn("execute-api", &posts)]),
+        Permission::other(&["dynamodb:Query"], indexes.collect()),
+        Permission::other(&["dynamodb:Scan"], vec![table]),
+    ];
+    permissions.extend(scope.config.kms_key.clone().map(|key| Permission::other(&["kms:Decrypt"], vec![key])));
+    document(permissions.into_iter().flat_map(grants).collect())
 }
 
 /// Lets workflows take on the role: of each repository (`OWNER/REPO`) all of them, or those of a subject.

@@ -386,6 +386,86 @@ async fn handlers_need_each_statement_of_their_roles() {
     assert!(chat.comes_to(1).await, "the row of the first one stays");
 }
 
+/// A program of somebody's: posts `hello` to everybody, by the table or by an index of it.
+const BACK_END: &str = "
+import boto3, sys
+endpoint, callback, key, secret, how = sys.argv[1:]
+who = dict(region_name='us-east-1', aws_access_key_id=key, aws_secret_access_key=secret)
+dynamodb = boto3.client('dynamodb', endpoint_url=endpoint, **who)
+chat = boto3.client('apigatewaymanagementapi', endpoint_url=callback, **who)
+if how == 'index':
+    found = dynamodb.query(TableName='p-connections', IndexName='room', KeyConditionExpression='room = :room',
+        ExpressionAttributeValues={':room': {'S': 'kitchen'}})
+elif how == 'rows':
+    found = dynamodb.query(TableName='p-connections', KeyConditionExpression='connectionId = :id',
+        ExpressionAttributeValues={':id': {'S': 'x'}})
+else:
+    found = dynamodb.scan(TableName='p-connections')
+for row in found['Items']:
+    if how == 'cut':
+        chat.delete_connection(ConnectionId=row['connectionId']['S'])
+    else:
+        chat.post_to_connection(ConnectionId=row['connectionId']['S'], Data=b'hello')
+print(len(found['Items']))
+";
+
+#[tokio::test]
+async fn another_back_end_posts_with_exactly_what_is_printed_for_it() {
+    let account = Account::new().await;
+    let absent = account.root(&["policy", "--sender"]).await.expect(4);
+    assert!(absent.stderr.contains("there is no deployment `p`"), "{}", absent.stderr);
+    assert_eq!(absent.stdout, "");
+    let folder = Folder::new();
+    let config = folder.0.join("chatctl.toml");
+    fs::write(&config, "table-indexes = [\"room\"]\n").unwrap();
+    let with_index = ["--config", config.to_str().unwrap()];
+    let url = account.root(&[&["up"], &with_index[..]].concat()).await.expect(0).stdout.trim().to_owned();
+    let status = account.root(&[&["status", "-o", "json"], &with_index[..]].concat()).await.expect(0);
+    let callback = serde_json::from_str::<Value>(&status.stdout).unwrap()["callbackUrl"].as_str().unwrap().to_owned();
+    assert!(callback.starts_with(account.ministack.url()) && callback.ends_with("/prod"), "{callback}");
+
+    let printed = account.root(&[&["policy", "--sender"], &with_index[..]].concat()).await.expect(0);
+    let policy: Value = serde_json::from_str(&printed.stdout).unwrap();
+    let api = callback.rsplit('/').nth(1).unwrap();
+    let table = format!("arn:aws:dynamodb:us-east-1:{}:table/p-connections", account.id);
+    let posts = format!("arn:aws:execute-api:us-east-1:{}:{api}/prod/POST/@connections/*", account.id);
+    let allowed = [
+        ("dynamodb:Query", format!("{table}/index/room")),
+        ("dynamodb:Scan", table),
+        ("execute-api:ManageConnections", posts),
+    ];
+    let allowed = allowed.map(|(action, on)| json!({ "Effect": "Allow", "Action": action, "Resource": on }));
+    assert_eq!(policy["Statement"], json!(allowed));
+
+    let tools = python_tools().await;
+    let post = async |policy: &Value, how: &str| {
+        let (key, secret) = account.ministack.user_with_policy(&account.id, &policy.to_string()).await;
+        let mut command = tools.command("python");
+        command.args(["-c", BACK_END, account.ministack.url(), &callback, &key, &secret, how]);
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned()).ok_or(said)
+    };
+    let (mut client, _) = connect_async(&url).await.unwrap();
+    let dynamodb = aws_sdk_dynamodb::Client::new(&account.ministack.sdk_config(&account.id));
+    let chat = Chat { url, dynamodb };
+    assert!(chat.comes_to(1).await);
+    assert_eq!(post(&policy, "table").await.as_deref(), Ok("1"));
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::text("hello"));
+    assert_eq!(post(&policy, "index").await.as_deref(), Ok("0"), "nobody is in the kitchen");
+    for how in ["cut", "rows"] {
+        assert!(post(&policy, how).await.unwrap_err().contains("AccessDenied"), "{how}");
+    }
+    for (action, how) in
+        [("dynamodb:Scan", "table"), ("dynamodb:Query", "index"), ("execute-api:ManageConnections", "table")]
+    {
+        assert!(
+            post(&without(&policy, &[action]), how).await.unwrap_err().contains("AccessDenied"),
+            "without {action}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_boundary_lets_the_chat_work_and_nothing_more() {
     let account = Account::new().await;
@@ -493,6 +573,8 @@ async fn policies_fit_and_parliament_finds_nothing() {
     policies.push(variant(&["--boundary", "--kms-key", KEY]).await);
     let account = Account::new().await;
     account.root(&["up", "--kms-key", KEY]).await.expect(0);
+    let sender = account.root(&["policy", "--sender", "--kms-key", KEY]).await.expect(0);
+    policies.push(serde_json::from_str(&sender.stdout).unwrap());
     let iam = aws_sdk_iam::Client::new(&account.ministack.sdk_config(&account.id));
     for function in ["onConnect", "onDisconnect", "sendMessage"] {
         let policy = iam.get_role_policy().role_name(role(function)).policy_name("chatctl").send().await.unwrap();

@@ -75,7 +75,8 @@ Examples:
 pub const POLICY: &str = "\
 Examples:
   chatctl policy > policy.json
-  chatctl policy --read-only";
+  chatctl policy --read-only
+  chatctl policy --sender --local";
 
 pub const EXPORT: &str = "\
 Examples:

@@ -187,6 +187,11 @@ impl Session {
         Some(url_of(&self.ctx.scope, self.api(observed)?, &self.config().stage))
     }
 
+    /// Where back ends post to connections, which SDKs take for their endpoint: the same place by another protocol.
+    pub fn callback_url(&self, observed: &Observed) -> Option<String> {
+        self.url(observed).map(|url| url.replacen("ws", "http", 1))
+    }
+
     /// Where API Gateway's console shows the API: https, which is what pipelines take for a link. None where there is no
     /// API, or no console for it.
     pub fn console_url(&self, observed: &Observed) -> Option<String> {

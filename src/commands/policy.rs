@@ -1,8 +1,10 @@
-//! `policy`: what the identity that runs this program needs to be allowed, as IAM takes it. Calls nothing.
+//! `policy`: what the identity that runs this program needs to be allowed, as IAM takes it. Calls nothing, but that what
+//! another sender may do is about an API that has to be looked up.
 
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::region::ProfileFileRegionProvider;
 
+use super::{Session, target};
 use crate::aws::identity::{Identity, partition_of};
 use crate::cli::Policy;
 use crate::config::Config;
@@ -10,7 +12,7 @@ use crate::engine::scope::Scope;
 use crate::error::{Error, Exit, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
-use crate::policy::{Extent, boundary, deployer, github_trust};
+use crate::policy::{self, Extent, boundary, deployer, github_trust};
 
 /// # Errors
 /// A usage error: no region, or something that is no account or repository.
@@ -27,6 +29,20 @@ pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> 
         (workflows, _) => github_trust(&scope, workflows),
     };
     host.stdout.line(&crate::host::json(&format!("{document:#}")));
+    Ok(Exit::Done)
+}
+
+/// # Errors
+/// Where nothing is deployed: a policy for any API would let its holder post to all of them.
+pub async fn sender(session: &Session) -> Result<Exit> {
+    let api = target::deployed(session).await.map_err(|error| match error.code.as_str() {
+        "NotDeployed" => Error { exit: Exit::Absent, ..error },
+        _ => error,
+    })?;
+    let scope = Scope::clone(&session.ctx.scope);
+    let identity = Some(session.ctx.identity().await?.clone());
+    let scope = Scope { identity, ids: [(api.key, api.id)].into(), ..scope };
+    session.host.stdout.line(&crate::host::json(&format!("{:#}", policy::sender(&scope))));
     Ok(Exit::Done)
 }
 

@@ -31,7 +31,7 @@ pub fn nothing() -> Nothing {
     Nothing {
         command: "status",
         exit: Exit::Absent,
-        body: json!({ "state": "absent", "url": null, "expiresAt": null, "resources": [] }),
+        body: json!({ "state": "absent", "url": null, "callbackUrl": null, "expiresAt": null, "resources": [] }),
     }
 }
 
@@ -58,6 +58,7 @@ pub async fn status(session: &Session) -> Result<Exit> {
             BTreeMap::from([
                 ("state", json!(state)),
                 ("url", json!(url)),
+                ("callbackUrl", json!(session.callback_url(&observed))),
                 ("expiresAt", json!(session.expires_at(&observed))),
                 ("resources", json!(resources)),
             ]),
@@ -74,7 +75,14 @@ pub async fn status(session: &Session) -> Result<Exit> {
     let url = session.url(&observed).unwrap_or_default();
     let console_url = session.console_url(&observed).unwrap_or_default();
     let expires_at = session.expires_at(&observed).unwrap_or_default();
-    let outputs = [("state", state), ("url", &url), ("console-url", &console_url), ("expires-at", &expires_at)];
+    let callback_url = session.callback_url(&observed).unwrap_or_default();
+    let outputs = [
+        ("state", state),
+        ("url", &url),
+        ("callback-url", &callback_url),
+        ("console-url", &console_url),
+        ("expires-at", &expires_at),
+    ];
     session.tell_pipeline(&outputs, || {
         let cells = rows.iter().map(|row| {
             let what = row.differences().iter().map(|line| github::code(line)).collect::<Vec<_>>().join("<br>");
@@ -150,6 +158,7 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
         // So that nobody mistakes an emulator for AWS (S3).
         text.push_str(&format!("through the endpoint override {endpoint}\n"));
     }
+    text.extend(session.callback_url(observed).map(|url| format!("back ends post to {url}\n")));
     text.push_str(&session.expires_at(observed).map_or_else(String::new, |at| left(session, &at)));
     let mut lines: Vec<Vec<String>> = Vec::new();
     for row in rows {

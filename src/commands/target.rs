@@ -51,7 +51,9 @@ pub async fn to_stay(session: &Session, target: &cli::Target) -> Result<(Endpoin
     Ok((Endpoint { url, auth }, routes.iter().any(|route| route.key == ping)))
 }
 
-async fn deployed(session: &Session) -> Result<Found> {
+/// # Errors
+/// `NotDeployed`, or what cannot be read.
+pub async fn deployed(session: &Session) -> Result<Found> {
     let scope = &session.ctx.scope;
     let name = session.config().name.as_str();
     let found = api::ApiKind.find(&session.ctx, name, None).await?;

@@ -60,6 +60,7 @@ fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a
         .collect();
     BTreeMap::from([
         ("url", json!(url)),
+        ("callbackUrl", json!(session.callback_url(&converged.observed))),
         ("apiId", json!(session.api(&converged.observed).map(|api| &api.id))),
         ("changes", json!(changes)),
         ("elapsedMs", json!(elapsed_ms(session))),
@@ -72,8 +73,10 @@ fn tell_pipeline(session: &Session, converged: &Converged, url: &str, verified: 
     let changes = converged.steps.iter().filter(|step| step.is_done()).count().to_string();
     let expires_at = session.expires_at(&converged.observed).unwrap_or_default();
     let console_url = session.console_url(&converged.observed).unwrap_or_default();
+    let callback_url = session.callback_url(&converged.observed).unwrap_or_default();
     let outputs = [
         ("url", url),
+        ("callback-url", &callback_url),
         ("console-url", &console_url),
         ("api-id", api),
         ("changes", &changes),

@@ -33,8 +33,11 @@ async fn github_gets_outputs_and_a_summary() {
     assert_eq!(up.exit, Exit::Done, "{}", up.stderr);
     let url = up.stdout.trim();
     let api = url.rsplit('/').nth(1).unwrap();
+    let callback = url.replace("ws://", "http://");
     // A local AWS has no console.
-    let wanted = format!("before=1\nname=pr-42\nstage=dev\nurl={url}\nconsole-url=\napi-id={api}\nchanges=");
+    let wanted = format!(
+        "before=1\nname=pr-42\nstage=dev\nurl={url}\ncallback-url={callback}\nconsole-url=\napi-id={api}\nchanges="
+    );
     let written = fs::read_to_string(&outputs).unwrap();
     let rest = written.strip_prefix(&wanted).unwrap_or_else(|| panic!("{written}"));
     let (changes, rest) = rest.split_once('\n').unwrap();
@@ -184,6 +187,8 @@ async fn a_pipeline_gets_a_link_to_the_console_of_its_partition() {
             let output =
                 |name: &str| outputs.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
             let path = format!("apigateway/main/develop/routes?api={}&region={region}", output("api-id="));
+            assert_eq!(output("callback-url="), output("url=").replace("wss://", "https://"), "{line}");
+            assert!(output("callback-url=").ends_with(".amazonaws.com.cn/prod") == region.starts_with("cn-"), "{line}");
             assert_eq!(output("console-url="), format!("https://{region}.{host}/{path}"), "{line}");
         }
     }
