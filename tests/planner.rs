@@ -79,7 +79,7 @@ impl Paper {
 
     /// What one called `key` would be a snapshot of now.
     fn snapshot(&self, scope: &Scope, graph: &Graph, key: &Key) -> String {
-        let of = graph.kind(key).snapshot_of();
+        let of = graph.kind(key).facts().snapshot_of;
         // What no route uses does no harm in one.
         let is_part = |found: &&Found| {
             let is_used = found.key.kind == names::ROUTE || graph.contains(&found.key);
@@ -93,7 +93,7 @@ impl Paper {
     fn change(&mut self, scope: &Scope, graph: &Graph, change: &Change, of: &Found) {
         let (wanted, at) = (wanted(scope, graph, &change.key), self.tick());
         assert!(
-            !graph.kind(&change.key).immutable().iter().any(|field| change.fields.touches(field)),
+            !graph.kind(&change.key).facts().immutable.iter().any(|field| change.fields.touches(field)),
             "{}",
             change.key
         );
@@ -150,7 +150,7 @@ impl Paper {
                 (Action::Update, Some(found)) => self.change(&scope, graph, change, found),
                 (action, found) => {
                     assert_eq!(action == Action::Replace, found.is_some(), "{}", change.key);
-                    if let Some(found) = found.as_ref().filter(|_| kind.snapshot_of().is_empty()) {
+                    if let Some(found) = found.as_ref().filter(|_| kind.facts().snapshot_of.is_empty()) {
                         self.remove(found);
                     }
                     let id = self.make(&scope, graph, &change.key);
@@ -162,7 +162,7 @@ impl Paper {
     }
 
     fn delete(&mut self, graph: &Graph, gone: &Found, wish: Wish) {
-        for kind in graph.kind(&gone.key).referred_to_by().iter().filter(|_| wish == Wish::Present) {
+        for kind in graph.kind(&gone.key).facts().referred_to_by.iter().filter(|_| wish == Wish::Present) {
             for user in self.found.iter().filter(|found| found.key.kind == *kind) {
                 assert!(!json!(user.fields).to_string().contains(&gone.id), "{} goes before {}", gone.key, user.key);
             }
@@ -348,7 +348,7 @@ fn assert_as_wanted(paper: &Paper, scope: &Scope, graph: &Graph) {
             assert_eq!(found.fields.get(&field), Some(&value), "{} {field}", found.key);
         }
         assert_eq!(found.broken, None, "{}", found.key);
-        if !graph.kind(&found.key).snapshot_of().is_empty() {
+        if !graph.kind(&found.key).facts().snapshot_of.is_empty() {
             let now = paper.snapshot(&scope, graph, &found.key);
             assert_eq!(found.attribute("snapshot"), Some(now.as_str()), "{} is out of date", found.key);
         }
@@ -407,8 +407,8 @@ proptest! {
                 Action::Delete => prop_assert!(!graph.contains(&change.key), "{}", change.key),
                 Action::Replace => {
                     let is_broken = change.found.as_ref().is_some_and(|found| found.broken.is_some());
-                    let is_immutable = kind.immutable().iter().any(|field| change.fields.touches(field));
-                    prop_assert!(is_broken || is_immutable || !kind.snapshot_of().is_empty(), "{}", change.key);
+                    let is_immutable = kind.facts().immutable.iter().any(|field| change.fields.touches(field));
+                    prop_assert!(is_broken || is_immutable || !kind.facts().snapshot_of.is_empty(), "{}", change.key);
                 }
                 Action::Create | Action::Update => {}
             }

@@ -82,7 +82,9 @@ pub async fn deployments(session: &Session) -> Result<Vec<Deployment>> {
         let created = api.as_ref().and_then(|api| api.attribute("created")).and_then(|seconds| seconds.parse().ok());
         let stage = match &api {
             Some(api) => {
-                stage::StageKind.find(ctx, &name, Some(api)).await?.into_iter().next().map(|stage| stage.key.name)
+                // Looked at as if it were that of the deployment at hand.
+                let within = ctx.knowing(&names::api(&ctx.scope), &api.id);
+                stage::StageKind.find(&within, &name).await?.into_iter().next().map(|stage| stage.key.name)
             }
             None => None,
         };

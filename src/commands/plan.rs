@@ -68,7 +68,7 @@ fn warnings(session: &Session, plan: &Plan) -> Vec<String> {
     let goes = plan.0.iter().filter(|change| matches!(change.action, Action::Replace | Action::Delete));
     let of_itself = goes.filter(|change| change.with.is_none());
     let losses = of_itself.filter_map(|change| {
-        let loss = session.graph.kind(&change.key).loss()?;
+        let loss = session.graph.kind(&change.key).facts().loss?;
         Some(format!("{}: {loss}", change.key))
     });
     let guards = plan.0.iter().filter(|change| change.action == Action::Delete).filter_map(|change| {

@@ -46,7 +46,7 @@ pub async fn to_stay(session: &Session, target: &cli::Target) -> Result<(Endpoin
     }
     let api = deployed(session).await?;
     let ping = names::route(&RouteKey::ping());
-    let routes = route::RouteKind.find(&session.ctx, "", Some(&api)).await?;
+    let routes = route::RouteKind.find(&session.ctx.knowing(&api.key, &api.id), "").await?;
     let url = url_of(&session.ctx.scope, &api, &session.config().stage);
     Ok((Endpoint { url, auth }, routes.iter().any(|route| route.key == ping)))
 }
@@ -56,7 +56,7 @@ pub async fn to_stay(session: &Session, target: &cli::Target) -> Result<(Endpoin
 pub async fn deployed(session: &Session) -> Result<Found> {
     let scope = &session.ctx.scope;
     let name = session.config().name.as_str();
-    let found = api::ApiKind.find(&session.ctx, name, None).await?;
+    let found = api::ApiKind.find(&session.ctx, name).await?;
     found.into_iter().find(|found| found.key == names::api(scope)).ok_or_else(|| {
         Error::failed("NotDeployed", format!("there is no deployment `{name}` in {}", scope.region))
             .hint("`chatctl up` creates it; `chatctl list` shows those that exist")

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::aws::failure::{Class, Failure};
 use crate::engine::change::{Action, Change};
-use crate::engine::found::{Fields, Found, Owner};
+use crate::engine::found::{Found, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::observe::TAGS_BUDGET;
@@ -157,7 +157,7 @@ async fn carry_out(
         (Action::Update, Some(found)) => kind.update(ctx, found, &change.fields).await.map(|()| None),
         (Action::Replace, Some(found)) => {
             // A snapshot's old one is deleted by a step of its own, once nothing uses it.
-            if kind.snapshot_of().is_empty() {
+            if kind.facts().snapshot_of.is_empty() {
                 kind.delete(ctx, found).await?;
                 ctx.run.book.removed(&change.key);
             }
@@ -192,21 +192,20 @@ async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<String, Fai
 
 async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> Result<String, Failure> {
     let kind = graph.kind(&change.key);
-    let parent = graph.parent(&change.key).map(|key| Found::new(key.clone(), ctx.scope.id(key), Fields::new()));
-    let probe = parent.as_ref().map_or_else(
-        || {
+    let probe = match graph.parent(&change.key) {
+        Some(parent) => parent.name.clone(),
+        None => {
             let probes = kind.probes(&ctx.scope);
             probes.iter().find(|probe| **probe == change.key.name).or(probes.first()).cloned().unwrap_or_default()
-        },
-        |parent| parent.key.name.clone(),
-    );
+        }
+    };
     let deadline = Instant::now() + TAGS_BUDGET;
     loop {
-        let there = kind.find(ctx, &probe, parent.as_ref()).await?;
+        let there = kind.find(ctx, &probe).await?;
         let may_wait = Instant::now() < deadline;
         match there.into_iter().find(|found| found.key == change.key) {
             // Its tags are not shown yet (D9).
-            Some(Found { owner: Owner::Unclear(_), .. }) if may_wait && ctx.pause(kind.look_again()).await => {}
+            Some(Found { owner: Owner::Unclear(_), .. }) if may_wait && ctx.pause(kind.facts().look_again).await => {}
             Some(found) => {
                 if let Owner::Foreign(why) | Owner::Unclear(why) = found.owner {
                     let mut refused = failure;
@@ -217,7 +216,7 @@ async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> R
                 return Ok(found.id);
             }
             // It exists, but is not shown yet (I1), or is on its way out (D2, L5).
-            None if may_wait && ctx.pause(kind.look_again()).await => {}
+            None if may_wait && ctx.pause(kind.facts().look_again).await => {}
             None => return Err(failure),
         }
     }

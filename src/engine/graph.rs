@@ -40,7 +40,7 @@ impl Graph {
 
     /// The wanted resource that `key` lives in.
     pub fn parent(&self, key: &Key) -> Option<&Key> {
-        let kind = self.kind(key).parent()?;
+        let kind = self.kind(key).facts().parent?;
         let mut parents = self.needs(key).iter().filter_map(|need| match need {
             need if need.kind == kind => Some(need),
             need => self.parent(need).filter(|parent| parent.kind == kind),
@@ -74,8 +74,8 @@ impl Graph {
     pub fn snapshots_of(&self, change: &Change) -> impl Iterator<Item = &'static dyn Kind> {
         let (kind, is_delete) = (self.kind(&change.key), change.action == Action::Delete);
         self.kinds.iter().copied().filter(move |snapshot| {
-            let outlives = is_delete && kind.referred_to_by().contains(&snapshot.name());
-            snapshot.snapshot_of().contains(&kind.name()) && !outlives
+            let outlives = is_delete && kind.facts().referred_to_by.contains(&snapshot.name());
+            snapshot.facts().snapshot_of.contains(&kind.name()) && !outlives
         })
     }
 }

@@ -13,27 +13,72 @@ use crate::engine::key::Key;
 use crate::engine::run::Ctx;
 use crate::engine::scope::{EXPIRES_AT, MANAGED, NAME, Scope};
 
+/// What is always so of a kind.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    /// As users read it: `log-group`.
+    pub name: &'static str,
+    /// The kind that this one lives in; it is looked for only where its parent was found.
+    pub parent: Option<&'static str>,
+    /// Whether deleting the parent deletes it too.
+    pub vanishes_with_parent: bool,
+    /// The lane that all of its kind share: their writes are strictly serial.
+    pub lane: Option<&'static str>,
+    /// What users notice when one that stands goes or is made anew.
+    pub loss: Option<&'static str>,
+    /// Properties that cannot be changed in place.
+    pub immutable: &'static [&'static str],
+    /// The kinds that this one is a snapshot of: it is made anew when one of those changes.
+    pub snapshot_of: &'static [&'static str],
+    /// The kinds that may refer to a stray of this one, or need it to be found: it is deleted when they have been
+    /// changed.
+    pub referred_to_by: &'static [&'static str],
+    /// Whether a look shows everything that a reply has confirmed, at once.
+    pub is_seen_at_once: bool,
+    /// Whether a look may show it, for some seconds, as it was before the last writes.
+    pub is_shown_late: bool,
+    /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
+    pub look_again: Duration,
+}
+
+impl Facts {
+    /// Of a kind about which there is nothing to say.
+    pub const fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            parent: None,
+            vanishes_with_parent: false,
+            lane: None,
+            loss: None,
+            immutable: &[],
+            snapshot_of: &[],
+            referred_to_by: &[],
+            is_seen_at_once: false,
+            is_shown_late: false,
+            look_again: Duration::from_millis(450),
+        }
+    }
+
+    /// The same for what lives in one of the kind `parent`, and goes with it.
+    pub const fn within(self, parent: &'static str) -> Self {
+        Self { parent: Some(parent), vanishes_with_parent: true, ..self }
+    }
+}
+
 /// One kind of resource: what is wanted of it, how it is found, compared, made, changed and deleted.
 ///
 /// Every write is idempotent: what is already gone counts as deleted, and what exists already makes `create` fail
 /// with `AlreadyExists`, upon which the engine adopts it if it is ours.
 #[async_trait]
 pub trait Kind: Send + Sync {
-    /// As users read it: `log-group`.
-    fn name(&self) -> &'static str;
+    fn facts(&self) -> Facts;
+
+    fn name(&self) -> &'static str {
+        self.facts().name
+    }
 
     /// The keys that this deployment wants, each with what must stand before. Pure.
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)>;
-
-    /// The kind that this one lives in; it is looked for only where its parent was found.
-    fn parent(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Whether deleting the parent deletes it too.
-    fn vanishes_with_parent(&self) -> bool {
-        self.parent().is_some()
-    }
 
     /// The places to look at: one look each, all at once. A kind that has a parent is looked for once a parent.
     fn probes(&self, scope: &Scope) -> Vec<String> {
@@ -46,8 +91,8 @@ pub trait Kind: Send + Sync {
     }
 
     /// What exists at `probe`; what is not wanted there too. Nothing only if AWS says that there is nothing:
-    /// access denied is an error.
-    async fn find(&self, ctx: &Ctx, probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure>;
+    /// access denied is an error. The id of the parent that it looks in is known.
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure>;
 
     /// Gives what was found under ids the keys that it is known by, where that takes a look at other kinds. Pure.
     fn identify(&self, _scope: &Scope, _observed: &mut Observed) {}
@@ -60,51 +105,15 @@ pub trait Kind: Send + Sync {
         None
     }
 
-    /// What users notice when one that stands goes or is made anew.
-    fn loss(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Properties that cannot be changed in place.
-    fn immutable(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    /// The kinds that this one is a snapshot of: it is made anew when one of those changes.
-    fn snapshot_of(&self) -> &'static [&'static str] {
-        &[]
+    /// The lane whose writes are strictly serial, if this change is one of those.
+    fn lane(&self, _change: &Change) -> Option<String> {
+        self.facts().lane.map(str::to_owned)
     }
 
     /// Called before the first change, in a pass, of something that this kind is a snapshot of: notes where it lasts
     /// that the snapshot is about to be out of date, so that the next run knows if this one dies in between.
     async fn outdate(&self, _ctx: &Ctx) -> Result<(), Failure> {
         Ok(())
-    }
-
-    /// The kinds that may refer to a stray of this one, or need it to be found: it is deleted when they have been
-    /// changed.
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    /// The lane whose writes are strictly serial, if this change is one of those.
-    fn lane(&self, _change: &Change) -> Option<String> {
-        None
-    }
-
-    /// Whether a look shows everything that a reply has confirmed, at once.
-    fn is_seen_at_once(&self) -> bool {
-        false
-    }
-
-    /// Whether a look may show it, for some seconds, as it was before the last writes.
-    fn is_shown_late(&self) -> bool {
-        false
-    }
-
-    /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
-    fn look_again(&self) -> Duration {
-        Duration::from_millis(450)
     }
 
     /// Makes it as wanted and returns its id.

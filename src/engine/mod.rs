@@ -153,7 +153,7 @@ impl Written {
         };
         let is_done = |change: &Change| {
             let mut same = self.changes.iter().filter(|done| (&done.key, done.action) == (&change.key, change.action));
-            graph.kind(&change.key).is_shown_late() && same.any(|done| from(done) == from(change))
+            graph.kind(&change.key).facts().is_shown_late && same.any(|done| from(done) == from(change))
         };
         !plan.is_empty() && self.at.elapsed() < LATE && plan.0.iter().all(is_done)
     }
@@ -238,8 +238,9 @@ fn error_of(graph: &Graph, steps: &[Step]) -> Option<Error> {
 /// Whether looking again is of no use. What lives in nothing of ours, and misses something when it is made, misses what
 /// somebody else has to make.
 fn is_final(graph: &Graph, step: &Step, failure: &Failure) -> bool {
-    let misses_others =
-        step.action == Action::Create && failure.class == Class::NotFound && graph.kind(&step.key).parent().is_none();
+    let misses_others = step.action == Action::Create
+        && failure.class == Class::NotFound
+        && graph.kind(&step.key).facts().parent.is_none();
     misses_others || !failure.is_moved_world()
 }
 

@@ -42,15 +42,15 @@ const SIGHT_BUDGET: Duration = Duration::from_secs(15);
 /// The first read that failed; a foreign look-alike; the interrupt.
 pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Observed, Error> {
     ctx.run.trace.begin_phase();
-    let places = graph.kinds.iter().filter(|kind| kind.parent().is_none()).flat_map(|kind| {
-        kind.probes(&ctx.scope).into_iter().map(move |probe| look(ctx, graph, *kind, probe, None, patience))
+    let places = graph.kinds.iter().filter(|kind| kind.facts().parent.is_none()).flat_map(|kind| {
+        kind.probes(&ctx.scope).into_iter().map(move |probe| look(ctx.clone(), graph, *kind, probe, None, patience))
     });
     let looks = async {
         let mut found = try_join_all(places).await?.concat();
         let hinted = graph.kinds.iter().flat_map(|kind| {
             let known = kind.probes(&ctx.scope);
             let hinted = kind.hinted(&ctx.scope, &found).into_iter().filter(move |probe| !known.contains(probe));
-            hinted.map(|probe| look(ctx, graph, *kind, probe, None, patience))
+            hinted.map(|probe| look(ctx.clone(), graph, *kind, probe, None, patience))
         });
         // What is somebody else's there stands in nobody's way.
         let hinted = try_join_all(hinted).await?.concat();
@@ -83,11 +83,11 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
 
 /// Looks at one place of one kind, and then, within what it found of ours, at the kinds that live there.
 fn look<'a>(
-    ctx: &'a Ctx,
+    ctx: Ctx,
     graph: &'a Graph,
     kind: &'static dyn Kind,
     probe: String,
-    parent: Option<(usize, &'a Found)>,
+    parent: Option<(usize, Key)>,
     patience: Patience,
 ) -> BoxFuture<'a, Result<Vec<Found>, Failure>> {
     async move {
@@ -98,29 +98,29 @@ fn look<'a>(
             .run
             .trace
             .task("looking at", place, after, async |task| {
-                settled(&ctx.for_task(task), graph, kind, &probe, parent, patience).await
+                settled(&ctx.for_task(task), graph, kind, &probe, patience).await
             })
             .await;
         let mut found = match found {
             Err(failure)
-                if failure.is_unknown_call() && patience == Patience::Farewell && kind.vanishes_with_parent() =>
+                if failure.is_unknown_call() && patience == Patience::Farewell && kind.facts().vanishes_with_parent =>
             {
                 vec![]
             }
             found => found?,
         };
         for f in &mut found {
-            f.parent = parent.map(|parent| parent.key.clone());
+            f.parent.clone_from(&parent);
         }
-        let parents: Vec<Found> =
-            found.iter().filter(|f| f.owner == Owner::Ours && graph.contains(&f.key)).cloned().collect();
-        let within =
-            try_join_all(graph.kinds.iter().filter(|child| child.parent() == Some(kind.name())).flat_map(|child| {
-                parents.iter().map(move |parent| {
-                    look(ctx, graph, *child, parent.key.name.clone(), Some((task, parent)), patience)
-                })
-            }))
-            .await?;
+        let parents = found.iter().filter(|f| f.owner == Owner::Ours && graph.contains(&f.key));
+        let within = parents.flat_map(|parent| {
+            let (ctx, key) = (ctx.knowing(&parent.key, &parent.id), &parent.key);
+            let children = graph.kinds.iter().filter(|child| child.facts().parent == Some(kind.name()));
+            children.map(move |child| {
+                look(ctx.clone(), graph, *child, key.name.clone(), Some((task, key.clone())), patience)
+            })
+        });
+        let within = try_join_all(within).await?;
         found.extend(within.concat());
         Ok(found)
     }
@@ -133,13 +133,12 @@ async fn settled(
     graph: &Graph,
     kind: &'static dyn Kind,
     probe: &str,
-    parent: Option<&Found>,
     patience: Patience,
 ) -> Result<Vec<Found>, Failure> {
     let begun = Instant::now();
     let mut waited = BTreeSet::new();
     let found = loop {
-        let found = kind.find(ctx, probe, parent).await?;
+        let found = kind.find(ctx, probe).await?;
         let settling = found.iter().find_map(|f| Some((f.key.clone(), f.settling.clone()?)));
         let unclear = found.iter().find(|f| matches!(f.owner, Owner::Unclear(_))).map(|f| f.key.clone());
         // Nobody, in no hurry whatever, may take what is ours for somebody else's.
@@ -154,7 +153,7 @@ async fn settled(
             Some((key, what)) if patient && begun.elapsed() < SETTLE_BUDGET => {
                 ctx.waiting(&key, &what);
                 waited.insert(key);
-                tokio::time::sleep(kind.look_again()).await;
+                tokio::time::sleep(kind.facts().look_again).await;
             }
             _ => break found,
         }
@@ -162,7 +161,7 @@ async fn settled(
     for key in waited {
         ctx.run.reporter.end(&key.to_string(), Ended::Done("ready"));
     }
-    for ours in found.iter().filter(|f| f.owner == Owner::Ours && kind.parent().is_none()) {
+    for ours in found.iter().filter(|f| f.owner == Owner::Ours && kind.facts().parent.is_none()) {
         ctx.run.learn_identity(&ours.id);
     }
     if found.is_empty() && expected(ctx, graph, kind, probe).next().is_some() {
@@ -175,7 +174,7 @@ async fn settled(
 /// What is wanted at one place: what is called like it or lives in it, or else everything; nothing where only a hint
 /// led to.
 fn expected<'a>(ctx: &Ctx, graph: &'a Graph, kind: &'a dyn Kind, probe: &'a str) -> impl Iterator<Item = &'a Key> {
-    let is_hinted = kind.parent().is_none() && kind.probes(&ctx.scope).iter().all(|known| known != probe);
+    let is_hinted = kind.facts().parent.is_none() && kind.probes(&ctx.scope).iter().all(|known| known != probe);
     let of_kind = move || graph.keys().filter(move |key| key.kind == kind.name() && !is_hinted);
     let by_name = of_kind().any(|key| key.is_at(probe));
     of_kind().filter(move |key| !by_name || key.is_at(probe))
@@ -183,7 +182,7 @@ fn expected<'a>(ctx: &Ctx, graph: &'a Graph, kind: &'a dyn Kind, probe: &'a str)
 
 /// Something that this run has just made and that this look, perhaps too early, does not show (I1, D1).
 fn unseen(ctx: &Ctx, graph: &Graph, kind: &dyn Kind, probe: &str, found: &[Found]) -> Option<Key> {
-    if kind.is_seen_at_once() {
+    if kind.facts().is_seen_at_once {
         return None;
     }
     expected(ctx, graph, kind, probe)

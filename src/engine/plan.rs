@@ -52,7 +52,7 @@ impl Plan {
                 .found
                 .as_ref()
                 .and_then(|found| found.parent.clone())
-                .filter(|_| graph.kind(&change.key).vanishes_with_parent());
+                .filter(|_| graph.kind(&change.key).facts().vanishes_with_parent);
         }
         let order: Vec<Vec<usize>> = changes.iter().map(|change| after_for_nothing(graph, &changes, change)).collect();
         Self::ordered(changes, order)
@@ -90,7 +90,8 @@ fn change_of(
         fields.0.push(FieldChange { field: "state".to_owned(), from: why.as_str().into(), to: "ready".into() });
     }
     let outdated = before.iter().any(|change| graph.snapshots_of(change).any(|snapshot| snapshot.name() == key.kind));
-    let replaces = found.broken.is_some() || outdated || kind.immutable().iter().any(|field| fields.touches(field));
+    let replaces =
+        found.broken.is_some() || outdated || kind.facts().immutable.iter().any(|field| fields.touches(field));
     if fields.0.is_empty() && !replaces {
         return None;
     }
@@ -138,7 +139,7 @@ fn lives_in_replaced(found: &Found, changes: &[Change]) -> bool {
 
 /// A resource that is a snapshot of others is made before the old one is deleted, once nothing uses that any more.
 fn old_snapshot(graph: &Graph, change: &Change) -> Option<Change> {
-    let found = change.found.as_ref().filter(|_| !graph.kind(&change.key).snapshot_of().is_empty())?;
+    let found = change.found.as_ref().filter(|_| !graph.kind(&change.key).facts().snapshot_of.is_empty())?;
     let old = Found { key: Key::new(change.key.kind, &found.id), ..found.clone() };
     Some(Change::new(Action::Delete, old.key.clone(), Some(old)))
 }
@@ -153,7 +154,7 @@ fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<u
             let shows = graph.snapshots_of(other).any(|snapshot| snapshot.name() == change.key.kind);
             return shows || graph.needs(&change.key).contains(&other.key);
         }
-        graph.kind(&change.key).referred_to_by().contains(&other.key.kind)
+        graph.kind(&change.key).facts().referred_to_by.contains(&other.key.kind)
     })
 }
 
@@ -161,7 +162,7 @@ fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<u
 /// needs a stray, so it goes after all that may.
 fn after_for_nothing(graph: &Graph, changes: &[Change], change: &Change) -> Vec<usize> {
     let is_stray = !graph.contains(&change.key);
-    let referring = graph.kind(&change.key).referred_to_by();
+    let referring = graph.kind(&change.key).facts().referred_to_by;
     positions(changes, |other| {
         if let Some(with) = &change.with {
             return other.key == *with;

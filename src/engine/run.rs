@@ -74,6 +74,13 @@ impl Ctx {
         Self { scope: scope.into(), ..self.clone() }
     }
 
+    /// The same run where the id of `key` is known too.
+    pub fn knowing(&self, key: &Key, id: &str) -> Self {
+        let mut scope = self.scope.clone();
+        Arc::make_mut(&mut scope).ids.insert(key.clone(), id.to_owned());
+        self.with(scope)
+    }
+
     /// The same for one task of the trace.
     pub fn for_task(&self, task: usize) -> Self {
         Self { task: Some(task), ..self.clone() }

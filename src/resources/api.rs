@@ -12,10 +12,10 @@ use serde_json::json;
 use super::names;
 use super::tags::{self, Tags};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -33,6 +33,11 @@ struct ApiSpec {
     endpoint_enabled: bool,
     tags: Tags,
     expires_at: Option<String>,
+}
+
+/// The facts of a kind that lives in the API: its writes wait for the API's and one another's, and are seen at once.
+pub const fn child(name: &'static str) -> Facts {
+    Facts { lane: Some(names::API_LANE), is_seen_at_once: true, ..Facts::of(name).within(names::API) }
 }
 
 /// Every API of the account and region, page by page (G5).
@@ -99,8 +104,14 @@ fn ours(scope: &Scope, apis: &[Api]) -> Vec<Api> {
 
 #[async_trait]
 impl Kind for ApiKind {
-    fn name(&self) -> &'static str {
-        names::API
+    fn facts(&self) -> Facts {
+        Facts {
+            lane: Some(names::API_LANE),
+            loss: Some("its URL stops working, and all its clients are disconnected"),
+            immutable: &["protocol"],
+            referred_to_by: &[names::PERMISSION, names::ROLE_POLICY],
+            ..Facts::of(names::API)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -109,7 +120,7 @@ impl Kind for ApiKind {
 
     /// By tag. One that is shown as ours and carries no tags of ours stands in the way, like that of any other kind; what
     /// another deployment has chosen for its own does not.
-    async fn find(&self, ctx: &Ctx, _probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
         let scope = &ctx.scope;
         let apis = list(ctx).await?;
         let mut found = Vec::new();
@@ -143,22 +154,6 @@ impl Kind for ApiKind {
             tags: scope.tags(),
             expires_at: scope.expires_at.clone(),
         })
-    }
-
-    fn loss(&self) -> Option<&'static str> {
-        Some("its URL stops working, and all its clients are disconnected")
-    }
-
-    fn immutable(&self) -> &'static [&'static str] {
-        &["protocol"]
-    }
-
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::PERMISSION, names::ROLE_POLICY]
-    }
-
-    fn lane(&self, _change: &Change) -> Option<String> {
-        Some(names::API_LANE.to_owned())
     }
 
     /// Sent once: after a doubtful failure the list tells whether it had its effect (G4).

@@ -8,12 +8,12 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{authorizer_permission, names};
+use super::{api, authorizer_permission, names};
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -32,26 +32,26 @@ fn uri(scope: &Scope) -> String {
 
 #[async_trait]
 impl Kind for AuthorizerKind {
-    fn name(&self) -> &'static str {
-        names::AUTHORIZER
+    fn facts(&self) -> Facts {
+        Facts {
+            // It goes when clients meet it no more, and after what it left on its function, of which nothing else tells.
+            referred_to_by: &[names::ROUTE, names::DEPLOYMENT, names::STAGE, names::AUTHORIZER_PERMISSION],
+            ..api::child(names::AUTHORIZER)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
         names::wanted_authorizer(scope).map(|key| (key, vec![names::api(scope)])).into_iter().collect()
     }
 
-    fn parent(&self) -> Option<&'static str> {
-        Some(names::API)
-    }
-
     /// And what is left of them on the functions of those that are not wanted, as long as there is one to tell of it.
-    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let Some(parent) = parent else { return Ok(vec![]) };
+    async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
+        let api_id = names::api_id(&ctx.scope);
         let key = &Key::new(names::AUTHORIZER, "list");
         let authorizers = ctx.all(
             "apigateway:GetAuthorizers",
             key,
-            |token| ctx.aws.apigateway.get_authorizers().api_id(&parent.id).set_next_token(token).send(),
+            |token| ctx.aws.apigateway.get_authorizers().api_id(&api_id).set_next_token(token).send(),
             |page| (page.items.unwrap_or_default(), page.next_token),
         );
         let wanted = names::wanted_authorizer(&ctx.scope);
@@ -85,19 +85,6 @@ impl Kind for AuthorizerKind {
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
         fields(&AuthorizerSpec { r#type: AuthorizerType::Request.as_str().to_owned(), uri: uri(scope) })
-    }
-
-    /// It goes when clients meet it no more, and after what it left on its function, of which nothing else tells.
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::ROUTE, names::DEPLOYMENT, names::STAGE, names::AUTHORIZER_PERMISSION]
-    }
-
-    fn is_seen_at_once(&self) -> bool {
-        true
-    }
-
-    fn lane(&self, _change: &Change) -> Option<String> {
-        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {

@@ -10,7 +10,7 @@ use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -72,8 +72,12 @@ pub(super) async fn left_on(ctx: &Ctx, function_arn: &str) -> Result<Option<Foun
 
 #[async_trait]
 impl Kind for AuthorizerPermissionKind {
-    fn name(&self) -> &'static str {
-        names::AUTHORIZER_PERMISSION
+    fn facts(&self) -> Facts {
+        Facts {
+            // What is left on another function goes when no stage uses its authorizer any more.
+            referred_to_by: &[names::STAGE],
+            ..Facts::of(names::AUTHORIZER_PERMISSION)
+        }
     }
 
     /// Under the function's ARN.
@@ -86,17 +90,12 @@ impl Kind for AuthorizerPermissionKind {
         names::authorizer_permission(scope).map(|key| key.name).into_iter().collect()
     }
 
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         Ok(look(ctx, probe).await?.into_iter().collect())
     }
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
         fields(&wanted(scope))
-    }
-
-    /// What is left on another function goes when no stage uses its authorizer any more.
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::STAGE]
     }
 
     /// Parallel policy writes to one function lose statements (L7).

@@ -14,10 +14,10 @@ use super::integration::IntegrationKind;
 use super::route::RouteKind;
 use super::{api, names, stage};
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -58,8 +58,12 @@ fn description(scope: &Scope) -> String {
 
 #[async_trait]
 impl Kind for DeploymentKind {
-    fn name(&self) -> &'static str {
-        names::DEPLOYMENT
+    fn facts(&self) -> Facts {
+        Facts {
+            snapshot_of: &[names::ROUTE, names::INTEGRATION, names::AUTHORIZER],
+            referred_to_by: &[names::STAGE],
+            ..api::child(names::DEPLOYMENT)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -68,18 +72,14 @@ impl Kind for DeploymentKind {
         vec![(names::deployment(scope), routes.chain(names::authorizer_permission(scope)).collect())]
     }
 
-    fn parent(&self) -> Option<&'static str> {
-        Some(names::API)
-    }
-
     /// Under their ids: which one is wanted is seen only beside routes and stage.
-    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let Some(parent) = parent else { return Ok(vec![]) };
+    async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
+        let api_id = names::api_id(&ctx.scope);
         let key = &Key::new(names::DEPLOYMENT, "list");
         let deployments = ctx.all(
             "apigateway:GetDeployments",
             key,
-            |token| ctx.aws.apigateway.get_deployments().api_id(&parent.id).set_next_token(token).send(),
+            |token| ctx.aws.apigateway.get_deployments().api_id(&api_id).set_next_token(token).send(),
             |page| (page.items.unwrap_or_default(), page.next_token),
         );
         let deployments = deployments.await.optional()?.unwrap_or_default();
@@ -127,25 +127,9 @@ impl Kind for DeploymentKind {
         fields(&DeploymentSpec { description: description(scope) })
     }
 
-    fn snapshot_of(&self) -> &'static [&'static str] {
-        &[names::ROUTE, names::INTEGRATION, names::AUTHORIZER]
-    }
-
     /// Written on the stage, which points at it.
     async fn outdate(&self, ctx: &Ctx) -> Result<(), Failure> {
         stage::mark_outdated(ctx).await
-    }
-
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::STAGE]
-    }
-
-    fn is_seen_at_once(&self) -> bool {
-        true
-    }
-
-    fn lane(&self, _change: &Change) -> Option<String> {
-        Some(names::API_LANE.to_owned())
     }
 
     /// Without the SDK's retries, whose pauses would waste the account's quota of one in 5 s (G1).

@@ -16,7 +16,7 @@ use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -48,8 +48,8 @@ fn spec(scope: &Scope) -> MappingSpec {
 
 #[async_trait]
 impl Kind for EventSourceMappingKind {
-    fn name(&self) -> &'static str {
-        names::EVENT_SOURCE_MAPPING
+    fn facts(&self) -> Facts {
+        Facts { immutable: &["source"], ..Facts::of(names::EVENT_SOURCE_MAPPING) }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -68,7 +68,7 @@ impl Kind for EventSourceMappingKind {
         hinted.into_iter().collect()
     }
 
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = &Key::new(names::EVENT_SOURCE_MAPPING, probe);
         let mappings = ctx.all(
             "lambda:ListEventSourceMappings",
@@ -108,10 +108,6 @@ impl Kind for EventSourceMappingKind {
 
     fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
         fields(&spec(scope))
-    }
-
-    fn immutable(&self) -> &'static [&'static str] {
-        &["source"]
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
@@ -164,11 +160,11 @@ impl Kind for EventSourceMappingKind {
         ctx.run.reporter.waiting(&key.to_string(), "the mapping to be gone");
         let operation = Operation { service: "lambda", name: "ListEventSourceMappings" };
         let begun = Instant::now();
-        while !self.find(ctx, &key.name, None).await?.is_empty() {
+        while !self.find(ctx, &key.name).await?.is_empty() {
             if begun.elapsed() > BUDGET {
                 return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the mapping has not gone in time"));
             }
-            if !ctx.pause(self.look_again()).await {
+            if !ctx.pause(self.facts().look_again).await {
                 return Err(Failure::interrupted(operation, &key.to_string()));
             }
         }

@@ -21,7 +21,7 @@ use crate::config::{DELIVERY_RATE, MESSAGE_SIZE};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission};
 use crate::engine::run::Ctx;
 use crate::engine::scope::{Scope, UNKNOWN};
 
@@ -96,8 +96,14 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
 
 #[async_trait]
 impl Kind for FunctionKind {
-    fn name(&self) -> &'static str {
-        names::FUNCTION
+    fn facts(&self) -> Facts {
+        Facts {
+            // Clients of the old deployment call a stray until the stage has another, and a mapping until it is gone.
+            referred_to_by: &[names::STAGE, names::EVENT_SOURCE_MAPPING],
+            // New functions are what most runs wait for last, and a look is cheap: there may be a hundred a second (L8).
+            look_again: LOOK_AGAIN,
+            ..Facts::of(names::FUNCTION)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -126,18 +132,8 @@ impl Kind for FunctionKind {
         names::once_wanted(scope, found).iter().map(|name| scope.config.function_name(name)).collect()
     }
 
-    /// Clients of the old deployment call a stray until the stage has another, and a mapping until it is gone.
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::STAGE, names::EVENT_SOURCE_MAPPING]
-    }
-
-    /// New functions are what most runs wait for last, and a look is cheap: there may be a hundred a second (L8).
-    fn look_again(&self) -> Duration {
-        LOOK_AGAIN
-    }
-
     /// By GetFunction: it has the tags, and the largest quota of all the ways to look (L8).
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::FUNCTION, probe);
         let answer = ctx
             .call("lambda:GetFunction", &key, || ctx.aws.lambda.get_function().function_name(probe).send())
@@ -361,7 +357,7 @@ fn upload(zip: &Blob) -> aws_sdk_lambda::config::Builder {
 /// Whether `sendMessage`, as it stands, sends to a queue, or may until it has settled.
 pub async fn sends_to_queue(ctx: &Ctx) -> Result<bool, Failure> {
     let Some(sender) = ctx.scope.config.app.function("sendMessage") else { return Ok(false) };
-    let found = FunctionKind.find(ctx, &ctx.scope.config.function_name(&sender.name), None).await?;
+    let found = FunctionKind.find(ctx, &ctx.scope.config.function_name(&sender.name)).await?;
     Ok(found.iter().any(|found| found.settling.is_some() || found.fields["environment"].get("QUEUE_URL").is_some()))
 }
 

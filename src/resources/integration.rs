@@ -7,13 +7,13 @@ use aws_sdk_apigatewayv2::types::{Integration, IntegrationResponse, IntegrationT
 use serde::Serialize;
 use serde_json::json;
 
-use super::names;
+use super::{api, names};
 use crate::app::{FunctionName, RouteKey};
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -79,26 +79,22 @@ fn selected(templates: Option<&HashMap<String, String>>, selection: Option<&str>
 
 #[async_trait]
 impl Kind for IntegrationKind {
-    fn name(&self) -> &'static str {
-        names::INTEGRATION
+    fn facts(&self) -> Facts {
+        Facts { referred_to_by: &[names::ROUTE], ..api::child(names::INTEGRATION) }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
         names::routes(scope).iter().map(|route| (names::integration(route), vec![names::api(scope)])).collect()
     }
 
-    fn parent(&self) -> Option<&'static str> {
-        Some(names::API)
-    }
-
     /// Under their ids: which route each belongs to is seen only beside the routes.
-    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let Some(parent) = parent else { return Ok(vec![]) };
+    async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
+        let api_id = names::api_id(&ctx.scope);
         let key = &Key::new(names::INTEGRATION, "list");
         let integrations = ctx.all(
             "apigateway:GetIntegrations",
             key,
-            |token| ctx.aws.apigateway.get_integrations().api_id(&parent.id).set_next_token(token).send(),
+            |token| ctx.aws.apigateway.get_integrations().api_id(&api_id).set_next_token(token).send(),
             |page| (page.items.unwrap_or_default(), page.next_token),
         );
         let integrations = integrations.await.optional()?.unwrap_or_default();
@@ -114,7 +110,7 @@ impl Kind for IntegrationKind {
                 uri: integration.integration_uri().unwrap_or_default().to_owned(),
                 timeout_ms: integration.timeout_in_millis().unwrap_or(TIMEOUT_MS),
                 status: selected(templates, integration.template_selection_expression()),
-                answer: if is_mock { answer_of(ctx, &parent.id, integration).await? } else { None },
+                answer: if is_mock { answer_of(ctx, &api_id, integration).await? } else { None },
             };
             found.push(Found::new(Key::new(names::INTEGRATION, id), id, fields(&spec)));
         }
@@ -157,18 +153,6 @@ impl Kind for IntegrationKind {
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
         fields(&spec(scope, name))
-    }
-
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::ROUTE]
-    }
-
-    fn is_seen_at_once(&self) -> bool {
-        true
-    }
-
-    fn lane(&self, _change: &Change) -> Option<String> {
-        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {

@@ -14,7 +14,7 @@ use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -35,8 +35,12 @@ fn arn_of(scope: &Scope, name: &str) -> String {
 
 #[async_trait]
 impl Kind for LogGroupKind {
-    fn name(&self) -> &'static str {
-        names::LOG_GROUP
+    fn facts(&self) -> Facts {
+        Facts {
+            // By it all else of a function is found that is wanted no more.
+            referred_to_by: &[names::EVENT_SOURCE_MAPPING, names::FUNCTION, names::QUEUE, names::ROLE],
+            ..Facts::of(names::LOG_GROUP)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -45,7 +49,7 @@ impl Kind for LogGroupKind {
     }
 
     /// One look for all: the names share a prefix. Those of functions that are wanted no more are found too.
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let groups = groups(ctx, &names::log_group_name(&format!("{probe}-"))).await?;
         let ours = groups.into_iter().filter_map(|group| {
             let function = names::function_of_log_group(&ctx.scope, group.log_group_name()?)?;
@@ -116,11 +120,6 @@ impl Kind for LogGroupKind {
         ctx.call("logs:DeleteLogGroup", &found.key, || ctx.aws.logs.delete_log_group().log_group_name(name).send())
             .await
             .gone()
-    }
-
-    /// By it all else of a function is found that is wanted no more.
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::EVENT_SOURCE_MAPPING, names::FUNCTION, names::QUEUE, names::ROLE]
     }
 
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {

@@ -10,7 +10,7 @@ use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -65,8 +65,8 @@ fn wanted(scope: &Scope, route: &Route) -> Statement {
 
 #[async_trait]
 impl Kind for PermissionKind {
-    fn name(&self) -> &'static str {
-        names::PERMISSION
+    fn facts(&self) -> Facts {
+        Facts::of(names::PERMISSION).within(names::FUNCTION)
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -75,11 +75,7 @@ impl Kind for PermissionKind {
         routes.map(|route| (names::permission(scope, route), needs(route))).collect()
     }
 
-    fn parent(&self) -> Option<&'static str> {
-        Some(names::FUNCTION)
-    }
-
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::PERMISSION, probe);
         let answer = ctx
             .call("lambda:GetPolicy", &key, || ctx.aws.lambda.get_policy().function_name(probe).send())

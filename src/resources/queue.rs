@@ -16,7 +16,7 @@ use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -82,8 +82,12 @@ impl QueueSpec {
 
 #[async_trait]
 impl Kind for QueueKind {
-    fn name(&self) -> &'static str {
-        names::QUEUE
+    fn facts(&self) -> Facts {
+        Facts {
+            // Nothing is sent to a stray, and nothing is left in it, when these have been changed.
+            referred_to_by: &[names::EVENT_SOURCE_MAPPING, names::FUNCTION],
+            ..Facts::of(names::QUEUE)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -102,12 +106,7 @@ impl Kind for QueueKind {
         if names::worker_once_wanted(scope, found) { both.map(|key| key.name).into() } else { vec![] }
     }
 
-    /// Nothing is sent to a stray, and nothing is left in it, when these have been changed.
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::EVENT_SOURCE_MAPPING, names::FUNCTION]
-    }
-
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::QUEUE, probe);
         let Some(url) = url_of(ctx, &key).await? else { return Ok(vec![]) };
         let (attributes, tags) = tokio::try_join!(attributes_of(ctx, &key, &url), tags_of(ctx, &key, &url))?;
@@ -248,7 +247,7 @@ impl QueueKind {
         let operation = Operation { service: "sqs", name: "GetQueueAttributes" };
         let begun = Instant::now();
         loop {
-            if is_so(self.find(ctx, &key.name, None).await?.first()) {
+            if is_so(self.find(ctx, &key.name).await?.first()) {
                 return Ok(());
             }
             ctx.run.reporter.waiting(&key.to_string(), what);

@@ -16,7 +16,7 @@ use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -51,8 +51,14 @@ fn trust_policy() -> Value {
 
 #[async_trait]
 impl Kind for RoleKind {
-    fn name(&self) -> &'static str {
-        names::ROLE
+    fn facts(&self) -> Facts {
+        Facts {
+            immutable: &["path"],
+            referred_to_by: &[names::FUNCTION],
+            // I1
+            is_shown_late: true,
+            ..Facts::of(names::ROLE)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -76,12 +82,8 @@ impl Kind for RoleKind {
         names::once_wanted(scope, found).iter().map(|name| names::role(scope, name).name).collect()
     }
 
-    fn referred_to_by(&self) -> &'static [&'static str] {
-        &[names::FUNCTION]
-    }
-
     /// By name: listing roles omits their tags (I5).
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::ROLE, probe);
         let answer =
             ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(probe).send()).await.optional()?;
@@ -110,15 +112,6 @@ impl Kind for RoleKind {
             permissions_boundary: scope.config.permissions_boundary.clone(),
             tags: scope.tags(),
         })
-    }
-
-    fn immutable(&self) -> &'static [&'static str] {
-        &["path"]
-    }
-
-    /// I1
-    fn is_shown_late(&self) -> bool {
-        true
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {

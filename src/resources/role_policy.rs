@@ -12,7 +12,7 @@ use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -142,8 +142,14 @@ pub fn bounded(scope: &Scope) -> Option<Value> {
 
 #[async_trait]
 impl Kind for RolePolicyKind {
-    fn name(&self) -> &'static str {
-        names::ROLE_POLICY
+    fn facts(&self) -> Facts {
+        Facts {
+            // IAM deletes no role that still has policies (I3).
+            vanishes_with_parent: false,
+            // I1
+            is_shown_late: true,
+            ..Facts::of(names::ROLE_POLICY).within(names::ROLE)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -156,16 +162,7 @@ impl Kind for RolePolicyKind {
             .collect()
     }
 
-    fn parent(&self) -> Option<&'static str> {
-        Some(names::ROLE)
-    }
-
-    /// IAM deletes no role that still has policies (I3).
-    fn vanishes_with_parent(&self) -> bool {
-        false
-    }
-
-    async fn find(&self, ctx: &Ctx, probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::ROLE_POLICY, probe);
         let (inline, attached, document) =
             tokio::try_join!(inline_names(ctx, &key), attached_arns(ctx, &key), document_of(ctx, &key))?;
@@ -183,11 +180,6 @@ impl Kind for RolePolicyKind {
 
     fn lane(&self, change: &Change) -> Option<String> {
         Some(format!("role {}", change.key.name.split('/').next().unwrap_or_default()))
-    }
-
-    /// I1
-    fn is_shown_late(&self) -> bool {
-        true
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {

@@ -5,14 +5,14 @@ use aws_sdk_apigatewayv2::types::AuthorizationType;
 use serde::Serialize;
 use serde_json::json;
 
-use super::names;
+use super::{api, names};
 use crate::app::RouteKey;
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::Authorizer;
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -51,8 +51,8 @@ fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
 
 #[async_trait]
 impl Kind for RouteKind {
-    fn name(&self) -> &'static str {
-        names::ROUTE
+    fn facts(&self) -> Facts {
+        api::child(names::ROUTE)
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
@@ -66,18 +66,14 @@ impl Kind for RouteKind {
             .collect()
     }
 
-    fn parent(&self) -> Option<&'static str> {
-        Some(names::API)
-    }
-
     /// Of two with the same key, which only an emulator allows, the second is a stray.
-    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let Some(parent) = parent else { return Ok(vec![]) };
+    async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
+        let api_id = names::api_id(&ctx.scope);
         let key = &Key::new(names::ROUTE, "list");
         let routes = ctx.all(
             "apigateway:GetRoutes",
             key,
-            |token| ctx.aws.apigateway.get_routes().api_id(&parent.id).set_next_token(token).send(),
+            |token| ctx.aws.apigateway.get_routes().api_id(&api_id).set_next_token(token).send(),
             |page| (page.items.unwrap_or_default(), page.next_token),
         );
         let routes = routes.await.optional()?.unwrap_or_default();
@@ -96,7 +92,7 @@ impl Kind for RouteKind {
                 api_key_required: route.api_key_required().unwrap_or_default(),
                 // Without it no response of the route is ever looked at.
                 responds: route.route_response_selection_expression().is_some_and(|text| !text.is_empty())
-                    && !responses(ctx, key, &parent.id, id).await?.is_empty(),
+                    && !responses(ctx, key, &api_id, id).await?.is_empty(),
             };
             let taken = found.iter().any(|other| other.key.name == route_key);
             let name = if taken { format!("{route_key} ({id})") } else { route_key.to_owned() };
@@ -107,14 +103,6 @@ impl Kind for RouteKind {
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
         fields(&spec(scope, name))
-    }
-
-    fn is_seen_at_once(&self) -> bool {
-        true
-    }
-
-    fn lane(&self, _change: &Change) -> Option<String> {
-        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {

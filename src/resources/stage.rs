@@ -11,10 +11,10 @@ use super::tags::{self, Tags};
 use super::{api, names};
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::Throttle;
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -101,25 +101,21 @@ fn arn_of(ctx: &Ctx, api_id: &str, name: &str) -> String {
 
 #[async_trait]
 impl Kind for StageKind {
-    fn name(&self) -> &'static str {
-        names::STAGE
+    fn facts(&self) -> Facts {
+        Facts { loss: Some("its URL stops working, and all its clients are disconnected"), ..api::child(names::STAGE) }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
         vec![(names::stage(scope), vec![names::deployment(scope)])]
     }
 
-    fn parent(&self) -> Option<&'static str> {
-        Some(names::API)
-    }
-
-    async fn find(&self, ctx: &Ctx, _probe: &str, parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
-        let Some(parent) = parent else { return Ok(vec![]) };
+    async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
+        let api_id = names::api_id(&ctx.scope);
         let key = &Key::new(names::STAGE, "list");
         let stages = ctx.all(
             "apigateway:GetStages",
             key,
-            |token| ctx.aws.apigateway.get_stages().api_id(&parent.id).set_next_token(token).send(),
+            |token| ctx.aws.apigateway.get_stages().api_id(&api_id).set_next_token(token).send(),
             |page| (page.items.unwrap_or_default(), page.next_token),
         );
         let stages = stages.await.optional()?.unwrap_or_default();
@@ -128,7 +124,7 @@ impl Kind for StageKind {
             let key = Key::new(names::STAGE, stage.stage_name().unwrap_or_default());
             let mut tags: Tags = stage.tags().cloned().unwrap_or_default().into_iter().collect();
             if key == names::stage(&ctx.scope) && tags::split(tags.clone()).0 != ctx.scope.tags() {
-                tags = api::tags_of(ctx, &key, &arn_of(ctx, &parent.id, &key.name)).await?;
+                tags = api::tags_of(ctx, &key, &arn_of(ctx, &api_id, &key.name)).await?;
             }
             found.push(found_of(key, stage, tags::split(tags).0));
         }
@@ -151,18 +147,6 @@ impl Kind for StageKind {
                 .collect(),
             tags: scope.tags(),
         })
-    }
-
-    fn is_seen_at_once(&self) -> bool {
-        true
-    }
-
-    fn loss(&self) -> Option<&'static str> {
-        Some("its URL stops working, and all its clients are disconnected")
-    }
-
-    fn lane(&self, _change: &Change) -> Option<String> {
-        Some(names::API_LANE.to_owned())
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {

@@ -22,7 +22,7 @@ use crate::config::TABLE_SUFFIX;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -48,15 +48,19 @@ struct Table {
 
 #[async_trait]
 impl Kind for TableKind {
-    fn name(&self) -> &'static str {
-        names::TABLE
+    fn facts(&self) -> Facts {
+        Facts {
+            loss: Some("who is connected is forgotten, and hears nothing until they connect again"),
+            immutable: &["hashKey"],
+            ..Facts::of(names::TABLE)
+        }
     }
 
     fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
         vec![(names::table(scope), vec![])]
     }
 
-    async fn find(&self, ctx: &Ctx, _probe: &str, _parent: Option<&Found>) -> Result<Vec<Found>, Failure> {
+    async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
         let key = names::table(&ctx.scope);
         let Some(table) = describe(ctx, &key).await? else { return Ok(vec![]) };
         let arn = table.table_arn().unwrap_or_default().to_owned();
@@ -113,14 +117,6 @@ impl Kind for TableKind {
             tags: scope.tags(),
             expires_at: scope.expires_at.clone(),
         })
-    }
-
-    fn loss(&self) -> Option<&'static str> {
-        Some("who is connected is forgotten, and hears nothing until they connect again")
-    }
-
-    fn immutable(&self) -> &'static [&'static str] {
-        &["hashKey"]
     }
 
     async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
