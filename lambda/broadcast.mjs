@@ -19,6 +19,9 @@ const HEARTBEAT = 5_000;
 // Who waits in the queue for longer than this will not be sent any more. Milliseconds.
 const STALE = 5 * 60_000;
 
+// What is handed out so often, and not done, the queue moves to the dead letters (`maxReceiveCount`).
+const MOST_RECEIVES = 15;
+
 // A page is what takes about this many seconds at the present rate, and at most so many rows: if the invocation
 // dies, some of them hear the batch twice.
 const PAGE_SECONDS = 1;
@@ -63,7 +66,7 @@ export async function handler({ Records }, context) {
     }
   }
   const back = Records.filter((record) => !done.includes(record.messageId));
-  if (stale.length > 0) console.error(JSON.stringify({ error: 'messages waited for too long', stale: stale.length }));
+  tellOfTheLost(back);
   if (back.length > 0) await new Hold(back).for(0);
   return { batchItemFailures: back.map(({ messageId }) => ({ itemIdentifier: messageId })) };
 }
@@ -89,6 +92,14 @@ async function broadcast(delivery, checkpoint, leg) {
   const done = !delivery.stopped;
   await checkpoint.save({ aside: delivery.aside, done });
   return done;
+}
+
+/** Those that nobody will be handed again. One whose worker dies each time cannot be told of. */
+function tellOfTheLost(back) {
+  const lost = back.filter(({ attributes }) => Number(attributes.ApproximateReceiveCount) >= MOST_RECEIVES);
+  if (lost.length === 0) return;
+  const messages = lost.map((record) => ({ id: record.messageId, waitedTooLong: isStale(record) }));
+  console.error(JSON.stringify({ error: 'messages could not be delivered, and go to the dead letters', messages }));
 }
 
 function isStale({ attributes }) {

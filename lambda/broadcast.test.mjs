@@ -282,6 +282,22 @@ describe('a worker behind a queue', () => {
     assertHeard(aws, ['new']);
   });
 
+  test('what the queue is about to move to the dead letters is told once, by its id', async (t) => {
+    const { aws, worker } = await begin(t, many(10));
+    enqueue(aws, 'old');
+    aws.queue[0].record.attributes.SentTimestamp = String(Date.now() - 301_000);
+    const told = [];
+    for (let i = 0; i < 15; i++) {
+      const batch = aws.receive();
+      const { returned, stderr } = await worker().invoke(batch);
+      aws.settle(batch, returned.batchItemFailures);
+      told.push(stderr);
+    }
+    const id = aws.queue[0].record.messageId;
+    const last = { error: 'messages could not be delivered, and go to the dead letters', messages: [{ id, waitedTooLong: true }] };
+    assert.deepEqual(told, [...Array(14).fill([]), [last]]);
+  });
+
   test('what was begun in time is brought to its end, however old it is by then', async (t) => {
     const { aws, worker } = await begin(t, many(1_200));
     enqueue(aws, 'one');

@@ -70,6 +70,9 @@ pub enum Verb {
     /// Show the logs of the functions, merged by time
     #[command(after_help = examples::LOGS)]
     Logs(Logs),
+    /// Send the messages again that a queue could not deliver
+    #[command(after_help = examples::REDRIVE)]
+    Redrive,
     /// The local AWS behind `--local`
     #[command(after_help = examples::LOCAL)]
     Local(Local),

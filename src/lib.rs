@@ -49,7 +49,7 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
                     host.stderr.line(&warning);
                 }
             }
-            let writes = matches!(cli.verb, Verb::Up(_) | Verb::Down | Verb::Reap(_));
+            let writes = matches!(cli.verb, Verb::Up(_) | Verb::Down | Verb::Reap(_) | Verb::Redrive);
             let ended = dispatch(*cli, host).await.map_err(|error| {
                 let error = if writes { report::hints::continuing(error) } else { error };
                 report::hints::complete(error, &given)
@@ -83,6 +83,7 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Open(flags) => start.on_aws(reach(&flags.target), async |s| commands::open::open(s, &flags).await).await,
         Verb::Logs(flags) => start.on_aws(Needs::Region, async |s| commands::logs::logs(s, &flags).await).await,
         Verb::Policy(flags) if flags.sender => start.on_aws(Needs::Region, commands::policy::sender).await,
+        Verb::Redrive => start.on_aws(Needs::Region, commands::redrive::redrive).await,
         Verb::Policy(flags) => commands::policy::policy(host, start.config()?, &flags).await,
         Verb::Export(flags) => commands::export::export(host, start.config()?, flags.dir.as_deref()),
         Verb::Init(flags) => commands::init::init(host, &start.config()?, flags.folder.as_deref()),

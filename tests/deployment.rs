@@ -150,6 +150,43 @@ async fn a_queue_takes_messages_to_everybody_in_one_order_and_down_leaves_nothin
     assert_eq!(bench.account.contents().await, Vec::<String>::new());
 }
 
+/// SQS itself moves them to the dead letters: nobody feeds the worker, and somebody else receives them in vain.
+#[tokio::test]
+async fn what_went_to_the_dead_letters_is_told_by_status_and_delivered_after_a_redrive() {
+    let bench = Bench::new().await;
+    let url = bench.up("--delivery queue").await;
+    let mut ada = Client::connect(&url).await;
+    ada.say("first").await;
+    assert_eq!(ada.hear().await, "first");
+
+    let sdk = bench.ministack.sdk_config(&bench.id);
+    let lambda = aws_sdk_lambda::Client::new(&sdk);
+    let mappings = lambda.list_event_source_mappings().function_name("chat-broadcast").send().await.unwrap();
+    let mapping = mappings.event_source_mappings()[0].uuid().unwrap();
+    lambda.update_event_source_mapping().uuid(mapping).enabled(false).send().await.unwrap();
+    let sqs = &bench.account.sqs;
+    let queue = sqs.get_queue_url().queue_name("chat-messages.fifo").send().await.unwrap().queue_url.unwrap();
+    for text in ["one", "two", "three"] {
+        ada.say(text).await;
+    }
+    let receive = async || {
+        let received = sqs.receive_message().queue_url(&queue).visibility_timeout(0).max_number_of_messages(10);
+        received.send().await.unwrap().messages.unwrap_or_default().len()
+    };
+    eventually("all three wait", async || receive().await == 3).await;
+    eventually("nobody is given them any more", async || receive().await == 0).await;
+
+    bench.up("--delivery queue").await;
+    let status = bench.run("status --delivery queue").await.expect(0);
+    assert!(status.stdout.contains("\n3 messages could not be delivered\n"), "{}", status.stdout);
+    let redriven = bench.run("redrive -o json").await.expect(0);
+    let redriven: Value = serde_json::from_str(&redriven.stdout).unwrap();
+    assert_eq!((&redriven["moved"], &redriven["left"]), (&3.into(), &0.into()));
+    ada.say("last").await;
+    assert_eq!(ada.hear_until("last").await, ["one", "two", "three", "last"]);
+    bench.run("down").await.expect(0);
+}
+
 #[tokio::test]
 async fn up_again_makes_no_write_and_few_calls() {
     let bench = Bench::new().await;

@@ -147,12 +147,24 @@ async fn the_policy_is_enough_for_every_verb() {
     run(&["logs"]).await.expect(0);
     run(&["list"]).await.expect(0);
     run(&["reap"]).await.expect(0);
+    dead_letter(&account, "1").await;
+    let redriven = run(&["redrive", "-o", "json"]).await.expect(0);
+    assert_eq!(serde_json::from_str::<Value>(&redriven.stdout).unwrap()["moved"], 1);
     let read_only = account.policy(&["--read-only"]).await;
     account.with(&read_only, &["status"]).await.expect(0);
     account.with(&read_only, &["plan"]).await.expect(0);
     account.with(&read_only, &["down"]).await.expect(1);
     run(&["down"]).await.expect(0);
     run(&["status"]).await.expect(4);
+}
+
+/// A message that could not be delivered.
+async fn dead_letter(account: &Account, group: &str) {
+    let sqs = aws_sdk_sqs::Client::new(&account.ministack.sdk_config(&account.id));
+    let url = sqs.get_queue_url().queue_name("p-dead-letters.fifo").send().await.unwrap().queue_url.unwrap();
+    let body = json!({"text": "hello"}).to_string();
+    let send = sqs.send_message().queue_url(url).message_body(body).message_group_id(group);
+    send.message_deduplication_id(group).send().await.unwrap();
 }
 
 /// Runs `args` without `lacking`, and wants to be told that each call of `told` was denied.
@@ -212,6 +224,13 @@ async fn every_action_is_needed() {
     for (action, ..) in &looks {
         need(&[*action]);
     }
+
+    dead_letter(&account, "1").await;
+    lacking!(["sqs:ReceiveMessage"] => ["redrive"]);
+    lacking!(["sqs:SendMessage"] => ["redrive"]);
+    // That one is hidden for a while from the next run.
+    dead_letter(&account, "2").await;
+    lacking!(["sqs:DeleteMessage"] => ["redrive"]);
 
     // A function is changed after its role and its log group, so only where those were.
     let tag = ["up", "--tag", "team=chat"];

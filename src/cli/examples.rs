@@ -57,6 +57,11 @@ Examples:
   chatctl logs --since 1h
   chatctl logs --function sendMessage -o json";
 
+pub const REDRIVE: &str = "\
+Examples:
+  chatctl redrive
+  chatctl redrive --timeout 1h -o json";
+
 pub const LOCAL: &str = "\
 Examples:
   chatctl local start

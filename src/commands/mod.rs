@@ -13,6 +13,7 @@ pub mod open;
 pub mod plan;
 pub mod policy;
 pub mod reap;
+pub mod redrive;
 pub mod status;
 pub mod target;
 pub mod up;

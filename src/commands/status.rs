@@ -16,8 +16,9 @@ use crate::engine::scope::UNKNOWN;
 use crate::engine::{Wish, plan};
 use crate::error::{Exit, Result};
 use crate::report::style::{Tone, paint};
-use crate::report::text::{columns, span, state_of};
+use crate::report::text::{columns, messages, span, state_of};
 use crate::report::{difference, github};
+use crate::resources::{names, queue};
 
 /// One line of the table.
 struct Row<'a> {
@@ -53,16 +54,15 @@ pub async fn status(session: &Session) -> Result<Exit> {
     if session.config().face.json {
         let resources: Vec<Value> = rows.iter().map(Row::json).collect();
         let url = session.url(&observed);
-        session.print_json(
-            "status",
-            BTreeMap::from([
-                ("state", json!(state)),
-                ("url", json!(url)),
-                ("callbackUrl", json!(session.callback_url(&observed))),
-                ("expiresAt", json!(session.expires_at(&observed))),
-                ("resources", json!(resources)),
-            ]),
-        );
+        let mut body = BTreeMap::from([
+            ("state", json!(state)),
+            ("url", json!(url)),
+            ("callbackUrl", json!(session.callback_url(&observed))),
+            ("expiresAt", json!(session.expires_at(&observed))),
+            ("resources", json!(resources)),
+        ]);
+        body.extend(dead_letters(session, &observed).map(|count| ("deadLetters", json!(count))));
+        session.print_json("status", body);
     } else {
         print(session, &observed, &rows, state);
     }
@@ -70,6 +70,9 @@ pub async fn status(session: &Session) -> Result<Exit> {
         Exit::Differs => session.hint("`chatctl up` makes it as wanted, `chatctl plan` shows how"),
         Exit::Absent => session.hint("`chatctl up` creates it"),
         _ => {}
+    }
+    if dead_letters(session, &observed).is_some_and(|count| count > 0) {
+        session.hint("`chatctl redrive` sends again what could not be delivered");
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
     let url = session.url(&observed).unwrap_or_default();
@@ -120,6 +123,11 @@ fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec
             Row { key, state, id: found.map(|found| found.id.as_str()), change }
         })
         .collect()
+}
+
+/// How many messages could not be delivered; nothing where they go through no queue.
+fn dead_letters(session: &Session, observed: &Observed) -> Option<u64> {
+    observed.get(&names::dead_letters(&session.ctx.scope))?.attribute(queue::WAITING)?.parse().ok()
 }
 
 /// How many are not as wanted; nothing where all are, or none is there.
@@ -175,6 +183,9 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
         text.extend(row.differences().iter().map(|line| format!("    {line}\n")));
     }
     text.push_str(count(rows).trim_start());
+    if let Some(count) = dead_letters(session, observed).filter(|count| *count > 0) {
+        text.push_str(&format!("{} could not be delivered\n", messages(count)));
+    }
     session.host.stdout.line(text.trim_end());
     if let Some(url) = session.url(observed) {
         session.host.stdout.line(&url);

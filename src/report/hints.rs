@@ -38,7 +38,7 @@ fn missing(command: &str, given: &Settings) -> String {
     let ["chatctl", verb, ..] = words[..] else { return String::new() };
     let (on_aws, of_one) = match verb {
         _ if words.contains(&"--help") => return String::new(),
-        "up" | "down" | "status" | "plan" | "verify" | "chat" | "open" | "logs" => (true, true),
+        "up" | "down" | "status" | "plan" | "verify" | "chat" | "open" | "logs" | "redrive" => (true, true),
         "list" | "reap" => (true, false),
         "policy" | "export" => (false, true),
         _ => return String::new(),

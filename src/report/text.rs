@@ -118,6 +118,11 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// So many messages, in words.
+pub fn messages(count: u64) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+}
+
 /// A length of time as people say it, in its two largest units: `2 days 3 h`.
 pub fn span(time: time::Duration) -> String {
     let minutes = time.whole_minutes().max(0);

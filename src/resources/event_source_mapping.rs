@@ -225,7 +225,7 @@ async fn run_empty(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
     let mut empty_since = None;
     // Where the API goes too, there is nobody to deliver to.
     while ctx.run.book.stands(&names::api(&ctx.scope)) {
-        let Some(waiting) = queue::waiting(ctx).await? else { return Ok(()) };
+        let Some(waiting) = queue::waiting(ctx, &names::messages(&ctx.scope)).await? else { return Ok(()) };
         if waiting > 0 || function::sends_to_queue(ctx).await? {
             empty_since = None;
         } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= still {

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod authorizer;
 pub mod authorizer_permission;
+pub mod dead_letters;
 pub mod deployment;
 pub mod event_source_mapping;
 pub mod function;

@@ -159,14 +159,18 @@ pub fn statement_id(route: &Route) -> String {
     if route.is_walkthrough() { STATEMENT_ID.to_owned() } else { format!("{STATEMENT_ID}-{}", route.key.escaped()) }
 }
 
+/// What the names of the two queues end with.
+pub const MESSAGES: &str = "messages.fifo";
+pub const DEAD_LETTERS: &str = "dead-letters.fifo";
+
 /// The queue of messages, which keeps their order.
 pub fn messages(scope: &Scope) -> Key {
-    Key::new(QUEUE, format!("{}-messages.fifo", scope.config.name))
+    Key::new(QUEUE, format!("{}-{MESSAGES}", scope.config.name))
 }
 
 /// Where messages go that could not be delivered.
 pub fn dead_letters(scope: &Scope) -> Key {
-    Key::new(QUEUE, format!("{}-dead-letters.fifo", scope.config.name))
+    Key::new(QUEUE, format!("{}-{DEAD_LETTERS}", scope.config.name))
 }
 
 /// The log group of the worker, where one is wanted: it is made first and deleted last, so that a later run which wants

@@ -113,6 +113,9 @@ impl Kind for QueueKind {
         // Deleted between the looks.
         let (Some(attributes), Some(all)) = (attributes, tags) else { return Ok(vec![]) };
         let owner = Owner::by_tags(&ctx.scope, &all);
+        if let Some(arn) = attributes.get(&Attribute::QueueArn).filter(|_| owner == Owner::Ours) {
+            ctx.run.learn_identity(arn);
+        }
         let (tags, _) = tags::split(all);
         let number = |name| attributes.get(&name).and_then(|text| text.parse().ok());
         let redrive: Value = attributes
@@ -135,7 +138,10 @@ impl Kind for QueueKind {
                 .and_then(|count| i32::try_from(count).ok()),
             tags,
         });
-        Ok(vec![Found { owner, ..Found::new(key, url, fields) }])
+        let waiting = counted(&attributes);
+        let mut found = Found { owner, ..Found::new(key, url, fields) };
+        found.attributes.insert(WAITING, waiting.to_string());
+        Ok(vec![found])
     }
 
     fn wanted(&self, scope: &Scope, name: &str) -> Fields {
@@ -229,6 +235,15 @@ impl Kind for QueueKind {
         if names::registered_worker(scope).is_some() {
             let actions = &["sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue"];
             all.push(Permission::write(actions, queues));
+            // What `redrive` does; with a customer's key SQS asks for it in our name (Q6).
+            let of_family = |queue: &str| vec![scope.arn("sqs", &format!("{}-*{queue}", scope.config.name))];
+            all.push(Permission::other(&["sqs:DeleteMessage", "sqs:ReceiveMessage"], of_family(names::DEAD_LETTERS)));
+            all.push(Permission::other(&["sqs:SendMessage"], of_family(names::MESSAGES)));
+            all.extend(scope.config.kms_key.iter().map(|key| {
+                let through = format!("sqs.{}.*", scope.region);
+                Permission::other(&["kms:Decrypt", "kms:GenerateDataKey"], vec![key.clone()])
+                    .when(Some(json!({ "StringLike": { "kms:ViaService": through } })))
+            }));
         }
         all
     }
@@ -261,18 +276,23 @@ impl QueueKind {
     }
 }
 
-/// How many messages are in the queue of messages, as far as SQS knows; nothing where there is no queue.
-pub async fn waiting(ctx: &Ctx) -> Result<Option<u64>, Failure> {
-    let key = names::messages(&ctx.scope);
-    let Some(url) = url_of(ctx, &key).await? else { return Ok(None) };
+/// The attribute of a queue that was found: how many messages are in it, as far as SQS knows.
+pub const WAITING: &str = "waiting";
+
+/// How many messages are in the queue, as far as SQS knows; nothing where there is no queue.
+pub async fn waiting(ctx: &Ctx, key: &Key) -> Result<Option<u64>, Failure> {
+    let Some(url) = url_of(ctx, key).await? else { return Ok(None) };
+    Ok(attributes_of(ctx, key, &url).await?.as_ref().map(counted))
+}
+
+/// Those that wait, those that are in somebody's hands, and those that are to wait later.
+fn counted(attributes: &HashMap<Attribute, String>) -> u64 {
     let counts = [
         Attribute::ApproximateNumberOfMessages,
         Attribute::ApproximateNumberOfMessagesNotVisible,
         Attribute::ApproximateNumberOfMessagesDelayed,
     ];
-    let attributes = attributes_of(ctx, &key, &url).await?;
-    let count = |name| attributes.as_ref()?.get(name)?.parse::<u64>().ok();
-    Ok(attributes.is_some().then(|| counts.iter().filter_map(count).sum()))
+    counts.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok()).sum()
 }
 
 fn changes_done(wanted: &Fields, found: &Found) -> bool {
@@ -301,4 +321,15 @@ async fn tags_of(ctx: &Ctx, key: &Key, url: &str) -> Result<Option<Tags>, Failur
     let answer =
         ctx.call("sqs:ListQueueTags", key, || ctx.aws.sqs.list_queue_tags().queue_url(url).send()).await.optional()?;
     Ok(answer.map(|answer| answer.tags.unwrap_or_default().into_iter().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MOST_RECEIVES;
+
+    #[test]
+    fn the_worker_knows_when_a_message_is_handed_out_for_the_last_time() {
+        let worker = include_str!("../../lambda/broadcast.mjs");
+        assert!(worker.contains(&format!("\nconst MOST_RECEIVES = {MOST_RECEIVES};\n")));
+    }
 }

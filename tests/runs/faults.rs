@@ -139,14 +139,15 @@ async fn an_endpoint_without_deployments_is_named_and_left_clean() {
 /// Nobody ever answers: no verb waits longer than it was told to, also those that only go on once they have begun.
 #[tokio::test(start_paused = true)]
 async fn every_verb_ends_by_its_timeout() {
-    for verb in ["up", "down", "status", "plan", "list", "reap", "verify", "logs", "logs -f", "chat", "open"] {
+    for verb in ["up", "down", "status", "plan", "list", "reap", "verify", "logs", "logs -f", "chat", "open", "redrive"]
+    {
         let world = world();
         world.set_interceptor(|_| Verdict::FailBefore(Fault::Timeout));
         let ended = run(&world, &format!("{verb} --timeout 5s")).await.expect(Exit::Failed);
         assert!(ended.stderr.contains("error: not done within 5s"), "{verb}: {}", ended.stderr);
         assert!(world.now() <= std::time::Duration::from_secs(5), "{verb}: {:?}", world.now());
         let continues = ended.stderr.contains("run the same command again, which continues where this run stopped");
-        assert_eq!(continues, ["up", "down", "reap"].contains(&verb), "{verb}: {}", ended.stderr);
+        assert_eq!(continues, ["up", "down", "reap", "redrive"].contains(&verb), "{verb}: {}", ended.stderr);
     }
 }
 

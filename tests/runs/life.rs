@@ -28,6 +28,7 @@ async fn every_request_of_a_life_with_every_setting_is_one_that_aws_takes() {
     run(&world, &format!("status {SETTINGS}")).await.expect(Exit::Done);
     run(&world, "list").await.expect(Exit::Done);
     run(&world, "logs --name pr-42 --stage live").await.expect(Exit::Done);
+    run(&world, &format!("redrive {SETTINGS}")).await.expect(Exit::Done);
     // All of it taken away, and set again. The roles' path is theirs for life, and so is the table's key.
     let plain = "--name pr-42 --stage live --role-path /teams/blue/";
     run(&world, &format!("up {plain}")).await.expect(Exit::Done);

@@ -12,6 +12,7 @@ mod life;
 mod queue;
 mod races;
 mod reap;
+mod redrive;
 mod removal;
 mod roles;
 mod timing;

@@ -41,7 +41,7 @@ OPERATIONS = {
         TagResource UntagResource ListTagsForResource""",
     "sqs": """
         CreateQueue GetQueueUrl GetQueueAttributes SetQueueAttributes DeleteQueue
-        TagQueue UntagQueue ListQueueTags""",
+        TagQueue UntagQueue ListQueueTags ReceiveMessage SendMessage DeleteMessage""",
     "sts": "GetCallerIdentity",
 }
 # API Gateway's limits stand in the names of its shapes alone.

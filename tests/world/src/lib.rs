@@ -51,8 +51,8 @@ pub use fault::{CallInfo, Fault, Verdict};
 pub use operation::Service;
 pub use place::{dns_suffix, partition};
 pub use state::{
-    Account, Api, Authorizer, Deployment, Function, InlinePolicy, Integration, LogEvent, LogGroup, Mapping, Queue,
-    Region, Role, Route, Stage, State, Statement, Table, Tags, TimeToLive,
+    Account, Api, Authorizer, Deployment, Function, InlinePolicy, Integration, LogEvent, LogGroup, Mapping, Message,
+    Queue, Region, Role, Route, Stage, State, Statement, Table, Tags, TimeToLive,
 };
 pub use switches::{Rate, Switches};
 pub use world::World;

@@ -120,6 +120,9 @@ const SQS: &[(&str, bool)] = &[
     ("TagQueue", true),
     ("UntagQueue", true),
     ("ListQueueTags", false),
+    ("ReceiveMessage", true),
+    ("SendMessage", true),
+    ("DeleteMessage", true),
 ];
 
 /// Reads a request; panics at one that the model does not know, for an answer would be a lie.

@@ -1,16 +1,16 @@
-//! SQS's control plane: queues, their attributes and their tags.
+//! SQS: queues, their attributes and their tags, and the messages in those that keep an order.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::clock::Moment;
-use crate::context::Context;
+use crate::context::{Context, new_id};
 use crate::fields::Fields;
 use crate::place::{Place, dns_suffix};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, spelled};
-use crate::state::{Queue, Tags};
+use crate::state::{Message, Queue, Tags};
 
 pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
@@ -22,6 +22,9 @@ pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fiel
         "TagQueue" => tag(cx, fields),
         "UntagQueue" => untag(cx, fields),
         "ListQueueTags" => list_tags(cx, fields),
+        "SendMessage" => send(cx, fields),
+        "ReceiveMessage" => receive(cx, fields),
+        "DeleteMessage" => delete_message(cx, fields),
         other => unreachable!("{other} is not routed here"),
     }
 }
@@ -132,8 +135,10 @@ fn get_attributes(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let queue = queue(cx, &url)?;
     let (mut attributes, _) = shown(queue, now);
     attributes.insert("QueueArn".to_owned(), queue.arn.clone());
-    for counted in ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"] {
-        attributes.entry(counted.to_owned()).or_insert_with(|| "0".to_owned());
+    let hidden = queue.messages.iter().filter(|message| message.hidden_until > now).count();
+    let counts = [("Messages", queue.messages.len() - hidden), ("MessagesNotVisible", hidden)];
+    for (of, count) in counts {
+        attributes.entry(format!("ApproximateNumberOf{of}")).or_insert_with(|| count.to_string());
     }
     Ok(Reply::json(200, json!({ "Attributes": attributes })))
 }
@@ -201,4 +206,62 @@ fn list_tags(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     let now = cx.now;
     let (_, tags) = shown(queue(cx, &url)?, now);
     Ok(Reply::json(200, json!({ "Tags": tags })))
+}
+
+/// Sent again under the same id within this time, a message is dropped, and nobody is told (Q8).
+const SAME_MESSAGE: Moment = Moment::from_secs(300);
+
+fn send(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
+    let (url, body) = (fields.label("QueueUrl"), fields.label("MessageBody"));
+    let (group, deduplication) = (fields.label("MessageGroupId"), fields.label("MessageDeduplicationId"));
+    fields.done();
+    let (now, id) = (cx.now, new_id(cx.ids, 32));
+    let queue = queue(cx, &url)?;
+    queue.sent.retain(|_, until| *until > now);
+    if queue.sent.insert(deduplication, now + SAME_MESSAGE).is_none() {
+        queue.messages.push(Message { id: id.clone(), body, group, ..Message::default() });
+    }
+    Ok(Reply::json(200, json!({ "MessageId": id })))
+}
+
+fn receive(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
+    let url = fields.label("QueueUrl");
+    let most = fields.number("MaxNumberOfMessages").unwrap_or(1);
+    let seconds = fields.number("VisibilityTimeout").and_then(|seconds| u64::try_from(seconds).ok());
+    let wanted = fields.texts("MessageSystemAttributeNames").unwrap_or_default();
+    fields.done();
+    assert!(wanted == ["MessageGroupId"], "world: the group is the one attribute that is asked for");
+    let now = cx.now;
+    let handle = new_id(cx.ids, 32);
+    let queue = queue(cx, &url)?;
+    let hidden_until = now + Moment::from_secs(seconds.unwrap_or(30));
+    // Nothing of a group while something of it is out (Q7).
+    let out: Vec<String> =
+        queue.messages.iter().filter(|m| m.hidden_until > now).map(|message| message.group.clone()).collect();
+    let free = queue.messages.iter_mut().filter(|message| !out.contains(&message.group));
+    let taken = free.take(usize::try_from(most).unwrap_or_default()).map(|message| {
+        message.hidden_until = hidden_until;
+        message.handle = format!("{handle}-{}", message.id);
+        json!({
+            "MessageId": message.id,
+            "ReceiptHandle": message.handle,
+            "Body": message.body,
+            "Attributes": { "MessageGroupId": message.group }
+        })
+    });
+    let messages: Vec<Value> = taken.collect();
+    // An empty list is left out.
+    Ok(Reply::json(200, if messages.is_empty() { json!({}) } else { json!({ "Messages": messages }) }))
+}
+
+fn delete_message(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
+    let (url, handle) = (fields.label("QueueUrl"), fields.label("ReceiptHandle"));
+    fields.done();
+    let now = cx.now;
+    let queue = queue(cx, &url)?;
+    if queue.messages.iter().any(|message| message.handle == handle && message.hidden_until <= now) {
+        return Err(bad_parameter("The receipt handle has expired."));
+    }
+    queue.messages.retain(|message| message.handle != handle);
+    Ok(Reply::json(200, json!({})))
 }

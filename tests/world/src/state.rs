@@ -433,6 +433,21 @@ pub struct Queue {
     pub shown_at: Moment,
     /// Gone, and found until then (Q2).
     pub deleted_at: Option<Moment>,
+    /// In their order, but for those that nobody has deleted in time.
+    pub messages: Vec<Message>,
+    /// What was sent under an id is dropped when it is sent again before that.
+    pub sent: BTreeMap<String, Moment>,
+}
+
+/// One in a queue.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Message {
+    pub id: String,
+    pub body: String,
+    pub group: String,
+    /// In somebody's hands until then.
+    pub hidden_until: Moment,
+    pub handle: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
