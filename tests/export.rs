@@ -247,7 +247,7 @@ async fn differences(ministack: &Ministack, account: &str, folder: &Folder) -> B
     let of_change = |change: &Value| {
         let word = |key: &str| change[key].as_str().unwrap().to_owned();
         let fields =
-            change["fields"].as_array().unwrap().iter().map(|field| field["field"].as_str().unwrap().to_owned());
+            change["differences"].as_array().unwrap().iter().map(|field| field["field"].as_str().unwrap().to_owned());
         (format!("{} {} {}", word("action"), word("kind"), word("name")), fields.collect())
     };
     plan["changes"].as_array().unwrap().iter().map(of_change).collect()

@@ -306,6 +306,29 @@ async fn who_only_looks_or_removes_neither_installs_nor_starts() {
     assert!(!folder.0.join("local").exists(), "nothing was installed");
 }
 
+/// Each of them is one document, also where there is nothing to tell.
+#[tokio::test]
+async fn each_verb_of_the_local_aws_answers_in_json() {
+    let data_dir = DataDir::new().await;
+    let run = async |verb: &str, code: i32| {
+        let program = support::chatctl(env!("CARGO_BIN_EXE_chatctl")).data_dir(&data_dir);
+        let done = program.args(["local", verb, "-o", "json"]).run().await.expect(code);
+        let document: Value = serde_json::from_str(&done.stdout).unwrap();
+        assert_eq!(document["command"], format!("local {verb}"));
+        document
+    };
+    let status = run("status", 4).await;
+    assert_eq!((&status["state"], &status["endpoint"]), (&json!("absent"), &Value::Null));
+    assert_eq!(run("env", 4).await["environment"], json!({}));
+    assert_eq!(run("stop", 0).await["stopped"], false);
+    let endpoint = run("start", 0).await["endpoint"].clone();
+    assert!(endpoint.as_str().unwrap().starts_with("http://127.0.0.1:"), "{endpoint}");
+    let status = run("status", 0).await;
+    assert_eq!((&status["state"], &status["endpoint"]), (&json!("running"), &endpoint));
+    assert_eq!(run("env", 0).await["environment"]["AWS_ENDPOINT_URL"], endpoint);
+    assert_eq!(run("stop", 0).await["stopped"], true);
+}
+
 #[tokio::test]
 async fn that_it_was_killed_is_said_and_that_all_is_lost() {
     let detached = Detached::start().await;

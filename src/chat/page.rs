@@ -6,11 +6,13 @@ mod server;
 use std::path::Path;
 use std::process::Stdio;
 
+use serde_json::json;
 use tokio::process::Command;
 
 use self::entrance::Entrance;
 use crate::error::{Error, Exit, Result};
 use crate::host::{Host, random};
+use crate::report::json;
 use crate::websocket::{Auth, Endpoint};
 
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,8 @@ pub struct OpenOptions {
     pub browser: bool,
     /// The page asks for signs of life: the chat has a route that gives them.
     pub keep_alive: bool,
+    /// The address as a JSON document.
+    pub json: bool,
 }
 
 /// Serves the page until interrupted.
@@ -32,7 +36,11 @@ pub async fn open(host: &Host, endpoint: &Endpoint, options: OpenOptions) -> Res
     }
     let server = server::Server::bind(endpoint, options.keep_alive).await?;
     let address = server.address();
-    host.stdout.line(&address);
+    if options.json {
+        host.stdout.line(&json::document("open", json!({ "url": endpoint.shown(), "address": address })));
+    } else {
+        host.stdout.line(&address);
+    }
     host.stderr.line("open it in several tabs to chat with yourself; Ctrl-C ends it");
     // There for as long as the page is.
     let entrance = if options.browser { show(host, &server) } else { None };

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Nothing, Session};
+use super::{About, Nothing, Session};
 use crate::engine::{Wish, converge};
 use crate::error::{Exit, Result};
 
 pub fn nothing() -> Nothing {
-    Nothing { command: "down", exit: Exit::Done, body: json!({ "removed": [], "left": [] }) }
+    Nothing { command: "down", about: About::Deployment, exit: Exit::Done, body: json!({ "removed": [], "left": [] }) }
 }
 
 /// # Errors
@@ -31,7 +31,11 @@ pub async fn down(session: &Session) -> Result<Exit> {
     session.ctx.run.reporter.note(&summary);
     if session.config().face.json {
         // Converged means that the last observation found nothing.
-        session.print_json("down", BTreeMap::from([("removed", json!(removed)), ("left", json!([]))]));
+        session.print_json(
+            "down",
+            About::Deployment,
+            BTreeMap::from([("removed", json!(removed)), ("left", json!([]))]),
+        );
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
     session.tell_pipeline(&[], || format!("## `{name}` in {region}\n\n{summary}\n\n"));

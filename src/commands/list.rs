@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Nothing, Session, now};
+use super::{About, Nothing, Session, now};
 use crate::engine::found::Found;
 use crate::engine::kind::Kind;
 use crate::engine::scope::Scope;
@@ -26,7 +26,7 @@ pub struct Deployment {
 }
 
 pub fn nothing() -> Nothing {
-    Nothing { command: "list", exit: Exit::Done, body: json!({ "deployments": [] }) }
+    Nothing { command: "list", about: About::Region, exit: Exit::Done, body: json!({ "deployments": [] }) }
 }
 
 /// # Errors
@@ -36,7 +36,7 @@ pub async fn list(session: &Session) -> Result<Exit> {
     let now = now(&session.sdk);
     if session.config().face.json {
         let rows: Vec<Value> = deployments.iter().map(json_row).collect();
-        session.print_json("list", BTreeMap::from([("deployments", json!(rows))]));
+        session.print_json("list", About::Region, BTreeMap::from([("deployments", json!(rows))]));
     } else if !deployments.is_empty() {
         let heading = ["NAME", "STAGE", "URL", "AGE", "EXPIRES"].map(str::to_owned).to_vec();
         let rows: Vec<Vec<String>> =

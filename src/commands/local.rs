@@ -17,10 +17,10 @@ use crate::report;
 pub async fn local(host: &Host, config: &Config, verb: LocalVerb) -> Result<Exit> {
     let reporter = report::reporter(config.face, host);
     match verb {
-        LocalVerb::Start => start(host, &*reporter).await,
-        LocalVerb::Stop => stop(host, &*reporter).await,
+        LocalVerb::Start => start(host, config.face, &*reporter).await,
+        LocalVerb::Stop => stop(host, config.face, &*reporter).await,
         LocalVerb::Env => env(host, config.face, config.region.as_deref(), &*reporter).await,
-        LocalVerb::Status => status(host, &*reporter).await,
+        LocalVerb::Status => status(host, config.face, &*reporter).await,
     }
 }
 
@@ -28,9 +28,14 @@ pub async fn local(host: &Host, config: &Config, verb: LocalVerb) -> Result<Exit
 ///
 /// # Errors
 /// As [`local::start`].
-async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
+async fn start(host: &Host, face: Face, reporter: &dyn Reporter) -> Result<Exit> {
     let endpoint = local::start(host, reporter).await?;
-    host.stdout.line(&endpoint.url);
+    if face.json {
+        let body = json!({ "endpoint": endpoint.url, "log": endpoint.log });
+        host.stdout.line(&report::json::document("local start", body));
+    } else {
+        host.stdout.line(&endpoint.url);
+    }
     reporter.note("other tools reach it after `eval \"$(chatctl local env)\"`");
     Ok(Exit::Done)
 }
@@ -40,7 +45,12 @@ async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
 /// # Errors
 /// As [`local::find`].
 async fn env(host: &Host, face: Face, region: Option<&str>, reporter: &dyn Reporter) -> Result<Exit> {
-    let Some(endpoint) = local::find(host).await? else { return Ok(absent(host, reporter)) };
+    let Some(endpoint) = local::find(host).await? else {
+        if face.json {
+            host.stdout.line(&report::json::document("local env", json!({ "environment": {} })));
+        }
+        return Ok(absent(host, reporter));
+    };
     let region = region.unwrap_or(local::REGION);
     let variables = [
         ("AWS_ACCESS_KEY_ID", endpoint.access_key.as_str()),
@@ -68,12 +78,15 @@ fn absent(host: &Host, reporter: &dyn Reporter) -> Exit {
     Exit::Absent
 }
 
-/// Prints nothing; that none was running is no failure.
+/// Prints no text; that none was running is no failure.
 ///
 /// # Errors
 /// As [`local::stop`].
-async fn stop(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
+async fn stop(host: &Host, face: Face, reporter: &dyn Reporter) -> Result<Exit> {
     let stopped = local::stop(host).await?;
+    if face.json {
+        host.stdout.line(&report::json::document("local stop", json!({ "stopped": stopped })));
+    }
     reporter.note(if stopped { "local AWS stopped, its account is gone" } else { "no local AWS was running" });
     Ok(Exit::Done)
 }
@@ -82,10 +95,20 @@ async fn stop(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
 ///
 /// # Errors
 /// As [`local::find`].
-async fn status(host: &Host, reporter: &dyn Reporter) -> Result<Exit> {
-    match local::find(host).await? {
+async fn status(host: &Host, face: Face, reporter: &dyn Reporter) -> Result<Exit> {
+    let endpoint = local::find(host).await?;
+    if face.json {
+        let body = match &endpoint {
+            Some(endpoint) => json!({ "state": "running", "endpoint": endpoint.url, "log": endpoint.log }),
+            None => json!({ "state": "absent", "endpoint": null, "log": null }),
+        };
+        host.stdout.line(&report::json::document("local status", body));
+    }
+    match endpoint {
         Some(endpoint) => {
-            host.stdout.line(&endpoint.url);
+            if !face.json {
+                host.stdout.line(&endpoint.url);
+            }
             reporter.note(&format!("its log is `{}`", endpoint.log.display()));
             Ok(Exit::Done)
         }

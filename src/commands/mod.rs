@@ -55,9 +55,34 @@ pub enum Needs {
     Account,
 }
 
+/// What a result is about, and so what it begins with under `-o json`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    Deployment,
+    /// All deployments of an account and region.
+    Region,
+    /// A chat that is known by its URL alone.
+    Url,
+}
+
+/// What every result begins with. The account is left away where AWS was not asked for it.
+fn head(about: About, config: &Config, region: &str, account: Option<&str>) -> Map<String, Value> {
+    let mut head = Map::new();
+    if about == About::Deployment {
+        head.insert("name".to_owned(), json!(config.name.as_str()));
+        head.insert("stage".to_owned(), json!(config.stage));
+    }
+    if about != About::Url {
+        head.insert("region".to_owned(), json!(region));
+        head.extend(account.map(|account| ("account".to_owned(), json!(account))));
+    }
+    head
+}
+
 /// How a verb answers where no local AWS runs, and so nothing stands.
 pub struct Nothing {
     pub command: &'static str,
+    pub about: About,
     pub exit: Exit,
     pub body: Value,
 }
@@ -68,10 +93,9 @@ impl Nothing {
         reporter.note(&format!("{why}; {}", why.hint.as_deref().unwrap_or_default()));
         let region = config.region.as_deref().unwrap_or(crate::local::REGION);
         if config.face.json {
-            let head =
-                json!({ "name": config.name.as_str(), "stage": config.stage, "region": region, "account": null });
-            let both = [head, self.body].into_iter().filter_map(|part| part.as_object().cloned()).flatten();
-            host.stdout.line(&report::json::document(self.command, Value::Object(both.collect())));
+            let mut body = head(self.about, config, region, None);
+            body.extend(self.body.as_object().cloned().unwrap_or_default());
+            host.stdout.line(&report::json::document(self.command, Value::Object(body)));
         } else if self.exit == Exit::Absent {
             host.stdout.line(&format!("{} (absent, stage {}) in {region}", config.name, config.stage));
         }
@@ -207,29 +231,15 @@ impl Session {
         self.ctx.run.reporter.note(&format!("hint: {}", report::hints::completed(hint, &self.given)));
     }
 
-    /// What every JSON result begins with.
-    pub fn head(&self) -> Map<String, Value> {
-        let scope = &self.ctx.scope;
-        let account = self.ctx.run.identity().map(|identity| identity.account.clone());
-        match json!({
-            "name": scope.config.name.as_str(),
-            "stage": scope.config.stage,
-            "region": scope.region,
-            "account": account,
-        }) {
-            Value::Object(head) => head,
-            _ => Map::new(),
-        }
-    }
-
     /// Tells the pipeline that this runs in, if it does: outputs of the step, and a part of the job's summary.
     pub fn tell_pipeline(&self, outputs: &[(&str, &str)], summary: impl FnOnce() -> String) {
         report::github::tell(&self.host, &*self.ctx.run.reporter, outputs, summary);
     }
 
     /// Prints a result document.
-    pub fn print_json(&self, command: &str, body: BTreeMap<&str, Value>) {
-        let mut document = self.head();
+    pub fn print_json(&self, command: &str, about: About, body: BTreeMap<&str, Value>) {
+        let account = self.ctx.run.identity().map(|identity| identity.account.as_str());
+        let mut document = head(about, self.config(), &self.ctx.scope.region, account);
         document.extend(body.into_iter().map(|(key, value)| (key.to_owned(), value)));
         if self.config().face.timings {
             document.insert("timings".to_owned(), report::timings::json(&self.ctx));

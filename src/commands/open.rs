@@ -10,5 +10,6 @@ use crate::error::{Exit, Result};
 pub async fn open(session: &Session, flags: &cli::Open) -> Result<Exit> {
     let (endpoint, keep_alive) = target::to_stay(session, &flags.target).await?;
     session.deadline.lift();
-    page::open(&session.host, &endpoint, OpenOptions { browser: !flags.no_browser, keep_alive }).await
+    let options = OpenOptions { browser: !flags.no_browser, keep_alive, json: session.config().face.json };
+    page::open(&session.host, &endpoint, options).await
 }

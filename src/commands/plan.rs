@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::Session;
+use super::{About, Session};
 use crate::cli;
 use crate::engine::change::Action;
 use crate::engine::key::Key;
@@ -30,7 +30,7 @@ pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
             ("warnings", json!(beside.warnings)),
             ("renewedTo", json!(beside.renewed_to)),
         ];
-        session.print_json("plan", BTreeMap::from(body));
+        session.print_json("plan", About::Deployment, BTreeMap::from(body));
     } else {
         session.host.stdout.line(report::text::plan(&plan, &beside, session.colored()).trim_end());
     }

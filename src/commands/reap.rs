@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Session, list, now};
+use super::{About, Session, list, now};
 use crate::config::Name;
 use crate::engine::found::Observed;
 use crate::engine::observe::{Patience, observe};
@@ -38,7 +38,7 @@ pub async fn reap(session: &Session, dry_run: bool) -> Result<Exit> {
                     session.host.stdout.line(name);
                 }
                 reaped.push(
-                    json!({ "name": name, "expiredAt": deployment.expires_at.and_then(|at| at.format(&Rfc3339).ok()) }),
+                    json!({ "name": name, "expiresAt": deployment.expires_at.and_then(|at| at.format(&Rfc3339).ok()) }),
                 );
             }
             Err(error) if error.exit == Exit::Interrupted || error.code == "Deadline" => {
@@ -54,7 +54,8 @@ pub async fn reap(session: &Session, dry_run: bool) -> Result<Exit> {
     }
     let Some((_, first)) = failed.first() else {
         if json {
-            session.print_json("reap", BTreeMap::from([("reaped", json!(reaped)), ("dryRun", json!(dry_run))]));
+            let body = BTreeMap::from([("reaped", json!(reaped)), ("dryRun", json!(dry_run))]);
+            session.print_json("reap", About::Region, body);
         }
         return Ok(Exit::Done);
     };

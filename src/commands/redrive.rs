@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::Session;
+use super::{About, Session};
 use crate::error::{Error, Exit, Result};
 use crate::progress::Ended;
 use crate::report::text::messages;
@@ -39,7 +39,11 @@ pub async fn redrive(session: &Session) -> Result<Exit> {
         session.hint("what comes back fails again: `chatctl logs --function broadcast` tells why");
     }
     if session.config().face.json {
-        session.print_json("redrive", BTreeMap::from([("moved", json!(moved.get())), ("left", json!(left))]));
+        session.print_json(
+            "redrive",
+            About::Deployment,
+            BTreeMap::from([("moved", json!(moved.get())), ("left", json!(left))]),
+        );
     }
     Ok(Exit::Done)
 }

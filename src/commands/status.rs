@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Nothing, Session, now};
+use super::{About, Nothing, Session, now};
 use crate::engine::change::{Action, Change, FieldChange};
 use crate::engine::found::Observed;
 use crate::engine::key::Key;
@@ -31,6 +31,7 @@ struct Row<'a> {
 pub fn nothing() -> Nothing {
     Nothing {
         command: "status",
+        about: About::Deployment,
         exit: Exit::Absent,
         body: json!({ "state": "absent", "url": null, "callbackUrl": null, "expiresAt": null, "resources": [] }),
     }
@@ -62,7 +63,7 @@ pub async fn status(session: &Session) -> Result<Exit> {
             ("resources", json!(resources)),
         ]);
         body.extend(dead_letters(session, &observed).map(|count| ("deadLetters", json!(count))));
-        session.print_json("status", body);
+        session.print_json("status", About::Deployment, body);
     } else {
         print(session, &observed, &rows, state);
     }

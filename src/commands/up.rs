@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Session, target, verify};
+use super::{About, Session, target, verify};
 use crate::cli;
 use crate::engine::apply::Step;
 use crate::engine::change::Action;
@@ -43,7 +43,7 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     if session.config().face.json {
         let mut body = body(session, &converged, &url);
         body.extend(verified.map(|report| ("verified", json!(report))));
-        session.print_json("up", body);
+        session.print_json("up", About::Deployment, body);
     } else {
         session.host.stdout.line(&url);
     }

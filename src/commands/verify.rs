@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Session, target};
+use super::{About, Session, target};
 use crate::chat::verify::{Backstage, Junit, VerifyOptions, VerifyReport, verify as verify_chat};
 use crate::cli;
 use crate::error::{Exit, Result};
@@ -21,7 +21,9 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
         verified(session, &endpoint, &options).await?
     };
     if session.config().face.json {
-        session.print_json("verify", [("url", json!(endpoint.shown())), ("verified", json!(report))].into());
+        let about = if flags.target.url.is_some() { About::Url } else { About::Deployment };
+        let body = [("url", json!(endpoint.shown())), ("verified", json!(report))].into();
+        session.print_json("verify", about, body);
     } else {
         session.host.stdout.line(report.to_string().trim_end());
     }

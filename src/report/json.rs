@@ -21,7 +21,7 @@ pub fn error(error: &Error) -> String {
     host::json(&json!({ "schema": SCHEMA, "error": error }).to_string())
 }
 
-/// The changes of a plan, with the properties of each.
+/// The changes of a plan, with the properties of each that differ.
 pub fn changes(plan: &Plan) -> Value {
     plan.0
         .iter()
@@ -30,7 +30,7 @@ pub fn changes(plan: &Plan) -> Value {
                 "action": change.action,
                 "kind": change.key.kind,
                 "name": change.key.name,
-                "fields": change.fields,
+                "differences": change.fields,
             })
         })
         .collect()

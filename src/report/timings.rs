@@ -22,7 +22,7 @@ pub fn json(ctx: &Ctx) -> Value {
     let entries = tasks.iter().enumerate().map(|(at, task)| {
         let calls = task.calls.iter();
         json!({
-            "action": task.doing,
+            "doing": task.doing,
             "kind": task.key.kind,
             "name": task.key.name,
             "phase": task.phase,

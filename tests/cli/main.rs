@@ -9,6 +9,7 @@ mod precedence;
 mod pull_request;
 mod reach;
 mod run;
+mod schemas;
 mod snapshot;
 mod streams;
 mod usage;

@@ -117,6 +117,8 @@ impl Run {
         let exit = Box::pin(chatctl::run(&self.args, &self.host(&stdout, &stderr))).await;
         let folder = self.folder.0.display().to_string();
         let text = |written: Written| written.text().replace(&folder, "<cwd>");
-        Ended { exit, stdout: text(stdout), stderr: text(stderr) }
+        let stdout = text(stdout);
+        support::schema::assert_described(&stdout);
+        Ended { exit, stdout, stderr: text(stderr) }
     }
 }

@@ -397,6 +397,7 @@ async fn a_token_in_the_url_is_not_repeated() {
     let mut verify = Command::new(env!("CARGO_BIN_EXE_chatctl"));
     let output = run(verify.args(["verify", "-o", "json", "--url", &server.url]), "").await;
     assert!(said(&output).contains(&format!("\"url\":\"{plain}?…\"")), "{}", said(&output));
+    support::schema::assert_described(&said(&output));
 }
 
 /// Other users of the machine read command lines.

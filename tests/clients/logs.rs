@@ -64,6 +64,9 @@ async fn lines_for_machines_are_json() {
     tail(&stage.host, &server.aws(), &functions(), &options, || ()).await.unwrap();
     let lines: Vec<Value> = stage.stdout.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 5);
+    for line in &lines {
+        support::schema::assert_fits("logs", line);
+    }
     assert_eq!((&lines[3]["function"], &lines[3]["message"]), (&"chat-onDisconnect".into(), &"event 4".into()));
     assert!(lines[3]["timestamp"].as_str().unwrap().ends_with('Z'));
 }

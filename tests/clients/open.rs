@@ -34,8 +34,9 @@ impl Open {
     async fn start_with(server: &ChatServer, auth: Auth, keep_alive: bool) -> Self {
         let stage = Stage::new();
         let (host, endpoint) = (stage.host.clone(), Endpoint { url: server.url.clone(), auth });
-        let ended =
-            tokio::spawn(async move { open(&host, &endpoint, OpenOptions { browser: false, keep_alive }).await });
+        let ended = tokio::spawn(async move {
+            open(&host, &endpoint, OpenOptions { browser: false, keep_alive, json: false }).await
+        });
         let address = stage.stdout.until(|text| text.ends_with('\n')).await.trim().to_owned();
         Self { address, interrupt: stage.host.interrupt.clone(), ended }
     }
@@ -121,10 +122,32 @@ async fn it_runs_until_interrupted() {
     assert_eq!(tokio::time::timeout(PATIENCE, open.ended).await.unwrap().unwrap().unwrap(), Exit::Interrupted);
     let stage = Stage::new();
     let endpoint = Endpoint { url: server.url, auth: Auth::Headers(Vec::new()) };
-    let error = chatctl::chat::page::open(&stage.host, &endpoint, OpenOptions { browser: false, keep_alive: false })
-        .await
-        .unwrap_err();
+    let error = chatctl::chat::page::open(
+        &stage.host,
+        &endpoint,
+        OpenOptions { browser: false, keep_alive: false, json: false },
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_machine_is_told_the_address_in_json() {
+    let (server, stage) = (ChatServer::start().await, Stage::new());
+    let (host, endpoint) =
+        (stage.host.clone(), Endpoint { url: format!("{}?token=sesame", server.url), auth: Auth::None });
+    let options = OpenOptions { browser: false, keep_alive: false, json: true };
+    let ended = tokio::spawn(async move { open(&host, &endpoint, options).await });
+    let told = stage.stdout.until(|text| text.ends_with('\n')).await;
+    support::schema::assert_described(&told);
+    let document: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(document["url"], format!("{}?…", server.url));
+    let address = document["address"].as_str().unwrap();
+    let (host, path) = address.trim_start_matches("http://").split_once('/').unwrap();
+    assert!(ask(host, "GET", &format!("/{path}"), &[("Host", host)]).await.starts_with("HTTP/1.1 200"));
+    stage.host.interrupt.raise();
+    assert_eq!(tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap(), Exit::Interrupted);
 }
 
 /// Sends what is in the message box.

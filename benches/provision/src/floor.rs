@@ -47,9 +47,9 @@ pub fn floor(run: &Run, wires: &[Wire], delay: Duration, pending: Duration) -> F
 
 /// The step before it that made the function that `task` looks at.
 fn creation_of(run: &Run, task: &Task) -> Option<usize> {
-    let is_look = task.kind == "function" && task.action == "looking at";
+    let is_look = task.kind == "function" && task.doing == "looking at";
     let made = |other: &Task| {
-        other.phase < task.phase && other.action == "creating" && (&other.kind, &other.name) == (&task.kind, &task.name)
+        other.phase < task.phase && other.doing == "creating" && (&other.kind, &other.name) == (&task.kind, &task.name)
     };
     run.tasks.iter().position(made).filter(|_| is_look)
 }

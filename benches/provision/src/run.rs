@@ -11,7 +11,7 @@ use support::{Folder, chatctl};
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
-    pub action: String,
+    pub doing: String,
     pub kind: String,
     pub name: String,
     pub phase: usize,

@@ -127,6 +127,7 @@ impl Running {
         let output = tokio::time::timeout(limit, self.child.wait_with_output()).await;
         let output = output.unwrap_or_else(|_| panic!("`chatctl {}` did not end in time", self.args.join(" ")));
         let output = output.expect("its output can be read");
+        crate::schema::assert_described(&String::from_utf8_lossy(&output.stdout));
         Finished {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

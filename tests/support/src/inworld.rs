@@ -91,7 +91,9 @@ impl Process {
             exit = chatctl::run(&self.args, &host) => Some(exit),
             () = killed => None,
         };
-        Ended { exit, stdout: stdout.text(), stderr: stderr.text() }
+        let stdout = stdout.text();
+        crate::schema::assert_described(&stdout);
+        Ended { exit, stdout, stderr: stderr.text() }
     }
 }
 

@@ -10,6 +10,7 @@ mod node;
 mod process;
 mod proxy;
 mod python;
+pub mod schema;
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
