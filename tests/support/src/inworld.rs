@@ -242,6 +242,12 @@ pub fn problems(world: &World, name: &str) -> Vec<String> {
         for function in region.functions.values().filter(|function| is_ours(&function.tags) && !is_worker(function)) {
             count("permissions of a function", function.policy.len(), 1);
         }
+        // A run that died between a creation and the call that completes it leaves just this behind.
+        let for_ever = |group: &&world::LogGroup| is_ours(&group.tags) && group.retention_days.is_none();
+        count("log groups that keep for ever", region.log_groups.values().filter(for_ever).count(), 0);
+        let expires = |table: &world::Table| table.ttl.enabled && table.ttl.attribute.as_deref() == Some("expiresAt");
+        let keeps = |table: &&world::Table| is_ours(&table.tags) && !expires(table);
+        count("tables whose rows stay", region.tables.values().filter(keeps).count(), 0);
         count("tables", region.tables.values().filter(|table| is_ours(&table.tags)).count(), 1);
         count("log groups", region.log_groups.values().filter(|group| is_ours(&group.tags)).count(), 3 + with_queue);
         let apis: Vec<&world::Api> = region.apis.values().filter(|api| is_ours(&api.tags)).collect();

@@ -1,4 +1,4 @@
-//! The wall clock of the model: a fixed epoch and tokio's time since the world began.
+//! The wall clock of the model: a fixed epoch and the age of the world, which tokio's time adds to.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,22 +14,24 @@ pub type Moment = Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    began: Instant,
+    age: Moment,
+    since: Instant,
 }
 
 impl Clock {
-    pub fn start() -> Self {
-        Self { began: Instant::now() }
+    /// Goes on from `age` as from now.
+    pub fn start(age: Moment) -> Self {
+        Self { age, since: Instant::now() }
     }
 
     pub fn now(&self) -> Moment {
-        self.began.elapsed()
+        self.age + self.since.elapsed()
     }
 }
 
 impl TimeSource for Clock {
     fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(EPOCH) + self.began.elapsed()
+        UNIX_EPOCH + Duration::from_secs(EPOCH) + Clock::now(self)
     }
 }
 

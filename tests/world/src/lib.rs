@@ -55,4 +55,4 @@ pub use state::{
     Queue, Region, Role, Route, Stage, State, Statement, Table, Tags, TimeToLive,
 };
 pub use switches::{Rate, Switches};
-pub use world::World;
+pub use world::{Snapshot, World};

@@ -10,7 +10,7 @@ use crate::throttle::Buckets;
 pub type Tags = BTreeMap<String, String>;
 
 /// Everything in every account.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct State {
     pub accounts: BTreeMap<String, Account>,
 }
@@ -38,7 +38,7 @@ impl State {
 }
 
 /// One account: what is global in it, its regions, and what its callers may not do.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Account {
     /// By name in lower case: IAM's names are case-insensitive (I2).
     pub roles: BTreeMap<String, Role>,
@@ -76,7 +76,7 @@ impl Account {
 }
 
 /// One region of one account.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Region {
     pub apis: BTreeMap<String, Api>,
     pub functions: BTreeMap<String, Function>,
@@ -110,7 +110,7 @@ impl Region {
 }
 
 /// Until when a write is under way, by what it writes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Busy(BTreeMap<String, Moment>);
 
 impl Busy {

@@ -6,9 +6,10 @@ use crate::clock::Moment;
 use crate::operation::{Operation, Service};
 use crate::switches::{Rate, Switches};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Buckets(BTreeMap<&'static str, Bucket>);
 
+#[derive(Clone)]
 struct Bucket {
     tokens: f64,
     filled: Moment,

@@ -34,11 +34,13 @@ use crate::{access, apigateway, dump, dynamodb, iam, lambda, logs, policy, probe
 pub struct World(Arc<Inner>);
 
 type Interceptor = Arc<dyn Fn(&CallInfo) -> Verdict + Send + Sync>;
+type Witness = Arc<dyn Fn(&Call) + Send + Sync>;
 
 struct Inner {
     clock: Clock,
     core: Mutex<Core>,
     interceptor: Mutex<Option<Interceptor>>,
+    witness: Mutex<Option<Witness>>,
     /// How many processes died, by label.
     deaths: watch::Sender<BTreeMap<Arc<str>, usize>>,
 }
@@ -56,18 +58,56 @@ impl std::fmt::Debug for World {
     }
 }
 
+/// A world as it was at some moment, of which any number of worlds can be made that go on from there: what every process
+/// that dies at that moment leaves behind.
+#[derive(Clone)]
+pub struct Snapshot {
+    age: Moment,
+    switches: Arc<Switches>,
+    state: State,
+    ids: fastrand::Rng,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("age", &self.age).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// How old the world was.
+    pub fn age(&self) -> Moment {
+        self.age
+    }
+
+    /// A world that goes on from there, with an empty log, and with nobody in it who decides about calls. Seeds `fastrand`
+    /// as a new world does.
+    pub fn world(&self) -> World {
+        let Self { age, switches, state, ids } = self.clone();
+        fastrand::seed(switches.seed);
+        World(Arc::new(Inner {
+            clock: Clock::start(age),
+            core: Mutex::new(Core { switches, state, log: Log::default(), ids }),
+            interceptor: Mutex::new(None),
+            witness: Mutex::new(None),
+            deaths: watch::Sender::new(BTreeMap::new()),
+        }))
+    }
+}
+
 impl World {
     /// An empty world, whose time begins now. Also seeds `fastrand` on this thread, from which the SDK draws the
     /// jitter of its retries, so that the same seed gives the same history on a current-thread runtime.
     pub fn new(switches: Switches) -> Self {
-        fastrand::seed(switches.seed);
         let ids = fastrand::Rng::with_seed(switches.seed);
-        Self(Arc::new(Inner {
-            clock: Clock::start(),
-            core: Mutex::new(Core { switches: Arc::new(switches), state: State::default(), log: Log::default(), ids }),
-            interceptor: Mutex::new(None),
-            deaths: watch::Sender::new(BTreeMap::new()),
-        }))
+        Snapshot { age: Duration::ZERO, switches: Arc::new(switches), state: State::default(), ids }.world()
+    }
+
+    /// The world as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let age = self.now();
+        let core = self.core();
+        Snapshot { age, switches: core.switches.clone(), state: core.state.clone(), ids: core.ids.clone() }
     }
 
     /// A client that serves every account and region; its calls carry no label.
@@ -142,6 +182,15 @@ impl World {
 
     pub fn clear_interceptor(&self) {
         *self.0.interceptor.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Has `f` look at the world right after each write that was applied, before anybody hears of it.
+    pub fn set_witness(&self, f: impl Fn(&Call) + Send + Sync + 'static) {
+        *self.0.witness.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(f));
+    }
+
+    pub fn clear_witness(&self) {
+        *self.0.witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Looks at or changes the state, behind everybody's back.
@@ -310,8 +359,8 @@ impl World {
     /// Does what the call asks for.
     pub(crate) fn execute(&self, request: Request, entry: Entry, by: &Caller) -> Answer {
         let now = self.now();
-        let mut core = self.core();
-        let core = &mut *core;
+        let mut guard = self.core();
+        let core = &mut *guard;
         let Request { operation, place, fields, .. } = request;
         core.state.region(&place.account, &place.region).settle(now);
         let switches = core.switches.clone();
@@ -333,8 +382,15 @@ impl World {
             Service::Sts => sts::handle,
         };
         let answer = handle(&mut context, operation.name, fields);
-        if let Some(call) = core.log.at(entry) {
-            call.effect = operation.write && answer.is_ok();
+        let applied = operation.write && answer.is_ok();
+        let call = core.log.at(entry).map(|call| {
+            call.effect = applied;
+            call.clone()
+        });
+        drop(guard);
+        let witness = self.0.witness.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (true, Some(call), Some(witness)) = (applied, call, witness) {
+            witness(&call);
         }
         answer
     }
