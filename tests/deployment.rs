@@ -1,10 +1,16 @@
 //! The promises of the contract on a real local AWS that enforces IAM: real processes, real sockets.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::{Account, Chatctl, Client, Finished, Folder, Ministack, Proxy, chatctl, eventually, ministack, moto};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 
@@ -147,6 +153,90 @@ async fn a_queue_takes_messages_to_everybody_in_one_order_and_down_leaves_nothin
     assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 40, "each message once: {first:?}");
 
     bench.run("down --delivery queue").await.expect(0);
+    assert_eq!(bench.account.contents().await, Vec::<String>::new());
+}
+
+/// What is said and heard in a chat whose members talk until they are told to stop.
+#[derive(Default)]
+struct Talk {
+    stop: AtomicBool,
+    said: Mutex<Vec<String>>,
+    heard: Mutex<BTreeMap<&'static str, Vec<String>>>,
+}
+
+impl Talk {
+    /// Says something eight times a second; ends when it hears `END`.
+    async fn join(self: Arc<Self>, url: String, name: &'static str) {
+        let (mut to, mut from) = connect_async(url).await.unwrap().0.split();
+        let mut pause = tokio::time::interval(Duration::from_millis(125));
+        for number in 0.. {
+            tokio::select! {
+                _ = pause.tick() => {
+                    if self.stop.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                    let text = format!("{name} {number}");
+                    let frame = serde_json::json!({ "action": "sendmessage", "data": text });
+                    self.said.lock().unwrap().push(text);
+                    to.send(Message::text(frame.to_string())).await.expect("the connection is open");
+                }
+                frame = from.next() => match frame {
+                    Some(Ok(Message::Text(text))) if text == END => return,
+                    Some(Ok(Message::Text(text))) => self.heard.lock().unwrap().entry(name).or_default().push(text.to_string()),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("{name}'s connection is gone: {other:?}"),
+                },
+            }
+        }
+    }
+
+    /// How much everybody has heard.
+    fn heard(&self) -> usize {
+        let heard = self.heard.lock().unwrap();
+        if heard.len() < NAMES.len() { 0 } else { heard.values().map(Vec::len).min().unwrap() }
+    }
+}
+
+const NAMES: [&str; 3] = ["ada", "bob", "cy"];
+const END: &str = "that is all";
+
+/// From one way of delivery to the other and back while everybody talks: each hears everything once, and nobody is
+/// disconnected.
+#[tokio::test]
+async fn the_way_of_delivery_is_changed_under_load_without_loss_or_doubles() {
+    let bench = Bench::new().await;
+    let url = bench.up("").await;
+    let talk = Arc::new(Talk::default());
+    let talkers = NAMES.map(|name| tokio::spawn(talk.clone().join(url.clone(), name)));
+    for settings in ["--delivery queue", "", "--delivery queue", ""] {
+        let before = talk.heard();
+        eventually("they talk", async || talk.heard() > before + 50).await;
+        bench.up(settings).await;
+    }
+    let before = talk.heard();
+    eventually("they talk on", async || talk.heard() > before + 50).await;
+    talk.stop.store(true, Ordering::Relaxed);
+    let all_heard = async {
+        while talk.heard() < talk.said.lock().unwrap().len() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // What is missing after that is told below.
+    let _ = tokio::time::timeout(Duration::from_secs(20), all_heard).await;
+    Client::connect(&url).await.say(END).await;
+    for talker in talkers {
+        talker.await.expect("it stayed connected");
+    }
+    let said = talk.said.lock().unwrap().clone();
+    for (name, heard) in &*talk.heard.lock().unwrap() {
+        let times = |text: &String| heard.iter().filter(|other| *other == text).count();
+        let lost: Vec<_> = said.iter().filter(|text| times(text) == 0).collect();
+        let doubled: Vec<_> = said.iter().filter(|text| times(text) > 1).collect();
+        let strange: Vec<_> = heard.iter().filter(|text| !said.contains(text)).collect();
+        let nothing = Vec::<&String>::new();
+        assert_eq!((lost, doubled, strange), (nothing.clone(), nothing.clone(), nothing), "{name}, of {}", said.len());
+    }
+    bench.run("down").await.expect(0);
     assert_eq!(bench.account.contents().await, Vec::<String>::new());
 }
 
