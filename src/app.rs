@@ -39,6 +39,7 @@ pub struct Function {
 
 /// What a function may do with the connection table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TableAccess {
     None,

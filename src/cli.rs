@@ -79,6 +79,9 @@ pub enum Verb {
     /// Print the completions for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(Completions),
+    /// Print the JSON Schema of chatctl.toml, by which editors complete and check it
+    #[command(after_help = examples::SCHEMA)]
+    Schema,
     /// Print the manual page
     #[command(after_help = examples::MAN)]
     Man,

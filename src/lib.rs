@@ -93,6 +93,7 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         }
         // What is generated depends on nothing around it, not even on a settings file that is broken.
         Verb::Completions(flags) => Ok(commands::completions::completions(host, &flags)),
+        Verb::Schema => Ok(commands::init::schema(host)),
         Verb::Man => commands::man::man(host),
     }
 }

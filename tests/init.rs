@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 
-use chatctl::commands::init::SETTINGS;
+use chatctl::commands::init::{SCHEMA, SETTINGS};
 use chatctl::config::{Config, Settings};
-use serde_json::Value;
-use support::{Chatctl, Folder, chatctl, ministack, silent_host};
+use serde_json::{Value, json};
+use support::{Chatctl, Folder, chatctl, ministack, python_tools, silent_host};
+use tokio::io::AsyncWriteExt;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "chatctl.toml",
+    "chatctl.schema.json",
     "lambda/aws.mjs",
     "lambda/broadcast.mjs",
     "lambda/checkpoint.mjs",
@@ -31,7 +34,7 @@ fn run(folder: &Folder, args: &[&str]) -> Chatctl {
 /// The settings file with every setting in force.
 fn uncommented() -> String {
     let lines = SETTINGS.lines().map(|line| match line.strip_prefix('#') {
-        Some(setting) if !setting.starts_with(' ') => setting,
+        Some(setting) if !setting.starts_with([' ', ':']) => setting,
         _ => line,
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -85,6 +88,116 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
     };
     assert_eq!(format!("{examples_apart:?}"), format!("{defaults:?}"));
     assert!(all.ttl.is_some() && all.throttle.is_some() && all.kms_key.is_some() && all.region.is_some());
+}
+
+/// Prints which of the files on stdin are as the schema on the command line wants them.
+const VALID: &str = "
+import json, sys, tomllib
+from jsonschema import Draft4Validator
+Draft4Validator.check_schema(schema := json.loads(sys.argv[1]))
+print(json.dumps([Draft4Validator(schema).is_valid(tomllib.loads(text)) for text in json.load(sys.stdin)]))
+";
+
+async fn valid(files: &[String]) -> Vec<bool> {
+    let mut command = python_tools().await.command("python");
+    command.args(["-c", VALID, SCHEMA]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(serde_json::to_string(files).unwrap().as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Files around each limit that the schema tells, of the settings themselves or of one route.
+fn around_limits(properties: &Value, before: &str, files: &mut Vec<String>) {
+    for (key, rule) in properties.as_object().unwrap() {
+        // What goes only together is given together.
+        let other = match key.as_str() {
+            "throttle-rate" => "throttle-burst = 9\n",
+            "throttle-burst" => "throttle-rate = 9\n",
+            "delivery-rate" => "delivery = \"queue\"\n",
+            "rate" => "burst = 9\n",
+            "burst" => "rate = 9\n",
+            _ => "",
+        };
+        let mut add = |value: Value| files.push(format!("{before}{other}{key} = {value}\n"));
+        if let (Some(from), Some(to)) = (rule["minimum"].as_i64(), rule["maximum"].as_i64()) {
+            for number in [from - 1, from, to, to + 1] {
+                add(json!(number));
+            }
+        }
+        let most = usize::try_from(rule["maxLength"].as_u64().unwrap_or_default()).unwrap();
+        if most > 0 && key != "role-path" {
+            for count in [0, 1, most, most + 1] {
+                add(json!("a".repeat(count)));
+            }
+        }
+        for word in rule["enum"].as_array().into_iter().flatten() {
+            add(word.clone());
+            add(word.as_i64().map_or_else(|| json!(format!("{}x", word.as_str().unwrap())), |n| json!(n * 2 + 1)));
+        }
+        match rule["type"].as_str().unwrap() {
+            "string" => add(json!(1)),
+            "integer" | "boolean" => add(json!("x")),
+            _ => {}
+        }
+    }
+}
+
+/// An editor shows as an error what the program would refuse, as far as one setting shows it, and nothing that it takes.
+#[tokio::test]
+async fn editors_complete_and_check_the_settings_file() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let properties = &schema["properties"];
+    assert_eq!(properties.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>(), keys());
+    let mut files = vec![SETTINGS.to_owned(), uncommented().replace("\"direct\"", "\"queue\""), String::new()];
+    around_limits(properties, "", &mut files);
+    let route = properties["routes"]["patternProperties"].as_object().unwrap().values().next().unwrap();
+    around_limits(&route["properties"], "[routes.join]\n", &mut files);
+    for line in [
+        "nmae = \"x\"",
+        "name = \"a b\"",
+        "name = \"_x\"",
+        "stage = \"a/b\"",
+        "runtime = \"python3.13\"",
+        "role-path = \"/x/\"",
+        "role-path = \"x\"",
+        "role-path = \"/\"",
+        "throttle-rate = 5",
+        "tags = { team = 1 }",
+        "tags = { team = \"a\" }",
+        "keep-alive = true",
+        "table-indexes = [\"room\"]",
+        "table-indexes = [\"id\"]",
+        "table-indexes = [\"room\", \"room\"]",
+        "[routes.\"$connect\"]",
+        "[routes.\"$join\"]",
+        "[routes.\"rooms/join\"]\nhandler = \"join\"",
+        "[routes.\"a*\"]\nhandler = \"join\"",
+        "[routes.join]\nhandler = \"a-b\"",
+        "[routes.join]\nrate = 5",
+        "[routes.join]\nprots = true",
+        "[routes.join]\nenvironment = { A = \"1\" }",
+        "[routes.join]\nenvironment = { A = 1 }",
+        "[role-arns]\nonConnect = \"arn:aws:iam::123456789012:role/x\"",
+    ] {
+        files.push(line.to_owned());
+    }
+    let folder = Folder::new();
+    let taken = |file: &String| {
+        fs::write(folder.0.join("chatctl.toml"), file).unwrap();
+        Config::resolve(Settings::default(), &silent_host(&folder.0)).map_err(|error| error.message)
+    };
+    let (mut good, mut bad) = (0, 0);
+    for (file, valid) in files.iter().zip(valid(&files).await) {
+        let taken = taken(file);
+        assert_eq!(valid, taken.is_ok(), "{file}: {:?}", taken.err());
+        if valid { good += 1 } else { bad += 1 }
+    }
+    assert!(good > 50 && bad > 50, "{good} good, {bad} bad");
+    let printed = run(&folder, &["schema"]).run().await.expect(0);
+    assert_eq!(printed.stdout, SCHEMA);
+    assert!(SETTINGS.starts_with("#:schema ./chatctl.schema.json\n"), "what lies beside it, by the words of Taplo");
 }
 
 #[tokio::test]

@@ -73,6 +73,10 @@ Examples:
   chatctl completions bash
   chatctl completions zsh > _chatctl";
 
+pub const SCHEMA: &str = "\
+Examples:
+  chatctl schema > chatctl.schema.json";
+
 pub const MAN: &str = "\
 Examples:
   chatctl man > chatctl.1";

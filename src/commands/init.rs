@@ -1,4 +1,5 @@
-//! `init`: a commented settings file and an editable copy of the handlers. Calls nothing.
+//! `init`: a commented settings file, what editors check it by, and an editable copy of the handlers; `schema`: the second
+//! alone, for a file that is older than this program. Calls nothing.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,6 +16,10 @@ use crate::report;
 /// Every setting, with its default, and the folder of the handlers set.
 pub const SETTINGS: &str = include_str!("../../templates/chatctl.toml");
 
+/// What `SETTINGS` names in its first line, so that an editor needs nothing but what lies beside it.
+pub const SCHEMA: &str = include_str!("../../templates/chatctl.schema.json");
+const SCHEMA_FILE: &str = "chatctl.schema.json";
+
 /// The folder that `SETTINGS` names.
 const HANDLERS: &str = "lambda";
 
@@ -24,9 +29,10 @@ const HANDLERS: &str = "lambda";
 /// A usage error that names the files that exist already, before any was written; a folder that takes none.
 pub fn init(host: &Host, config: &Config, folder: Option<&Path>) -> Result<Exit> {
     let folder = folder.unwrap_or(Path::new(""));
+    let beside = [("chatctl.toml", SETTINGS), (SCHEMA_FILE, SCHEMA)];
+    let beside = beside.map(|(name, content)| (folder.join(name), content.as_bytes().to_vec()));
     let handlers = embedded().into_iter().map(|(name, content)| (folder.join(HANDLERS).join(name), content));
-    let files: Vec<_> =
-        std::iter::once((folder.join("chatctl.toml"), SETTINGS.as_bytes().to_vec())).chain(handlers).collect();
+    let files: Vec<_> = beside.into_iter().chain(handlers).collect();
     // A folder that is a link leads elsewhere, so it counts as something that is there already.
     let linked = (folder.join(HANDLERS), vec![]);
     let is_link = host.cwd.join(&linked.0).is_symlink();
@@ -52,6 +58,11 @@ pub fn init(host: &Host, config: &Config, folder: Option<&Path>) -> Result<Exit>
         host.stdout.line(&paths.join("\n"));
     }
     Ok(Exit::Done)
+}
+
+pub fn schema(host: &Host) -> Exit {
+    host.stdout.write(SCHEMA);
+    Exit::Done
 }
 
 /// Never over a file that somebody has made in the meantime.

@@ -8,14 +8,29 @@ use crate::app::{App, Delivery};
 use crate::error::{Error, Result};
 
 /// What CloudWatch Logs accepts for a retention, in days.
-const RETENTION_DAYS: [i32; 22] =
+pub(super) const RETENTION_DAYS: [i32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 /// API Gateway waits 29 s (G7): a function that may take as long is cut off unheard, one that ends before can still say so.
-pub(super) const LONGEST_FUNCTION_TIMEOUT: i32 = 25;
+const LONGEST_FUNCTION_TIMEOUT: i32 = 25;
 
-/// MB of a function.
+/// From and to, both included: MB of a function.
 pub(super) const MEMORY: (i32, i32) = (128, 10_240);
+/// Seconds.
+pub(super) const FUNCTION_TIMEOUT: (i32, i32) = (1, LONGEST_FUNCTION_TIMEOUT);
+/// KB.
+pub(super) const MESSAGE_SIZES: (i32, i32) = (1, 128);
+/// A second, or at once.
+pub(super) const RATES: (i32, i32) = (1, 1_000_000);
+pub(super) const DELIVERY_RATES: (i32, i32) = (10, 1_000_000);
+/// Characters.
+pub(super) const API_NAME: (usize, usize) = (1, 128);
+pub(super) const DESCRIPTION: (usize, usize) = (0, 1024);
+
+pub(super) const ARCHITECTURES: &[&str] = &["arm64", "x86_64"];
+pub(super) const COLORS: &[&str] = &["auto", "always", "never"];
+pub(super) const DELIVERIES: &[&str] = &["direct", "queue"];
+pub(super) const OUTPUTS: &[&str] = &["text", "json"];
 
 pub(super) fn stage(text: Option<String>) -> Result<String> {
     let Some(text) = text else { return Ok("prod".to_owned()) };
@@ -29,15 +44,15 @@ pub(super) fn stage(text: Option<String>) -> Result<String> {
 
 /// What the API is called where no name of its own is given is the name of the deployment.
 pub(super) fn api_name(text: Option<String>, name: &Name) -> Result<String> {
-    text.map_or_else(|| Ok(name.to_string()), |text| text_of("name of the API", text, 1, 128))
+    text.map_or_else(|| Ok(name.to_string()), |text| text_of("name of the API", text, API_NAME))
 }
 
 pub(super) fn description(text: Option<String>) -> Result<String> {
-    text_of("description", text.unwrap_or_default(), 0, 1024)
+    text_of("description", text.unwrap_or_default(), DESCRIPTION)
 }
 
 /// One line of so many characters.
-fn text_of(what: &str, text: String, from: usize, to: usize) -> Result<String> {
+fn text_of(what: &str, text: String, (from, to): (usize, usize)) -> Result<String> {
     let rule = match text.chars().count() {
         _ if text.contains(char::is_control) => "it is written in one line".to_owned(),
         count if (from..=to).contains(&count) => return Ok(text),
@@ -145,8 +160,8 @@ pub(super) fn throttle(rate: Option<i32>, burst: Option<i32>) -> Result<Option<T
     match (rate, burst) {
         (None, None) => Ok(None),
         (Some(rate), Some(burst)) => Ok(Some(Throttle {
-            rate: in_range("throttle rate", rate, 1, 1_000_000, "requests a second")?,
-            burst: in_range("throttle burst", burst, 1, 1_000_000, "requests")?,
+            rate: in_range("throttle rate", rate, RATES, "requests a second")?,
+            burst: in_range("throttle burst", burst, RATES, "requests")?,
         })),
         // A block with one number stores zero for the other, and zero refuses every connection (G12).
         _ => Err(Error::usage("throttling needs both `throttle-rate` and `throttle-burst`, or neither")),
@@ -163,8 +178,8 @@ pub(super) fn message_throttle(
         return Ok(None);
     }
     Ok(Some(Throttle {
-        rate: in_range("message rate", rate.unwrap_or(MESSAGE_THROTTLE.rate), 1, 1_000_000, "messages a second")?,
-        burst: in_range("message burst", burst.unwrap_or(MESSAGE_THROTTLE.burst), 1, 1_000_000, "messages")?,
+        rate: in_range("message rate", rate.unwrap_or(MESSAGE_THROTTLE.rate), RATES, "messages a second")?,
+        burst: in_range("message burst", burst.unwrap_or(MESSAGE_THROTTLE.burst), RATES, "messages")?,
     }))
 }
 
@@ -231,8 +246,8 @@ pub(super) fn one_of(what: &str, text: &str, allowed: &[&str]) -> Result<String>
 }
 
 pub(super) fn delivery(text: Option<String>, rate: Option<i32>) -> Result<Delivery> {
-    let text = one_of("delivery", text.as_deref().unwrap_or("direct"), &["direct", "queue"])?;
-    let rate = rate.map(|rate| in_range("delivery rate", rate, 10, 1_000_000, "posts a second")).transpose()?;
+    let text = one_of("delivery", text.as_deref().unwrap_or("direct"), DELIVERIES)?;
+    let rate = rate.map(|rate| in_range("delivery rate", rate, DELIVERY_RATES, "posts a second")).transpose()?;
     match (text.as_str(), rate) {
         ("queue", rate) => Ok(Delivery::Queue { rate: rate.unwrap_or(DELIVERY_RATE) }),
         (_, None) => Ok(Delivery::Direct),
@@ -241,7 +256,7 @@ pub(super) fn delivery(text: Option<String>, rate: Option<i32>) -> Result<Delive
     }
 }
 
-pub(super) fn in_range(what: &str, value: i32, from: i32, to: i32, unit: &str) -> Result<i32> {
+pub(super) fn in_range(what: &str, value: i32, (from, to): (i32, i32), unit: &str) -> Result<i32> {
     if (from..=to).contains(&value) {
         return Ok(value);
     }

@@ -4,6 +4,8 @@ mod checks;
 mod file;
 mod name;
 mod routes;
+#[cfg(test)]
+mod schema;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +16,9 @@ use crate::app::{App, Delivery, FunctionName, RouteKey};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
-    LONGEST_FUNCTION_TIMEOUT, MEMORY, api_name, authorizer, checked_arn, delivery, description, in_range,
-    message_throttle, one_of, region, retention, role_arns, role_path, runtime, stage, tags, throttle,
+    ARCHITECTURES, COLORS, FUNCTION_TIMEOUT, MEMORY, MESSAGE_SIZES, OUTPUTS, api_name, authorizer, checked_arn,
+    delivery, description, in_range, message_throttle, one_of, region, retention, role_arns, role_path, runtime, stage,
+    tags, throttle,
 };
 
 pub use crate::app::Throttle;
@@ -170,26 +173,20 @@ impl Config {
             message_size: in_range(
                 "message size",
                 flags.message_size.or(file.message_size).unwrap_or(MESSAGE_SIZE),
-                1,
-                128,
+                MESSAGE_SIZES,
                 "KB",
             )?,
-            memory: flags
-                .memory
-                .or(file.memory)
-                .map(|mb| in_range("memory", mb, MEMORY.0, MEMORY.1, "MB"))
-                .transpose()?,
+            memory: flags.memory.or(file.memory).map(|mb| in_range("memory", mb, MEMORY, "MB")).transpose()?,
             function_timeout: in_range(
                 "function timeout",
                 flags.function_timeout.or(file.function_timeout).unwrap_or(15),
-                1,
-                LONGEST_FUNCTION_TIMEOUT,
+                FUNCTION_TIMEOUT,
                 "seconds",
             )?,
             architecture: one_of(
                 "architecture",
                 flags.architecture.or(file.architecture).as_deref().unwrap_or("arm64"),
-                &["arm64", "x86_64"],
+                ARCHITECTURES,
             )?,
             runtime: runtime(flags.runtime.or(file.runtime))?,
             throttle,
@@ -230,11 +227,11 @@ impl Face {
         let output = flags.output.as_deref().or(file.output.as_deref()).unwrap_or("text");
         let color = flags.color.as_deref().or(file.color.as_deref()).unwrap_or("auto");
         Ok(Self {
-            json: one_of("output", output, &["text", "json"])? == "json",
+            json: one_of("output", output, OUTPUTS)? == "json",
             quiet: flags.quiet,
             verbose: flags.verbose,
             timings: flags.timings,
-            color: match one_of("color", color, &["auto", "always", "never"])?.as_str() {
+            color: match one_of("color", color, COLORS)?.as_str() {
                 "always" => Color::Always,
                 "never" => Color::Never,
                 _ => Color::Auto,

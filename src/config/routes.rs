@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::checks::{LONGEST_FUNCTION_TIMEOUT, MEMORY, in_range};
+use super::checks::{FUNCTION_TIMEOUT, MEMORY, RATES, in_range};
 use super::file::Source;
 use crate::app::{App, Delivery, Function, FunctionName, QueueEnd, Route, RouteKey, TableAccess, Throttle};
 use crate::error::{Error, Result};
@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 /// Bytes of all names and values that Lambda takes, with room for ours.
 const LARGEST_ENVIRONMENT: usize = 3 * 1024;
 /// Global secondary indexes of a table (D10).
-const MOST_INDEXES: usize = 20;
+pub(super) const MOST_INDEXES: usize = 20;
+/// Characters of the name of one.
+pub(super) const INDEX_NAME: (usize, usize) = (3, 64);
 /// What the functions are told by Lambda, or by us.
 const OURS: [&str; 5] = ["TABLE_NAME", "MESSAGE_SIZE", "QUEUE_URL", "DELIVERY_RATE", "CHATCTL_CONNECTIONS_ENDPOINT"];
 const OF_LAMBDA: [&str; 2] = ["AWS_", "LAMBDA_"];
@@ -23,15 +25,30 @@ pub type Routes = BTreeMap<Spanned<RouteKey>, RouteSettings>;
 
 /// One route, and what it wants of the function behind it.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RouteSettings {
+    /// File in the folder of the handlers, without its ending; routes may share one [default: the route]
+    #[cfg_attr(test, schemars(with = "String"))]
     handler: Option<Spanned<FunctionName>>,
+    /// What the handler may do with the table of connections [default: none]
     table: Option<TableAccess>,
+    /// Whether the handler may post to connections [default: false]
     posts: Option<bool>,
+    /// Memory of its function in MB [default: that of all functions]
+    #[cfg_attr(test, schemars(with = "i32"))]
     memory: Option<Spanned<i32>>,
+    /// Timeout of its function in seconds, at most 25 [default: that of all functions]
+    #[cfg_attr(test, schemars(with = "i32"))]
     timeout: Option<Spanned<i32>>,
+    /// Variables of its function, besides TABLE_NAME
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     environment: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Messages a second of this route; needs `burst`
+    #[cfg_attr(test, schemars(with = "i32"))]
     rate: Option<Spanned<i32>>,
+    /// Messages at once of this route; needs `rate`
+    #[cfg_attr(test, schemars(with = "i32"))]
     burst: Option<Spanned<i32>>,
 }
 
@@ -41,7 +58,7 @@ pub(super) fn table_indexes(attributes: &[Spanned<String>], source: &Source) -> 
     let mut indexes = BTreeSet::new();
     for attribute in attributes {
         let name = attribute.get_ref();
-        let rule = if !(3..=64).contains(&name.len()) {
+        let rule = if !(INDEX_NAME.0..=INDEX_NAME.1).contains(&name.len()) {
             "it takes 3 to 64 characters"
         } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             "it takes letters, digits and `_`"
@@ -110,7 +127,7 @@ fn handler(app: &App, key: &RouteKey, settings: &RouteSettings) -> Result<Functi
 
 fn throttle(key: &Spanned<RouteKey>, settings: &RouteSettings, source: &Source) -> Result<Option<Throttle>> {
     let number = |what, number: &Spanned<i32>, unit| {
-        in_range(what, *number.get_ref(), 1, 1_000_000, unit).map_err(|error| source.locate(&number.span(), error))
+        in_range(what, *number.get_ref(), RATES, unit).map_err(|error| source.locate(&number.span(), error))
     };
     match (&settings.rate, &settings.burst) {
         (None, None) => Ok(None),
@@ -137,13 +154,12 @@ fn configure(function: &mut Function, routes: &[&RouteSettings], source: &Source
     }
     for route in routes {
         if let Some(memory) = &route.memory {
-            let (from, to) = MEMORY;
-            let checked = in_range("memory", *memory.get_ref(), from, to, "MB");
+            let checked = in_range("memory", *memory.get_ref(), MEMORY, "MB");
             let checked = checked.and_then(|mb| agree("memory", &function.name, &mut function.memory, mb));
             checked.map_err(|error| source.locate(&memory.span(), error))?;
         }
         if let Some(timeout) = &route.timeout {
-            let checked = in_range("timeout", *timeout.get_ref(), 1, LONGEST_FUNCTION_TIMEOUT, "seconds");
+            let checked = in_range("timeout", *timeout.get_ref(), FUNCTION_TIMEOUT, "seconds");
             let checked = checked.and_then(|seconds| agree("timeout", &function.name, &mut function.timeout, seconds));
             checked.map_err(|error| source.locate(&timeout.span(), error))?;
         }

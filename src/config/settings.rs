@@ -12,6 +12,7 @@ use super::routes::Routes;
 ///
 /// One definition serves both, so that neither can know an option that the other does not.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Settings {
     /// Name of the deployment; everything in AWS is named and tagged after it [default: chat]
@@ -34,6 +35,7 @@ pub struct Settings {
     #[arg(long = "tag", global = true, help_heading = "Deployment", value_name = "KEY=VALUE")]
     #[serde(skip)]
     pub tag: Vec<String>,
+    /// Tags for everything that can carry them
     #[arg(skip)]
     pub tags: BTreeMap<String, String>,
     /// How long the deployment may live before `reap` removes it, such as 72h; every `up` renews it
@@ -97,11 +99,16 @@ pub struct Settings {
     #[arg(long = "role-arn", global = true, help_heading = "Security", value_name = "FUNCTION=ARN")]
     #[serde(skip)]
     pub role_arn: Vec<String>,
+    /// Roles of yours by function, instead of those made here
     #[arg(skip)]
     pub role_arns: BTreeMap<String, String>,
+    /// Attributes of the table's rows by which handlers may ask for them: an index of that name for each
     #[arg(skip)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub table_indexes: Vec<Spanned<String>>,
+    /// Routes of your own, by the `action` of their messages
     #[arg(skip)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, super::routes::RouteSettings>"))]
     pub routes: Routes,
     /// KMS key that encrypts the table, instead of the one AWS owns
     #[arg(long, global = true, help_heading = "Security", value_name = "ARN")]
