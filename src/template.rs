@@ -9,12 +9,10 @@ use crate::config::Config;
 use crate::engine::change::{Action, Change};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
-use crate::engine::kind::Part;
+use crate::engine::kind::{Part, Wanted};
 use crate::engine::scope::Scope;
 use crate::handlers::{Bundles, inline};
-use crate::resources::KINDS;
-use crate::resources::function::function_of;
-use crate::resources::names::FUNCTION;
+use crate::resources::{KINDS, names};
 
 /// Where the functions' code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +33,25 @@ pub fn scope(config: Config, bundles: Bundles) -> Scope {
 
 /// The template. An id that AWS will choose is a reference by the time another kind asks for it, as in a run.
 pub fn template(scope: &Scope, code: Code) -> Value {
+    let graph = Graph::declare(KINDS, scope);
     let mut scope = scope.clone();
     let mut parts = Vec::new();
-    for kind in KINDS {
-        for part in kind.template(&scope) {
+    for Wanted { key, resource, .. } in graph.wanted() {
+        for part in resource.template(&scope, key) {
             // What belongs to a resource follows it under the same key, and is not what others refer to.
-            scope.ids.entry(part.key.clone()).or_insert_with(|| format!("${{{}}}", part.logical_id));
-            parts.push(part);
+            scope.ids.entry(key.clone()).or_insert_with(|| format!("${{{}}}", part.logical_id));
+            parts.push((key, part));
         }
     }
     let scope = &scope;
-    let graph = Graph::declare(KINDS, scope);
-    let ids: BTreeMap<Key, String> = parts.iter().map(|part| (part.key.clone(), part.logical_id.clone())).collect();
+    let ids: BTreeMap<&Key, String> = parts.iter().map(|(key, part)| (*key, part.logical_id.clone())).collect();
     let mut chain = in_a_row(&graph, &parts);
     let resources: Map<String, Value> = parts
         .into_iter()
-        .map(|part| (part.logical_id.clone(), resource(scope, needs(&graph, &ids, &mut chain, &part), part, code)))
+        .map(|(key, part)| {
+            let needs = needs(&graph, &ids, &mut chain, key, &part);
+            (part.logical_id.clone(), resource(scope, needs, key, part, code))
+        })
         .collect();
     let stage = &scope.config.stage;
     let url = format!("wss://${{Api}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{stage}");
@@ -70,10 +71,10 @@ pub fn template(scope: &Scope, code: Code) -> Value {
 }
 
 /// For each part that shares a lane, which CloudFormation knows nothing of, the one before it there (G24).
-fn in_a_row(graph: &Graph, parts: &[Part]) -> BTreeMap<String, String> {
+fn in_a_row(graph: &Graph, parts: &[(&Key, Part)]) -> BTreeMap<String, String> {
     let (mut last, mut before) = (BTreeMap::new(), BTreeMap::new());
-    for Part { key, logical_id, .. } in parts {
-        let lane = graph.kind(key).lane(&Change::new(Action::Create, key.clone(), None));
+    for (key, Part { logical_id, .. }) in parts {
+        let lane = graph.kind(key).lane(&Change::new(Action::Create, (*key).clone(), None));
         if let Some(previous) = lane.and_then(|lane| last.insert(lane, logical_id.clone())) {
             before.insert(logical_id.clone(), previous);
         }
@@ -84,21 +85,23 @@ fn in_a_row(graph: &Graph, parts: &[Part]) -> BTreeMap<String, String> {
 /// What must stand before `part`; what it refers to, CloudFormation makes first by itself.
 fn needs(
     graph: &Graph,
-    ids: &BTreeMap<Key, String>,
+    ids: &BTreeMap<&Key, String>,
     chain: &mut BTreeMap<String, String>,
+    key: &Key,
     part: &Part,
 ) -> BTreeSet<String> {
     let text = part.properties.to_string();
-    let needs = graph.needs(&part.key).iter().filter_map(|need| ids.get(need).cloned());
+    let needs = graph.needs(key).iter().filter_map(|need| ids.get(need).cloned());
     needs.chain(chain.remove(&part.logical_id)).filter(|id| !text.contains(&format!("${{{id}}}"))).collect()
 }
 
-fn resource(scope: &Scope, depends_on: BTreeSet<String>, part: Part, code: Code) -> Value {
+fn resource(scope: &Scope, depends_on: BTreeSet<String>, key: &Key, part: Part, code: Code) -> Value {
     let mut properties = part.properties;
     let mut inlined = None;
-    if part.key.kind == FUNCTION && code == Code::Inline {
+    let mut functions = scope.config.app.functions().iter();
+    if let Some(function) = functions.find(|f| code == Code::Inline && names::function(scope, &f.name) == *key) {
         properties["Handler"] = json!("index.handler");
-        inlined = Some(json!({ "ZipFile": inline(function_of(scope, &part.key.name)) }));
+        inlined = Some(json!({ "ZipFile": inline(function) }));
     }
     let mut properties = substituted(properties);
     if let Some(inlined) = inlined {

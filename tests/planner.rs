@@ -238,7 +238,7 @@ fn is_looked_at(scope: &Scope, graph: &Graph, found: &Found) -> bool {
 }
 
 fn wanted(scope: &Scope, graph: &Graph, key: &Key) -> serde_json::Map<String, Value> {
-    let fields = graph.kind(key).wanted(scope, &key.name);
+    let fields = graph.get(key).unwrap().resource.wanted(scope);
     assert!(!json!(fields).to_string().contains(UNKNOWN), "{key} is written before its needs are known: {fields:?}");
     fields
 }

@@ -13,6 +13,7 @@ use crate::engine::change::{Action, Change};
 use crate::engine::found::{Found, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
+use crate::engine::kind::Resource;
 use crate::engine::observe::TAGS_BUDGET;
 use crate::engine::plan::Plan;
 use crate::engine::run::Ctx;
@@ -148,22 +149,20 @@ async fn carry_out(
     if change.action != Action::Create {
         outdate(ctx, graph, change, told).await?;
     }
-    match (change.action, &change.found) {
-        (Action::Delete, Some(found)) => {
-            kind.delete(ctx, found).await?;
-            ctx.run.book.removed(&change.key);
-            Ok(None)
+    // A snapshot's old one is deleted by a step of its own, once nothing uses it.
+    let is_deleted =
+        change.action == Action::Delete || (change.action == Action::Replace && kind.facts().snapshot_of.is_empty());
+    if let Some(found) = change.found.as_ref().filter(|_| is_deleted) {
+        kind.delete(ctx, found).await?;
+        ctx.run.book.removed(&change.key);
+    }
+    let resource = graph.get(&change.key).map(|wanted| wanted.resource.as_ref());
+    match (change.action, resource, &change.found) {
+        (Action::Update, Some(resource), Some(found)) => {
+            resource.update(ctx, found, &change.fields).await.map(|()| None)
         }
-        (Action::Update, Some(found)) => kind.update(ctx, found, &change.fields).await.map(|()| None),
-        (Action::Replace, Some(found)) => {
-            // A snapshot's old one is deleted by a step of its own, once nothing uses it.
-            if kind.facts().snapshot_of.is_empty() {
-                kind.delete(ctx, found).await?;
-                ctx.run.book.removed(&change.key);
-            }
-            create(ctx, graph, change).await.map(Some)
-        }
-        _ => create(ctx, graph, change).await.map(Some),
+        (Action::Create | Action::Replace, Some(resource), _) => create(ctx, graph, resource, change).await.map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -181,8 +180,8 @@ async fn outdate(ctx: &Ctx, graph: &Graph, change: &Change, told: &mut BTreeSet<
 
 /// Creates, or adopts what is there already and is ours: somebody raced us, or an answer was lost (L4, D3, G3). Returns
 /// its id.
-async fn create(ctx: &Ctx, graph: &Graph, change: &Change) -> Result<String, Failure> {
-    let id = match graph.kind(&change.key).create(ctx, &change.key.name).await {
+async fn create(ctx: &Ctx, graph: &Graph, resource: &dyn Resource, change: &Change) -> Result<String, Failure> {
+    let id = match resource.create(ctx, &change.key).await {
         Err(failure) if failure.class == Class::AlreadyExists => adopt(ctx, graph, change, failure).await?,
         made => made?,
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::engine::change::{Action, Change};
 use crate::engine::found::Observed;
 use crate::engine::key::Key;
-use crate::engine::kind::Kind;
+use crate::engine::kind::{Kind, Wanted};
 use crate::engine::scope::Scope;
 
 /// The kinds that the engine works with, as it is handed them: each after those that it needs.
@@ -14,28 +14,38 @@ pub type Kinds = &'static [&'static dyn Kind];
 /// Everything one deployment consists of, in the order of its kinds, each with the keys it needs.
 pub struct Graph {
     pub kinds: Kinds,
-    order: Vec<Key>,
-    needs: BTreeMap<Key, Vec<Key>>,
+    wanted: Vec<Wanted>,
+    /// Where each is in `wanted`.
+    places: BTreeMap<Key, usize>,
 }
 
 impl Graph {
     pub fn declare(kinds: Kinds, scope: &Scope) -> Self {
-        let declared: Vec<(Key, Vec<Key>)> = kinds.iter().flat_map(|kind| kind.declare(scope)).collect();
-        let order = declared.iter().map(|(key, _)| key.clone()).collect();
-        Self { kinds, order, needs: declared.into_iter().collect() }
+        let wanted: Vec<Wanted> = kinds.iter().flat_map(|kind| kind.declare(scope)).collect();
+        let places = wanted.iter().enumerate().map(|(at, wanted)| (wanted.key.clone(), at)).collect();
+        Self { kinds, wanted, places }
+    }
+
+    pub fn wanted(&self) -> impl Iterator<Item = &Wanted> {
+        self.wanted.iter()
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.order.iter()
+        self.wanted.iter().map(|wanted| &wanted.key)
+    }
+
+    /// What is wanted under `key`, if anything is.
+    pub fn get(&self, key: &Key) -> Option<&Wanted> {
+        self.places.get(key).and_then(|at| self.wanted.get(*at))
     }
 
     pub fn contains(&self, key: &Key) -> bool {
-        self.needs.contains_key(key)
+        self.places.contains_key(key)
     }
 
     /// What must stand before `key` can be made; nothing for a key that is not wanted.
     pub fn needs(&self, key: &Key) -> &[Key] {
-        self.needs.get(key).map_or(&[], Vec::as_slice)
+        self.get(key).map_or(&[], |wanted| wanted.needs.as_slice())
     }
 
     /// The wanted resource that `key` lives in.

@@ -65,10 +65,8 @@ impl Facts {
     }
 }
 
-/// One kind of resource: what is wanted of it, how it is found, compared, made, changed and deleted.
-///
-/// Every write is idempotent: what is already gone counts as deleted, and what exists already makes `create` fail
-/// with `AlreadyExists`, upon which the engine adopts it if it is ours.
+/// One kind of resource: what is wanted of it, and how whatever exists of it is found, known and deleted. What is already
+/// gone counts as deleted.
 #[async_trait]
 pub trait Kind: Send + Sync {
     fn facts(&self) -> Facts;
@@ -77,8 +75,8 @@ pub trait Kind: Send + Sync {
         self.facts().name
     }
 
-    /// The keys that this deployment wants, each with what must stand before. Pure.
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)>;
+    /// What this deployment wants of it. Pure.
+    fn declare(&self, scope: &Scope) -> Vec<Wanted>;
 
     /// The places to look at: one look each, all at once. A kind that has a parent is looked for once a parent.
     fn probes(&self, scope: &Scope) -> Vec<String> {
@@ -97,9 +95,6 @@ pub trait Kind: Send + Sync {
     /// Gives what was found under ids the keys that it is known by, where that takes a look at other kinds. Pure.
     fn identify(&self, _scope: &Scope, _observed: &mut Observed) {}
 
-    /// The properties as they should be. Pure; ids that are not known yet show as a placeholder.
-    fn wanted(&self, scope: &Scope, name: &str) -> Fields;
-
     /// The entries of the map `field` whose values are ours to show; any other may be somebody's secret.
     fn shown_entries(&self, _field: &str) -> Option<&'static [&'static str]> {
         None
@@ -116,21 +111,12 @@ pub trait Kind: Send + Sync {
         Ok(())
     }
 
-    /// Makes it as wanted and returns its id.
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure>;
-
-    /// Changes the properties that differ.
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure>;
-
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure>;
 
     /// The deployments that own something of this kind in this account and region; only of kinds that can be listed.
     async fn owners(&self, _ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         Ok(vec![])
     }
-
-    /// The same in CloudFormation. Pure; what CloudFormation alone knows stands as `${…}` in texts.
-    fn template(&self, scope: &Scope) -> Vec<Part>;
 
     /// What the identity that runs `chatctl` must be allowed to do for this kind, on no more than what belongs to
     /// this deployment and to those whose names begin with `<its name>-`.
@@ -140,9 +126,43 @@ pub trait Kind: Send + Sync {
     }
 }
 
+/// One resource that is wanted, and knows itself: how it should be, and how it is made so. Of a kind that has only one, it
+/// is the kind.
+///
+/// Every write is idempotent: what exists already makes `create` fail with `AlreadyExists`, upon which the engine adopts
+/// it if it is ours.
+#[async_trait]
+pub trait Resource: Send + Sync {
+    /// The properties as they should be. Pure; ids that are not known yet show as a placeholder.
+    fn wanted(&self, scope: &Scope) -> Fields;
+
+    /// Makes it as wanted and returns its id.
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure>;
+
+    /// Changes the properties that differ.
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure>;
+
+    /// The same in CloudFormation, and after it what belongs to it there. Pure; what CloudFormation alone knows stands as
+    /// `${…}` in texts.
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part>;
+}
+
+/// A resource that is wanted, under its key.
+pub struct Wanted {
+    pub key: Key,
+    /// What must stand before it.
+    pub needs: Vec<Key>,
+    pub resource: Box<dyn Resource>,
+}
+
+impl Wanted {
+    pub fn new(key: Key, needs: Vec<Key>, resource: impl Resource + 'static) -> Self {
+        Self { key, needs, resource: Box::new(resource) }
+    }
+}
+
 /// One resource of a CloudFormation template.
 pub struct Part {
-    pub key: Key,
     /// What the template calls it.
     pub logical_id: String,
     /// Such as `AWS::IAM::Role`.

@@ -8,7 +8,7 @@ use crate::engine::change::{Action, Change, Changes, FieldChange, root};
 use crate::engine::found::{Fields, Found, Observed, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
-use crate::engine::kind::Kind;
+use crate::engine::kind::{Kind, Wanted};
 use crate::engine::scope::Scope;
 
 /// All there is to do. Empty means: as wanted.
@@ -29,10 +29,11 @@ impl Plan {
         let strays = ours(observed).filter(|found| !graph.contains(&found.key));
         let mut changes: Vec<Change> =
             strays.map(|found| Change::new(Action::Delete, found.key.clone(), Some(found.clone()))).collect();
-        let is_ours = |key: &&Key| observed.get(key).is_none_or(|found| found.owner == Owner::Ours);
-        for key in graph.keys().filter(is_ours) {
+        let is_ours = |wanted: &&Wanted| observed.get(&wanted.key).is_none_or(|found| found.owner == Owner::Ours);
+        for wanted in graph.wanted().filter(is_ours) {
+            let key = &wanted.key;
             let found = observed.get(key).filter(|found| !lives_in_replaced(found, &changes));
-            let Some(change) = change_of(&scope, graph, observed, key, found, &changes) else { continue };
+            let Some(change) = change_of(&scope, graph, observed, wanted, found, &changes) else { continue };
             if change.action != Action::Update {
                 scope.ids.remove(key);
                 changes.extend(old_snapshot(graph, &change));
@@ -73,12 +74,12 @@ fn change_of(
     scope: &Scope,
     graph: &Graph,
     observed: &Observed,
-    key: &Key,
+    wanted: &Wanted,
     found: Option<&Found>,
     before: &[Change],
 ) -> Option<Change> {
-    let kind = graph.kind(key);
-    let wanted = kind.wanted(scope, &key.name);
+    let Wanted { key, resource, .. } = wanted;
+    let (kind, wanted) = (graph.kind(key), resource.wanted(scope));
     let Some(found) = found else {
         let fields = difference(kind, &wanted, &Fields::new());
         return Some(Change { fields, ..Change::new(Action::Create, key.clone(), None) });

@@ -15,7 +15,7 @@ use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -114,8 +114,8 @@ impl Kind for ApiKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(names::api(scope), vec![])]
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
+        vec![Wanted::new(names::api(scope), vec![], Self)]
     }
 
     /// By tag. One that is shown as ours and carries no tags of ours stands in the way, like that of any other kind; what
@@ -128,7 +128,7 @@ impl Kind for ApiKind {
             let id = api.api_id().unwrap_or_default().to_owned();
             let key = if at == 0 { names::api(scope) } else { Key::new(names::API, &id) };
             let mut of_api = found_of(scope, key, id, api, all_tags(api));
-            if at == 0 && of_api.differs_in_tags(scope, self) {
+            if at == 0 && of_api.differs_in_tags(scope) {
                 let arn = names::api_arn(scope, &format!("/apis/{}", of_api.id));
                 of_api = found_of(scope, of_api.key, of_api.id, api, tags_of(ctx, &names::api(scope), &arn).await?);
             }
@@ -144,7 +144,49 @@ impl Kind for ApiKind {
         Ok(found)
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+    /// Takes along routes, integrations, deployments and stages (G14).
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        ctx.call("apigateway:DeleteApi", &found.key, || ctx.aws.apigateway.delete_api().api_id(&found.id).send())
+            .await
+            .gone()
+    }
+
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+        let mut apis = list(ctx).await?;
+        apis.sort_by_key(seniority);
+        let mut traces = Vec::new();
+        for api in &apis {
+            let Some(listed) = Sign::of(&all_tags(api)) else { continue };
+            let id = api.api_id().unwrap_or_default();
+            let key = Key::new(names::API, &listed.deployment);
+            let arn = names::api_arn(&ctx.scope, &format!("/apis/{id}"));
+            let now = Sign::of(&tags_of(ctx, &key, &arn).await?).unwrap_or(listed);
+            let found = found_of(&ctx.scope, key, id.to_owned(), api, all_tags(api));
+            traces.push(Sign { api: Some(found), ..now });
+        }
+        Ok(traces)
+    }
+
+    /// Authorisation is by HTTP verb, for all that lives in an API at once, and by an id that nobody knows before.
+    /// Creating with tags takes more, and reports differ on what (G16): all of their forms are here.
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let (apis, within, tags) =
+            (names::api_arn(scope, "/apis"), names::api_arn(scope, "/apis/*"), names::api_arn(scope, "/tags/*"));
+        let doubled = names::api_arn(scope, &names::api_arn(scope, "/tags/*"));
+        vec![
+            Permission::read(&["apigateway:GET"], vec![apis.clone(), within.clone(), tags.clone()]),
+            Permission::write(&["apigateway:POST"], vec![apis.clone(), within.clone(), tags.clone(), doubled]),
+            Permission::write(&["apigateway:PATCH"], vec![within.clone()]),
+            Permission::write(&["apigateway:DELETE"], vec![within.clone(), tags.clone()]),
+            Permission::write(&["apigateway:PUT"], vec![tags]),
+            Permission::write(&["apigateway:TagResource", "apigateway:UntagResource"], vec![apis, within]),
+        ]
+    }
+}
+
+#[async_trait]
+impl Resource for ApiKind {
+    fn wanted(&self, scope: &Scope) -> Fields {
         fields(&ApiSpec {
             name: scope.config.api_name.clone(),
             description: some(&scope.config.description),
@@ -157,15 +199,14 @@ impl Kind for ApiKind {
     }
 
     /// Sent once: after a doubtful failure the list tells whether it had its effect (G4).
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         const TRIES: u32 = 5;
-        let key = Key::new(names::API, name);
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
         let config = &ctx.scope.config;
         let mut tries = 0;
         loop {
             let answer = ctx
-                .call("apigateway:CreateApi", &key, || {
+                .call("apigateway:CreateApi", key, || {
                     ctx.aws
                         .apigateway
                         .create_api()
@@ -187,7 +228,7 @@ impl Kind for ApiKind {
             if failure.class != Class::Transient || tries == TRIES {
                 return Err(failure);
             }
-            ctx.waiting(&key, "API Gateway to answer");
+            ctx.waiting(key, "API Gateway to answer");
             if !ctx.pause(Duration::from_millis(500) * tries).await {
                 return Err(Failure::interrupted(failure.operation, &key.to_string()));
             }
@@ -220,30 +261,7 @@ impl Kind for ApiKind {
         change_tags(ctx, &found.key, &arn, set, removed).await
     }
 
-    /// Takes along routes, integrations, deployments and stages (G14).
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        ctx.call("apigateway:DeleteApi", &found.key, || ctx.aws.apigateway.delete_api().api_id(&found.id).send())
-            .await
-            .gone()
-    }
-
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
-        let mut apis = list(ctx).await?;
-        apis.sort_by_key(seniority);
-        let mut traces = Vec::new();
-        for api in &apis {
-            let Some(listed) = Sign::of(&all_tags(api)) else { continue };
-            let id = api.api_id().unwrap_or_default();
-            let key = Key::new(names::API, &listed.deployment);
-            let arn = names::api_arn(&ctx.scope, &format!("/apis/{id}"));
-            let now = Sign::of(&tags_of(ctx, &key, &arn).await?).unwrap_or(listed);
-            let found = found_of(&ctx.scope, key, id.to_owned(), api, all_tags(api));
-            traces.push(Sign { api: Some(found), ..now });
-        }
-        Ok(traces)
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
         let mut properties = json!({
             "Name": scope.config.api_name,
             "ProtocolType": ProtocolType::Websocket.as_str(),
@@ -253,34 +271,13 @@ impl Kind for ApiKind {
         if let Some(description) = some(&scope.config.description) {
             properties["Description"] = json!(description);
         }
-        vec![Part {
-            key: names::api(scope),
-            logical_id: "Api".to_owned(),
-            r#type: "AWS::ApiGatewayV2::Api",
-            properties,
-        }]
-    }
-
-    /// Authorisation is by HTTP verb, for all that lives in an API at once, and by an id that nobody knows before.
-    /// Creating with tags takes more, and reports differ on what (G16): all of their forms are here.
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let (apis, within, tags) =
-            (names::api_arn(scope, "/apis"), names::api_arn(scope, "/apis/*"), names::api_arn(scope, "/tags/*"));
-        let doubled = names::api_arn(scope, &names::api_arn(scope, "/tags/*"));
-        vec![
-            Permission::read(&["apigateway:GET"], vec![apis.clone(), within.clone(), tags.clone()]),
-            Permission::write(&["apigateway:POST"], vec![apis.clone(), within.clone(), tags.clone(), doubled]),
-            Permission::write(&["apigateway:PATCH"], vec![within.clone()]),
-            Permission::write(&["apigateway:DELETE"], vec![within.clone(), tags.clone()]),
-            Permission::write(&["apigateway:PUT"], vec![tags]),
-            Permission::write(&["apigateway:TagResource", "apigateway:UntagResource"], vec![apis, within]),
-        ]
+        vec![Part { logical_id: "Api".to_owned(), r#type: "AWS::ApiGatewayV2::Api", properties }]
     }
 }
 
 impl Found {
-    fn differs_in_tags(&self, scope: &Scope, kind: &dyn Kind) -> bool {
-        let wanted = kind.wanted(scope, &self.key.name);
+    fn differs_in_tags(&self, scope: &Scope) -> bool {
+        let wanted = ApiKind.wanted(scope);
         ["tags", "expiresAt"].iter().any(|field| self.fields.get(*field) != wanted.get(*field))
     }
 }

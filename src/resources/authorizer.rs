@@ -13,7 +13,7 @@ use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -40,8 +40,8 @@ impl Kind for AuthorizerKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        names::wanted_authorizer(scope).map(|key| (key, vec![names::api(scope)])).into_iter().collect()
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
+        names::wanted_authorizer(scope).map(|key| Wanted::new(key, vec![names::api(scope)], Self)).into_iter().collect()
     }
 
     /// And what is left of them on the functions of those that are not wanted, as long as there is one to tell of it.
@@ -83,21 +83,32 @@ impl Kind for AuthorizerKind {
         Ok(found)
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let api_id = names::api_id(&ctx.scope);
+        ctx.call("apigateway:DeleteAuthorizer", &found.key, || {
+            ctx.aws.apigateway.delete_authorizer().api_id(&api_id).authorizer_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+}
+
+#[async_trait]
+impl Resource for AuthorizerKind {
+    fn wanted(&self, scope: &Scope) -> Fields {
         fields(&AuthorizerSpec { r#type: AuthorizerType::Request.as_str().to_owned(), uri: uri(scope) })
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::AUTHORIZER, name);
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let api_id = names::api_id(&ctx.scope);
         let uri = uri(&ctx.scope);
         let created = ctx
-            .call("apigateway:CreateAuthorizer", &key, || {
+            .call("apigateway:CreateAuthorizer", key, || {
                 ctx.aws
                     .apigateway
                     .create_authorizer()
                     .api_id(&api_id)
-                    .name(name)
+                    .name(&key.name)
                     .authorizer_type(AuthorizerType::Request)
                     .authorizer_uri(&uri)
                     // Required, though it asks for nothing (G21).
@@ -126,27 +137,13 @@ impl Kind for AuthorizerKind {
         .map(drop)
     }
 
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = names::api_id(&ctx.scope);
-        ctx.call("apigateway:DeleteAuthorizer", &found.key, || {
-            ctx.aws.apigateway.delete_authorizer().api_id(&api_id).authorizer_id(&found.id).send()
-        })
-        .await
-        .gone()
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |key: Key| Part {
-            properties: json!({
-                "ApiId": names::api_id(scope),
-                "Name": key.name,
-                "AuthorizerType": AuthorizerType::Request.as_str(),
-                "AuthorizerUri": uri(scope)
-            }),
-            key,
-            logical_id: "Authorizer".to_owned(),
-            r#type: "AWS::ApiGatewayV2::Authorizer",
-        };
-        names::wanted_authorizer(scope).map(part).into_iter().collect()
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
+        let properties = json!({
+            "ApiId": names::api_id(scope),
+            "Name": key.name,
+            "AuthorizerType": AuthorizerType::Request.as_str(),
+            "AuthorizerUri": uri(scope)
+        });
+        vec![Part { logical_id: "Authorizer".to_owned(), r#type: "AWS::ApiGatewayV2::Authorizer", properties }]
     }
 }

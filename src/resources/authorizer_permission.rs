@@ -10,7 +10,7 @@ use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -81,9 +81,9 @@ impl Kind for AuthorizerPermissionKind {
     }
 
     /// Under the function's ARN.
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let needs = || [Some(names::api(scope)), names::wanted_authorizer(scope)].into_iter().flatten().collect();
-        names::authorizer_permission(scope).map(|key| (key, needs())).into_iter().collect()
+        names::authorizer_permission(scope).map(|key| Wanted::new(key, needs(), Self)).into_iter().collect()
     }
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
@@ -94,35 +94,9 @@ impl Kind for AuthorizerPermissionKind {
         Ok(look(ctx, probe).await?.into_iter().collect())
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
-        fields(&wanted(scope))
-    }
-
     /// Parallel policy writes to one function lose statements (L7).
     fn lane(&self, change: &Change) -> Option<String> {
         Some(format!("policy of {}", change.key.name))
-    }
-
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::AUTHORIZER_PERMISSION, name);
-        let (id, wanted) = (statement_id(&ctx.scope, name), wanted(&ctx.scope));
-        let added = ctx.call("lambda:AddPermission", &key, || {
-            let add = ctx.aws.lambda.add_permission().function_name(name).statement_id(&id);
-            let add = add.action(&wanted.action).principal(&wanted.principal).source_arn(&wanted.source_arn);
-            add.customize().config_override(there(name)).send()
-        });
-        match added.await {
-            Ok(_) => Ok(id),
-            // The function is the user's: looking again does not bring it.
-            Err(failure) if failure.class == Class::NotFound => Err(Failure { class: Class::Other, ..failure }),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// There is no way to change a statement.
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        self.delete(ctx, found).await?;
-        self.create(ctx, &found.key.name).await.map(drop)
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
@@ -146,21 +120,45 @@ impl Kind for AuthorizerPermissionKind {
         }
     }
 
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |key: Key| {
-            let properties = wanted(scope).properties(&key.name);
-            let logical_id = "AuthorizerPermission".to_owned();
-            Part { key, logical_id, r#type: "AWS::Lambda::Permission", properties }
-        };
-        names::authorizer_permission(scope).map(part).into_iter().collect()
-    }
-
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let Some(Key { name: function, .. }) = names::authorizer_permission(scope) else { return vec![] };
         vec![
             Permission::read(&["lambda:GetPolicy"], vec![function.clone()]),
             Permission::write(&["lambda:AddPermission", "lambda:RemovePermission"], vec![function]),
         ]
+    }
+}
+
+#[async_trait]
+impl Resource for AuthorizerPermissionKind {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&wanted(scope))
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        let (id, wanted) = (statement_id(&ctx.scope, &key.name), wanted(&ctx.scope));
+        let added = ctx.call("lambda:AddPermission", key, || {
+            let add = ctx.aws.lambda.add_permission().function_name(&key.name).statement_id(&id);
+            let add = add.action(&wanted.action).principal(&wanted.principal).source_arn(&wanted.source_arn);
+            add.customize().config_override(there(&key.name)).send()
+        });
+        match added.await {
+            Ok(_) => Ok(id),
+            // The function is the user's: looking again does not bring it.
+            Err(failure) if failure.class == Class::NotFound => Err(Failure { class: Class::Other, ..failure }),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// There is no way to change a statement.
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        self.delete(ctx, found).await?;
+        self.create(ctx, &found.key).await.map(drop)
+    }
+
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
+        let properties = wanted(scope).properties(&key.name);
+        vec![Part { logical_id: "AuthorizerPermission".to_owned(), r#type: "AWS::Lambda::Permission", properties }]
     }
 }
 

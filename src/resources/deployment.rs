@@ -17,7 +17,7 @@ use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -32,14 +32,12 @@ struct DeploymentSpec {
 /// Says which routes and integrations it is a snapshot of, by a hash of what they are and of their ids: whatever
 /// was made anew has another id.
 fn description(scope: &Scope) -> String {
-    let routes = names::routes(scope).into_iter().flat_map(|route| -> [(&dyn Kind, Key); 2] {
-        [(&IntegrationKind, names::integration(&route)), (&RouteKind, names::route(&route))]
-    });
-    let authorizer = names::wanted_authorizer(scope).map(|key| (&AuthorizerKind as &dyn Kind, key));
+    let routes = IntegrationKind.declare(scope).into_iter().zip(RouteKind.declare(scope));
     let parts: Vec<_> = routes
-        .chain(authorizer)
-        .map(|(kind, key)| {
-            let mut wanted = kind.wanted(scope, &key.name);
+        .flat_map(|(integration, route)| [integration, route])
+        .chain(AuthorizerKind.declare(scope))
+        .map(|Wanted { key, resource, .. }| {
+            let mut wanted = resource.wanted(scope);
             // Not in what earlier versions said, which nobody is to deploy anew for: what is the same for all, and what
             // counts only where it is used.
             wanted.remove("timeoutMs");
@@ -66,10 +64,11 @@ impl Kind for DeploymentKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let routes = names::routes(scope).into_iter().map(|route| names::route(&route));
         // Nobody meets an authorizer before it can be called.
-        vec![(names::deployment(scope), routes.chain(names::authorizer_permission(scope)).collect())]
+        let needs = routes.chain(names::authorizer_permission(scope)).collect();
+        vec![Wanted::new(names::deployment(scope), needs, Self)]
     }
 
     /// Under their ids: which one is wanted is seen only beside routes and stage.
@@ -123,22 +122,33 @@ impl Kind for DeploymentKind {
         }
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
-        fields(&DeploymentSpec { description: description(scope) })
-    }
-
     /// Written on the stage, which points at it.
     async fn outdate(&self, ctx: &Ctx) -> Result<(), Failure> {
         stage::mark_outdated(ctx).await
     }
 
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let api_id = names::api_id(&ctx.scope);
+        ctx.call("apigateway:DeleteDeployment", &found.key, || {
+            ctx.aws.apigateway.delete_deployment().api_id(&api_id).deployment_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+}
+
+#[async_trait]
+impl Resource for DeploymentKind {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&DeploymentSpec { description: description(scope) })
+    }
+
     /// Without the SDK's retries, whose pauses would waste the account's quota of one in 5 s (G1).
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::DEPLOYMENT, name);
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let api_id = names::api_id(&ctx.scope);
         let description = description(&ctx.scope);
         let created = ctx
-            .call("apigateway:CreateDeployment", &key, || {
+            .call("apigateway:CreateDeployment", key, || {
                 ctx.aws
                     .apigateway
                     .create_deployment()
@@ -151,32 +161,23 @@ impl Kind for DeploymentKind {
             .await?;
         let id = created.deployment_id.unwrap_or_default();
         if created.deployment_status == Some(DeploymentStatus::Pending) {
-            wait_until_deployed(ctx, &key, &api_id, &id).await?;
+            wait_until_deployed(ctx, key, &api_id, &id).await?;
         }
         Ok(id)
     }
 
     /// Its only property is the hash, and another hash means another deployment.
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        self.create(ctx, &found.key.name).await.map(drop)
-    }
-
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = names::api_id(&ctx.scope);
-        ctx.call("apigateway:DeleteDeployment", &found.key, || {
-            ctx.aws.apigateway.delete_deployment().api_id(&api_id).deployment_id(&found.id).send()
-        })
-        .await
-        .gone()
+        self.create(ctx, &found.key).await.map(drop)
     }
 
     /// Under another name whenever the routes are others: CloudFormation takes no new snapshot of an old resource.
-    fn template(&self, scope: &Scope) -> Vec<Part> {
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
         let description = description(scope);
         let hash = description.rsplit(' ').next().unwrap_or_default();
         let logical_id = format!("Deployment{hash}");
         let properties = json!({ "ApiId": names::api_id(scope), "Description": description });
-        vec![Part { key: names::deployment(scope), logical_id, r#type: "AWS::ApiGatewayV2::Deployment", properties }]
+        vec![Part { logical_id, r#type: "AWS::ApiGatewayV2::Deployment", properties }]
     }
 }
 

@@ -16,7 +16,7 @@ use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -52,14 +52,14 @@ impl Kind for EventSourceMappingKind {
         Facts { immutable: &["source"], ..Facts::of(names::EVENT_SOURCE_MAPPING) }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let worker = scope.config.app.at_queue(QueueEnd::Receives);
         let needs = worker.map(|worker| vec![names::messages(scope), names::function(scope, &worker.name)]);
-        needs.map(|needs| (names::event_source_mapping(scope), needs)).into_iter().collect()
+        needs.map(|needs| Wanted::new(names::event_source_mapping(scope), needs, Self)).into_iter().collect()
     }
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
-        self.declare(scope).into_iter().map(|(key, _)| key.name).collect()
+        self.declare(scope).into_iter().map(|wanted| wanted.key.name).collect()
     }
 
     /// That of a worker that is wanted no more.
@@ -106,19 +106,65 @@ impl Kind for EventSourceMappingKind {
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let key = &found.key;
+        if self.declare(&ctx.scope).is_empty() {
+            run_empty(ctx, key).await?;
+        }
+        ctx.call("lambda:DeleteEventSourceMapping", key, || {
+            ctx.aws.lambda.delete_event_source_mapping().uuid(&found.id).send()
+        })
+        .await
+        .gone()?;
+        ctx.run.reporter.waiting(&key.to_string(), "the mapping to be gone");
+        let operation = Operation { service: "lambda", name: "ListEventSourceMappings" };
+        let begun = Instant::now();
+        while !self.find(ctx, &key.name).await?.is_empty() {
+            if begun.elapsed() > BUDGET {
+                return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the mapping has not gone in time"));
+            }
+            if !ctx.pause(self.facts().look_again).await {
+                return Err(Failure::interrupted(operation, &key.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        // AWS chooses their ids, so it is the function that tells ours.
+        let mappings = vec![scope.arn("lambda", "event-source-mapping:*")];
+        let of_ours = json!({ "ArnLike": { "lambda:FunctionArn": names::function_pattern(scope) } });
+        // Without a queue, what it takes to find and remove one that was wanted before.
+        let mut all = vec![
+            Permission::read(&["lambda:ListEventSourceMappings"], vec!["*".to_owned()]),
+            Permission::read(&["lambda:ListTags"], mappings.clone()),
+            Permission::write(&["lambda:DeleteEventSourceMapping"], mappings.clone()).when(Some(of_ours.clone())),
+        ];
+        if !self.declare(scope).is_empty() {
+            let (create, update) = (&["lambda:CreateEventSourceMapping"], &["lambda:UpdateEventSourceMapping"]);
+            // For a creation IAM knows no resource but `*`.
+            all.push(Permission::write(create, vec!["*".to_owned()]).when(Some(of_ours.clone())));
+            all.push(Permission::write(update, mappings.clone()).when(Some(of_ours)));
+            all.push(Permission::write(&["lambda:TagResource", "lambda:UntagResource"], mappings));
+        }
+        all
+    }
+}
+
+#[async_trait]
+impl Resource for EventSourceMappingKind {
+    fn wanted(&self, scope: &Scope) -> Fields {
         fields(&spec(scope))
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::EVENT_SOURCE_MAPPING, name);
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let spec = spec(&ctx.scope);
         let created = ctx
-            .call("lambda:CreateEventSourceMapping", &key, || {
+            .call("lambda:CreateEventSourceMapping", key, || {
                 ctx.aws
                     .lambda
                     .create_event_source_mapping()
-                    .function_name(name)
+                    .function_name(&key.name)
                     .event_source_arn(&spec.source)
                     .batch_size(spec.batch_size)
                     .function_response_types(FunctionResponseType::ReportBatchItemFailures)
@@ -147,68 +193,20 @@ impl Kind for EventSourceMappingKind {
         function::retag(ctx, key, found.attribute("arn").unwrap_or_default(), changes).await
     }
 
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let key = &found.key;
-        if self.declare(&ctx.scope).is_empty() {
-            run_empty(ctx, key).await?;
-        }
-        ctx.call("lambda:DeleteEventSourceMapping", key, || {
-            ctx.aws.lambda.delete_event_source_mapping().uuid(&found.id).send()
-        })
-        .await
-        .gone()?;
-        ctx.run.reporter.waiting(&key.to_string(), "the mapping to be gone");
-        let operation = Operation { service: "lambda", name: "ListEventSourceMappings" };
-        let begun = Instant::now();
-        while !self.find(ctx, &key.name).await?.is_empty() {
-            if begun.elapsed() > BUDGET {
-                return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the mapping has not gone in time"));
-            }
-            if !ctx.pause(self.facts().look_again).await {
-                return Err(Failure::interrupted(operation, &key.to_string()));
-            }
-        }
-        Ok(())
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |key: Key| {
-            let spec = spec(scope);
-            let properties = json!({
-                "FunctionName": key.name,
-                "EventSourceArn": spec.source,
-                "BatchSize": spec.batch_size,
-                "FunctionResponseTypes": spec.responses,
-                "Tags": tags::listed(spec.tags)
-            });
-            Part {
-                key,
-                logical_id: "BroadcastEventSourceMapping".to_owned(),
-                r#type: "AWS::Lambda::EventSourceMapping",
-                properties,
-            }
-        };
-        self.declare(scope).into_iter().map(|(key, _)| part(key)).collect()
-    }
-
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        // AWS chooses their ids, so it is the function that tells ours.
-        let mappings = vec![scope.arn("lambda", "event-source-mapping:*")];
-        let of_ours = json!({ "ArnLike": { "lambda:FunctionArn": names::function_pattern(scope) } });
-        // Without a queue, what it takes to find and remove one that was wanted before.
-        let mut all = vec![
-            Permission::read(&["lambda:ListEventSourceMappings"], vec!["*".to_owned()]),
-            Permission::read(&["lambda:ListTags"], mappings.clone()),
-            Permission::write(&["lambda:DeleteEventSourceMapping"], mappings.clone()).when(Some(of_ours.clone())),
-        ];
-        if !self.declare(scope).is_empty() {
-            let (create, update) = (&["lambda:CreateEventSourceMapping"], &["lambda:UpdateEventSourceMapping"]);
-            // For a creation IAM knows no resource but `*`.
-            all.push(Permission::write(create, vec!["*".to_owned()]).when(Some(of_ours.clone())));
-            all.push(Permission::write(update, mappings.clone()).when(Some(of_ours)));
-            all.push(Permission::write(&["lambda:TagResource", "lambda:UntagResource"], mappings));
-        }
-        all
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
+        let spec = spec(scope);
+        let properties = json!({
+            "FunctionName": key.name,
+            "EventSourceArn": spec.source,
+            "BatchSize": spec.batch_size,
+            "FunctionResponseTypes": spec.responses,
+            "Tags": tags::listed(spec.tags)
+        });
+        vec![Part {
+            logical_id: "BroadcastEventSourceMapping".to_owned(),
+            r#type: "AWS::Lambda::EventSourceMapping",
+            properties,
+        }]
     }
 }
 

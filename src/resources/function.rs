@@ -21,13 +21,16 @@ use crate::config::{DELIVERY_RATE, MESSAGE_SIZE};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::{Scope, UNKNOWN};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
 
 pub struct FunctionKind;
+
+/// A function of the app.
+struct AppFunction(Function);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,14 +47,6 @@ struct FunctionSpec {
     environment: BTreeMap<String, String>,
     code_sha256: String,
     tags: Tags,
-}
-
-/// The function behind a full name such as `chat-onConnect`.
-pub fn function_of<'a>(scope: &'a Scope, name: &str) -> &'a Function {
-    match scope.config.app.functions().iter().find(|function| scope.config.function_name(&function.name) == name) {
-        Some(function) => function,
-        None => unreachable!("no function is called {name}"),
-    }
 }
 
 /// The role that `function` runs as: ours, or the one brought along.
@@ -106,7 +101,7 @@ impl Kind for FunctionKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let functions = scope.config.app.functions().iter();
         functions
             .map(|function| {
@@ -117,7 +112,7 @@ impl Kind for FunctionKind {
                     needs.push(names::role(scope, &function.name));
                     needs.push(names::role_policy(scope, &function.name));
                 }
-                (names::function(scope, &function.name), needs)
+                Wanted::new(names::function(scope, &function.name), needs, AppFunction(function.clone()))
             })
             .collect()
     }
@@ -184,7 +179,7 @@ impl Kind for FunctionKind {
                 let changed = seconds(found, "modified");
                 if role_is_gone {
                     // Perhaps it is only not shown (I1): once it is, the dates tell whether this function can go on.
-                    found.fields = self.wanted(scope, &found.key.name);
+                    found.fields = fields(&spec(scope, function));
                 } else if made > changed && changed.is_some() {
                     found.broken = Some("its role is another one by now".to_owned());
                 }
@@ -192,26 +187,55 @@ impl Kind for FunctionKind {
         }
     }
 
-    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&spec(scope, function_of(scope, name)))
-    }
-
     fn shown_entries(&self, field: &str) -> Option<&'static [&'static str]> {
         (field == "environment").then_some(&["DELIVERY_RATE", "MESSAGE_SIZE", "QUEUE_URL", "TABLE_NAME"])
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::FUNCTION, name);
-        let function = function_of(&ctx.scope, name);
+    /// Its permissions go with it (L5).
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let key = &found.key;
+        ctx.call("lambda:DeleteFunction", key, || ctx.aws.lambda.delete_function().function_name(&key.name).send())
+            .await
+            .gone()
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let functions = vec![names::function_pattern(scope)];
+        vec![
+            // GetFunction leaves out the tags, by which we know our own, for whoever may not list them.
+            Permission::read(&["lambda:GetFunction", "lambda:ListTags"], functions.clone()),
+            Permission::write(
+                &[
+                    "lambda:CreateFunction",
+                    "lambda:DeleteFunction",
+                    "lambda:TagResource",
+                    "lambda:UntagResource",
+                    "lambda:UpdateFunctionCode",
+                    "lambda:UpdateFunctionConfiguration",
+                ],
+                functions,
+            ),
+        ]
+    }
+}
+
+#[async_trait]
+impl Resource for AppFunction {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&spec(scope, &self.0))
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        let function = &self.0;
         let spec = spec(&ctx.scope, function);
         let zip = Blob::new(ctx.scope.bundles.of(&function.name).zip.clone());
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
         let created = ctx
-            .call("lambda:CreateFunction", &key, || {
+            .call("lambda:CreateFunction", key, || {
                 ctx.aws
                     .lambda
                     .create_function()
-                    .function_name(name)
+                    .function_name(&key.name)
                     .runtime(Runtime::from(spec.runtime.as_str()))
                     .architectures(Architecture::from(spec.architecture.as_str()))
                     .handler(&spec.handler)
@@ -231,7 +255,7 @@ impl Kind for FunctionKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let key = &found.key;
-        let function = function_of(&ctx.scope, &key.name);
+        let function = &self.0;
         let spec = spec(&ctx.scope, function);
         let lambda = &ctx.aws.lambda;
         let mut written = false;
@@ -273,60 +297,27 @@ impl Kind for FunctionKind {
         retag(ctx, key, &found.id, changes).await
     }
 
-    /// Its permissions go with it (L5).
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let key = &found.key;
-        ctx.call("lambda:DeleteFunction", key, || ctx.aws.lambda.delete_function().function_name(&key.name).send())
-            .await
-            .gone()
-    }
-
     /// With the zips that `up` sends, which somebody puts into a bucket: a change of one is another key there.
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |function: &Function| {
-            let spec = spec(scope, function);
-            let properties = json!({
-                "FunctionName": scope.config.function_name(&function.name),
-                "Runtime": spec.runtime,
-                "Architectures": [spec.architecture],
-                "Handler": spec.handler,
-                "MemorySize": spec.memory,
-                "Timeout": spec.timeout,
-                "Role": spec.role,
-                "Environment": { "Variables": spec.environment },
-                "Code": {
-                    "S3Bucket": "${CodeBucket}",
-                    "S3Key": format!("${{CodePrefix}}{}", scope.bundles.of(&function.name).file_name(&function.name))
-                },
-                "Tags": tags::listed(spec.tags)
-            });
-            Part {
-                key: names::function(scope, &function.name),
-                logical_id: names::logical_id(function.name.as_str(), "Function"),
-                r#type: "AWS::Lambda::Function",
-                properties,
-            }
-        };
-        scope.config.app.functions().iter().map(part).collect()
-    }
-
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let functions = vec![names::function_pattern(scope)];
-        vec![
-            // GetFunction leaves out the tags, by which we know our own, for whoever may not list them.
-            Permission::read(&["lambda:GetFunction", "lambda:ListTags"], functions.clone()),
-            Permission::write(
-                &[
-                    "lambda:CreateFunction",
-                    "lambda:DeleteFunction",
-                    "lambda:TagResource",
-                    "lambda:UntagResource",
-                    "lambda:UpdateFunctionCode",
-                    "lambda:UpdateFunctionConfiguration",
-                ],
-                functions,
-            ),
-        ]
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
+        let Self(function) = self;
+        let spec = spec(scope, function);
+        let properties = json!({
+            "FunctionName": key.name,
+            "Runtime": spec.runtime,
+            "Architectures": [spec.architecture],
+            "Handler": spec.handler,
+            "MemorySize": spec.memory,
+            "Timeout": spec.timeout,
+            "Role": spec.role,
+            "Environment": { "Variables": spec.environment },
+            "Code": {
+                "S3Bucket": "${CodeBucket}",
+                "S3Key": format!("${{CodePrefix}}{}", scope.bundles.of(&function.name).file_name(&function.name))
+            },
+            "Tags": tags::listed(spec.tags)
+        });
+        let logical_id = names::logical_id(function.name.as_str(), "Function");
+        vec![Part { logical_id, r#type: "AWS::Lambda::Function", properties }]
     }
 }
 

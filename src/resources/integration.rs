@@ -13,11 +13,14 @@ use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
 pub struct IntegrationKind;
+
+/// What stands behind a route.
+struct RouteIntegration(RouteKey);
 
 /// What a client hears that asks for a sign of life.
 const PONG: &str = r#"{"chatctl":{"pong":true}}"#;
@@ -83,8 +86,9 @@ impl Kind for IntegrationKind {
         Facts { referred_to_by: &[names::ROUTE], ..api::child(names::INTEGRATION) }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        names::routes(scope).iter().map(|route| (names::integration(route), vec![names::api(scope)])).collect()
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
+        let wanted = |route| Wanted::new(names::integration(&route), vec![names::api(scope)], RouteIntegration(route));
+        names::routes(scope).into_iter().map(wanted).collect()
     }
 
     /// Under their ids: which route each belongs to is seen only beside the routes.
@@ -151,17 +155,28 @@ impl Kind for IntegrationKind {
         }
     }
 
-    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&spec(scope, name))
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let api_id = names::api_id(&ctx.scope);
+        ctx.call("apigateway:DeleteIntegration", &found.key, || {
+            ctx.aws.apigateway.delete_integration().api_id(&api_id).integration_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+}
+
+#[async_trait]
+impl Resource for RouteIntegration {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&spec(scope, self.0.as_str()))
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::INTEGRATION, name);
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let api_id = names::api_id(&ctx.scope);
-        let spec = spec(&ctx.scope, name);
+        let spec = spec(&ctx.scope, self.0.as_str());
         let is_mock = spec.status.is_some();
         let created = ctx
-            .call("apigateway:CreateIntegration", &key, || {
+            .call("apigateway:CreateIntegration", key, || {
                 ctx.aws
                     .apigateway
                     .create_integration()
@@ -177,7 +192,7 @@ impl Kind for IntegrationKind {
             .await?;
         let id = created.integration_id.unwrap_or_default();
         if is_mock {
-            create_answer(ctx, &key, &id, &spec).await?;
+            create_answer(ctx, key, &id, &spec).await?;
         }
         Ok(id)
     }
@@ -185,7 +200,7 @@ impl Kind for IntegrationKind {
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let key = &found.key;
         let api_id = names::api_id(&ctx.scope);
-        let spec = spec(&ctx.scope, &key.name);
+        let spec = spec(&ctx.scope, self.0.as_str());
         let is_mock = spec.status.is_some();
         if ["type", "method", "uri", "timeoutMs", "status"].iter().any(|field| changes.touches(field)) {
             ctx.call("apigateway:UpdateIntegration", key, || {
@@ -219,49 +234,36 @@ impl Kind for IntegrationKind {
         if is_mock { create_answer(ctx, key, &found.id, &spec).await } else { Ok(()) }
     }
 
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = names::api_id(&ctx.scope);
-        ctx.call("apigateway:DeleteIntegration", &found.key, || {
-            ctx.aws.apigateway.delete_integration().api_id(&api_id).integration_id(&found.id).send()
-        })
-        .await
-        .gone()
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |route: &RouteKey| {
-            let spec = spec(scope, route.as_str());
-            let logical_id = names::logical_id(&names::label(scope, route), "Integration");
-            let mut properties = json!({
-                "ApiId": names::api_id(scope),
-                "IntegrationType": spec.r#type,
-                "TimeoutInMillis": spec.timeout_ms
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
+        let spec = spec(scope, self.0.as_str());
+        let label = names::label(scope, &self.0);
+        let logical_id = names::logical_id(&label, "Integration");
+        let mut properties = json!({
+            "ApiId": names::api_id(scope),
+            "IntegrationType": spec.r#type,
+            "TimeoutInMillis": spec.timeout_ms
+        });
+        let mut answer = None;
+        if spec.status.is_some() {
+            properties["RequestTemplates"] = json!(templates(spec.status.as_ref()));
+            properties["TemplateSelectionExpression"] = json!(MOCK_TEMPLATE);
+            answer = Some(Part {
+                logical_id: names::logical_id(&label, "IntegrationResponse"),
+                r#type: "AWS::ApiGatewayV2::IntegrationResponse",
+                properties: json!({
+                    "ApiId": names::api_id(scope),
+                    "IntegrationId": format!("${{{logical_id}}}"),
+                    "IntegrationResponseKey": ANY_STATUS,
+                    "ResponseTemplates": templates(spec.answer.as_ref()),
+                    "TemplateSelectionExpression": MOCK_TEMPLATE
+                }),
             });
-            let mut answer = None;
-            if spec.status.is_some() {
-                properties["RequestTemplates"] = json!(templates(spec.status.as_ref()));
-                properties["TemplateSelectionExpression"] = json!(MOCK_TEMPLATE);
-                answer = Some(Part {
-                    key: names::integration(route),
-                    logical_id: names::logical_id(&names::label(scope, route), "IntegrationResponse"),
-                    r#type: "AWS::ApiGatewayV2::IntegrationResponse",
-                    properties: json!({
-                        "ApiId": names::api_id(scope),
-                        "IntegrationId": format!("${{{logical_id}}}"),
-                        "IntegrationResponseKey": ANY_STATUS,
-                        "ResponseTemplates": templates(spec.answer.as_ref()),
-                        "TemplateSelectionExpression": MOCK_TEMPLATE
-                    }),
-                });
-            } else {
-                properties["IntegrationMethod"] = json!(spec.method);
-                properties["IntegrationUri"] = json!(spec.uri);
-            }
-            let key = names::integration(route);
-            let integration = Part { key, logical_id, r#type: "AWS::ApiGatewayV2::Integration", properties };
-            [Some(integration), answer]
-        };
-        names::routes(scope).iter().flat_map(part).flatten().collect()
+        } else {
+            properties["IntegrationMethod"] = json!(spec.method);
+            properties["IntegrationUri"] = json!(spec.uri);
+        }
+        let integration = Part { logical_id, r#type: "AWS::ApiGatewayV2::Integration", properties };
+        [integration].into_iter().chain(answer).collect()
     }
 }
 

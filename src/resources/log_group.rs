@@ -14,11 +14,14 @@ use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
 pub struct LogGroupKind;
+
+/// The logs of a function.
+struct FunctionLogs(FunctionName);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,9 +46,10 @@ impl Kind for LogGroupKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let functions = scope.config.app.functions().iter();
-        functions.map(|function| (names::log_group(scope, &function.name), vec![])).collect()
+        let names = functions.map(|function| function.name.clone());
+        names.map(|name| Wanted::new(names::log_group(scope, &name), vec![], FunctionLogs(name))).collect()
     }
 
     /// One look for all: the names share a prefix. Those of functions that are wanted no more are found too.
@@ -72,49 +76,6 @@ impl Kind for LogGroupKind {
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
-        fields(&LogGroupSpec { retention_days: Some(scope.config.log_retention_days), tags: scope.tags() })
-    }
-
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::LOG_GROUP, name);
-        let tags = ctx.scope.tags_at_creation();
-        ctx.call("logs:CreateLogGroup", &key, || {
-            ctx.aws
-                .logs
-                .create_log_group()
-                .log_group_name(name)
-                .set_tags(Some(tags.clone().into_iter().collect()))
-                .send()
-        })
-        .await?;
-        ctx.run.book.made(&key);
-        retain(ctx, &key, None).await?;
-        Ok(arn_of(&ctx.scope, name))
-    }
-
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        if changes.touches("retentionDays") {
-            let shown = found.fields.get("retentionDays").and_then(Value::as_i64);
-            retain(ctx, &found.key, shown).await?;
-        }
-        let (set, removed) = changes.entries("tags");
-        if !set.is_empty() {
-            ctx.call("logs:TagResource", &found.key, || {
-                let set = set.iter().cloned().collect();
-                ctx.aws.logs.tag_resource().resource_arn(&found.id).set_tags(Some(set)).send()
-            })
-            .await?;
-        }
-        if !removed.is_empty() {
-            ctx.call("logs:UntagResource", &found.key, || {
-                ctx.aws.logs.untag_resource().resource_arn(&found.id).set_tag_keys(Some(removed.clone())).send()
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
         let name = &found.key.name;
         ctx.call("logs:DeleteLogGroup", &found.key, || ctx.aws.logs.delete_log_group().log_group_name(name).send())
@@ -129,24 +90,6 @@ impl Kind for LogGroupKind {
         let ours = groups.iter().filter(|group| group.log_group_name().is_some_and(is_ours));
         let tags = try_join_all(ours.map(|group| tags_of(ctx, group))).await?;
         Ok(tags.iter().flatten().filter_map(Sign::of).collect())
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |function: &Function| {
-            let key = names::log_group(scope, &function.name);
-            let properties = json!({
-                "LogGroupName": key.name,
-                "RetentionInDays": scope.config.log_retention_days,
-                "Tags": tags::listed(scope.tags())
-            });
-            Part {
-                key,
-                logical_id: names::logical_id(function.name.as_str(), "LogGroup"),
-                r#type: "AWS::Logs::LogGroup",
-                properties,
-            }
-        };
-        scope.config.app.functions().iter().map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
@@ -171,6 +114,61 @@ impl Kind for LogGroupKind {
                 vec![ours],
             ),
         ]
+    }
+}
+
+#[async_trait]
+impl Resource for FunctionLogs {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&LogGroupSpec { retention_days: Some(scope.config.log_retention_days), tags: scope.tags() })
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        let tags = ctx.scope.tags_at_creation();
+        ctx.call("logs:CreateLogGroup", key, || {
+            ctx.aws
+                .logs
+                .create_log_group()
+                .log_group_name(&key.name)
+                .set_tags(Some(tags.clone().into_iter().collect()))
+                .send()
+        })
+        .await?;
+        ctx.run.book.made(key);
+        retain(ctx, key, None).await?;
+        Ok(arn_of(&ctx.scope, &key.name))
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        if changes.touches("retentionDays") {
+            let shown = found.fields.get("retentionDays").and_then(Value::as_i64);
+            retain(ctx, &found.key, shown).await?;
+        }
+        let (set, removed) = changes.entries("tags");
+        if !set.is_empty() {
+            ctx.call("logs:TagResource", &found.key, || {
+                let set = set.iter().cloned().collect();
+                ctx.aws.logs.tag_resource().resource_arn(&found.id).set_tags(Some(set)).send()
+            })
+            .await?;
+        }
+        if !removed.is_empty() {
+            ctx.call("logs:UntagResource", &found.key, || {
+                ctx.aws.logs.untag_resource().resource_arn(&found.id).set_tag_keys(Some(removed.clone())).send()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
+        let properties = json!({
+            "LogGroupName": key.name,
+            "RetentionInDays": scope.config.log_retention_days,
+            "Tags": tags::listed(scope.tags())
+        });
+        let logical_id = names::logical_id(self.0.as_str(), "LogGroup");
+        vec![Part { logical_id, r#type: "AWS::Logs::LogGroup", properties }]
     }
 }
 

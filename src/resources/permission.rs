@@ -10,11 +10,14 @@ use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
 pub struct PermissionKind;
+
+/// A route may call its function.
+struct RoutePermission(Route);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,14 +49,6 @@ impl Statement {
     }
 }
 
-/// The route that may call its function by the permission called `name`.
-fn route_of<'a>(scope: &'a Scope, name: &str) -> &'a Route {
-    match scope.config.app.routes().iter().find(|route| names::permission(scope, route).name == name) {
-        Some(route) => route,
-        None => unreachable!("no permission is called {name}"),
-    }
-}
-
 /// The function that a permission belongs to, by its name.
 fn function_of(name: &str) -> &str {
     name.split('/').next().unwrap_or_default()
@@ -69,10 +64,12 @@ impl Kind for PermissionKind {
         Facts::of(names::PERMISSION).within(names::FUNCTION)
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        let needs = |route: &Route| vec![names::function(scope, &route.function), names::api(scope)];
-        let routes = scope.config.app.routes().iter();
-        routes.map(|route| (names::permission(scope, route), needs(route))).collect()
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
+        let wanted = |route: &Route| {
+            let needs = vec![names::function(scope, &route.function), names::api(scope)];
+            Wanted::new(names::permission(scope, route), needs, RoutePermission(route.clone()))
+        };
+        scope.config.app.routes().iter().map(wanted).collect()
     }
 
     async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
@@ -88,24 +85,42 @@ impl Kind for PermissionKind {
             .collect())
     }
 
-    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&wanted(scope, route_of(scope, name)))
-    }
-
     /// Parallel policy writes to one function lose statements (L7).
     fn lane(&self, change: &Change) -> Option<String> {
         Some(format!("policy of {}", function_of(&change.key.name)))
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::PERMISSION, name);
-        let route = route_of(&ctx.scope, name);
-        let (id, wanted) = (names::statement_id(route), wanted(&ctx.scope, route));
-        ctx.call("lambda:AddPermission", &key, || {
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let function = function_of(&found.key.name);
+        ctx.call("lambda:RemovePermission", &found.key, || {
+            ctx.aws.lambda.remove_permission().function_name(function).statement_id(&found.id).send()
+        })
+        .await
+        .gone()
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let functions = vec![names::function_pattern(scope)];
+        vec![
+            Permission::read(&["lambda:GetPolicy"], functions.clone()),
+            Permission::write(&["lambda:AddPermission", "lambda:RemovePermission"], functions),
+        ]
+    }
+}
+
+#[async_trait]
+impl Resource for RoutePermission {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&wanted(scope, &self.0))
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        let (id, wanted) = (names::statement_id(&self.0), wanted(&ctx.scope, &self.0));
+        ctx.call("lambda:AddPermission", key, || {
             ctx.aws
                 .lambda
                 .add_permission()
-                .function_name(function_of(name))
+                .function_name(function_of(&key.name))
                 .statement_id(&id)
                 .action(&wanted.action)
                 .principal(&wanted.principal)
@@ -118,34 +133,15 @@ impl Kind for PermissionKind {
 
     /// There is no way to change a statement.
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        self.delete(ctx, found).await?;
-        self.create(ctx, &found.key.name).await.map(drop)
+        PermissionKind.delete(ctx, found).await?;
+        self.create(ctx, &found.key).await.map(drop)
     }
 
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let function = function_of(&found.key.name);
-        ctx.call("lambda:RemovePermission", &found.key, || {
-            ctx.aws.lambda.remove_permission().function_name(function).statement_id(&found.id).send()
-        })
-        .await
-        .gone()
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |route: &Route| {
-            let properties = wanted(scope, route).properties(&scope.id(&names::function(scope, &route.function)));
-            let logical_id = names::logical_id(&route.label(), "Permission");
-            Part { key: names::permission(scope, route), logical_id, r#type: "AWS::Lambda::Permission", properties }
-        };
-        scope.config.app.routes().iter().map(part).collect()
-    }
-
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let functions = vec![names::function_pattern(scope)];
-        vec![
-            Permission::read(&["lambda:GetPolicy"], functions.clone()),
-            Permission::write(&["lambda:AddPermission", "lambda:RemovePermission"], functions),
-        ]
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
+        let Self(route) = self;
+        let properties = wanted(scope, route).properties(&scope.id(&names::function(scope, &route.function)));
+        let logical_id = names::logical_id(&route.label(), "Permission");
+        vec![Part { logical_id, r#type: "AWS::Lambda::Permission", properties }]
     }
 }
 

@@ -16,7 +16,7 @@ use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -33,6 +33,12 @@ const SQS_OWNED: &str = "by a key SQS owns";
 
 pub struct QueueKind;
 
+/// One of the two.
+enum Queue {
+    Messages,
+    DeadLetters,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct QueueSpec {
@@ -47,8 +53,8 @@ struct QueueSpec {
     tags: Tags,
 }
 
-fn spec(scope: &Scope, name: &str) -> QueueSpec {
-    let is_dead_letters = name == names::dead_letters(scope).name;
+fn spec(scope: &Scope, queue: &Queue) -> QueueSpec {
+    let is_dead_letters = matches!(queue, Queue::DeadLetters);
     QueueSpec {
         visibility_timeout: WORKER_TIMEOUT,
         retention: if is_dead_letters { RETENTION_OF_THE_DEAD } else { RETENTION },
@@ -90,14 +96,17 @@ impl Kind for QueueKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let (messages, dead_letters) = (names::messages(scope), names::dead_letters(scope));
         let Some(registered) = names::registered_worker(scope) else { return vec![] };
-        vec![(dead_letters.clone(), vec![registered.clone()]), (messages, vec![registered, dead_letters])]
+        vec![
+            Wanted::new(dead_letters.clone(), vec![registered.clone()], Queue::DeadLetters),
+            Wanted::new(messages, vec![registered, dead_letters], Queue::Messages),
+        ]
     }
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
-        self.declare(scope).into_iter().map(|(key, _)| key.name).collect()
+        self.declare(scope).into_iter().map(|wanted| wanted.key.name).collect()
     }
 
     /// Those of a worker that is wanted no more.
@@ -144,85 +153,10 @@ impl Kind for QueueKind {
         Ok(vec![found])
     }
 
-    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&spec(scope, name))
-    }
-
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::QUEUE, name);
-        let mut attributes = spec(&ctx.scope, name).attributes();
-        attributes.insert(Attribute::FifoQueue, "true".to_owned());
-        let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
-        let created = ctx
-            .call("sqs:CreateQueue", &key, || {
-                ctx.aws
-                    .sqs
-                    .create_queue()
-                    .queue_name(name)
-                    .set_attributes(Some(attributes.clone()))
-                    .set_tags(Some(tags.clone()))
-                    .send()
-            })
-            .await?;
-        Ok(created.queue_url.unwrap_or_default())
-    }
-
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        let (key, url) = (&found.key, &found.id);
-        let attributes = ["visibilityTimeout", "retention", "encryption", "deadLetterQueue", "mostReceives"];
-        if attributes.iter().any(|field| changes.touches(field)) {
-            let wanted = spec(&ctx.scope, &key.name).attributes();
-            ctx.call("sqs:SetQueueAttributes", key, || {
-                ctx.aws.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(wanted.clone())).send()
-            })
-            .await?;
-        }
-        let (set, removed) = changes.entries("tags");
-        if !set.is_empty() {
-            ctx.call("sqs:TagQueue", key, || {
-                ctx.aws.sqs.tag_queue().queue_url(url).set_tags(Some(set.iter().cloned().collect())).send()
-            })
-            .await?;
-        }
-        if !removed.is_empty() {
-            ctx.call("sqs:UntagQueue", key, || {
-                ctx.aws.sqs.untag_queue().queue_url(url).set_tag_keys(Some(removed.clone())).send()
-            })
-            .await?;
-        }
-        self.seen(ctx, key, "the queue's new settings to be seen", |found| {
-            found.is_some_and(|found| changes_done(&self.wanted(&ctx.scope, &key.name), found))
-        })
-        .await
-    }
-
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
         let key = &found.key;
         ctx.call("sqs:DeleteQueue", key, || ctx.aws.sqs.delete_queue().queue_url(&found.id).send()).await.gone()?;
         self.seen(ctx, key, "the queue to be gone", |found| found.is_none()).await
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |key: Key| {
-            let spec = spec(scope, &key.name);
-            let mut properties = json!({
-                "QueueName": key.name,
-                "FifoQueue": true,
-                "VisibilityTimeout": spec.visibility_timeout,
-                "MessageRetentionPeriod": spec.retention,
-                "Tags": tags::listed(spec.tags.clone())
-            });
-            match &scope.config.kms_key {
-                Some(key) => properties["KmsMasterKeyId"] = json!(key),
-                None => properties["SqsManagedSseEnabled"] = json!(true),
-            }
-            if let Some(policy) = spec.redrive_policy() {
-                properties["RedrivePolicy"] = policy;
-            }
-            let logical_id = if key == names::messages(scope) { "Messages" } else { "DeadLetters" };
-            Part { key, logical_id: logical_id.to_owned(), r#type: "AWS::SQS::Queue", properties }
-        };
-        self.declare(scope).into_iter().map(|(key, _)| part(key)).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
@@ -246,6 +180,84 @@ impl Kind for QueueKind {
             }));
         }
         all
+    }
+}
+
+#[async_trait]
+impl Resource for Queue {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&spec(scope, self))
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        let mut attributes = spec(&ctx.scope, self).attributes();
+        attributes.insert(Attribute::FifoQueue, "true".to_owned());
+        let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
+        let created = ctx
+            .call("sqs:CreateQueue", key, || {
+                ctx.aws
+                    .sqs
+                    .create_queue()
+                    .queue_name(&key.name)
+                    .set_attributes(Some(attributes.clone()))
+                    .set_tags(Some(tags.clone()))
+                    .send()
+            })
+            .await?;
+        Ok(created.queue_url.unwrap_or_default())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        let (key, url) = (&found.key, &found.id);
+        let attributes = ["visibilityTimeout", "retention", "encryption", "deadLetterQueue", "mostReceives"];
+        if attributes.iter().any(|field| changes.touches(field)) {
+            let wanted = spec(&ctx.scope, self).attributes();
+            ctx.call("sqs:SetQueueAttributes", key, || {
+                ctx.aws.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(wanted.clone())).send()
+            })
+            .await?;
+        }
+        let (set, removed) = changes.entries("tags");
+        if !set.is_empty() {
+            ctx.call("sqs:TagQueue", key, || {
+                ctx.aws.sqs.tag_queue().queue_url(url).set_tags(Some(set.iter().cloned().collect())).send()
+            })
+            .await?;
+        }
+        if !removed.is_empty() {
+            ctx.call("sqs:UntagQueue", key, || {
+                ctx.aws.sqs.untag_queue().queue_url(url).set_tag_keys(Some(removed.clone())).send()
+            })
+            .await?;
+        }
+        QueueKind
+            .seen(ctx, key, "the queue's new settings to be seen", |found| {
+                found.is_some_and(|found| changes_done(&self.wanted(&ctx.scope), found))
+            })
+            .await
+    }
+
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
+        let spec = spec(scope, self);
+        let mut properties = json!({
+            "QueueName": key.name,
+            "FifoQueue": true,
+            "VisibilityTimeout": spec.visibility_timeout,
+            "MessageRetentionPeriod": spec.retention,
+            "Tags": tags::listed(spec.tags.clone())
+        });
+        match &scope.config.kms_key {
+            Some(key) => properties["KmsMasterKeyId"] = json!(key),
+            None => properties["SqsManagedSseEnabled"] = json!(true),
+        }
+        if let Some(policy) = spec.redrive_policy() {
+            properties["RedrivePolicy"] = policy;
+        }
+        let logical_id = match self {
+            Self::Messages => "Messages",
+            Self::DeadLetters => "DeadLetters",
+        };
+        vec![Part { logical_id: logical_id.to_owned(), r#type: "AWS::SQS::Queue", properties }]
     }
 }
 

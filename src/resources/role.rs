@@ -11,20 +11,23 @@ use tokio::time::Instant;
 
 use super::tags::{self, Tags};
 use super::{names, policy_document, role_policy};
-use crate::app::Function;
+use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
 pub struct RoleKind;
 
+/// The role of a function.
+struct FunctionRole(FunctionName);
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Role {
+struct RoleSpec {
     path: String,
     trust_policy: Value,
     permissions_boundary: Option<String>,
@@ -61,13 +64,14 @@ impl Kind for RoleKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         // By its log group it is found when it is wanted no more; those of the walkthrough are looked for anyway.
-        let needs = |function: &Function| {
+        let wanted = |function: &Function| {
             let is_found = function.is_of_walkthrough();
-            if is_found { vec![] } else { vec![names::log_group(scope, &function.name)] }
+            let needs = if is_found { vec![] } else { vec![names::log_group(scope, &function.name)] };
+            Wanted::new(names::role(scope, &function.name), needs, FunctionRole(function.name.clone()))
         };
-        names::with_own_role(scope).map(|function| (names::role(scope, &function.name), needs(function))).collect()
+        names::with_own_role(scope).map(wanted).collect()
     }
 
     fn probes(&self, scope: &Scope) -> Vec<String> {
@@ -91,7 +95,7 @@ impl Kind for RoleKind {
         let all = all_tags(&role);
         let owner = Owner::by_tags(&ctx.scope, &all);
         let (tags, _) = tags::split(all);
-        let fields = fields(&Role {
+        let fields = fields(&RoleSpec {
             path: role.path().to_owned(),
             trust_policy: role.assume_role_policy_document().map_or(Value::Null, policy_document::parse),
             permissions_boundary: role
@@ -103,41 +107,6 @@ impl Kind for RoleKind {
         let mut found = Found { owner, ..Found::new(key, role.arn(), fields) };
         found.attributes.insert("created", role.create_date().secs().to_string());
         Ok(vec![found])
-    }
-
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
-        fields(&Role {
-            path: scope.config.role_path.clone(),
-            trust_policy: policy_document::normal(trust_policy()),
-            permissions_boundary: scope.config.permissions_boundary.clone(),
-            tags: scope.tags(),
-        })
-    }
-
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::ROLE, name);
-        let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
-        let created = ctx
-            .call("iam:CreateRole", &key, || {
-                ctx.aws
-                    .iam
-                    .create_role()
-                    .role_name(name)
-                    .path(&ctx.scope.config.role_path)
-                    .assume_role_policy_document(trust_policy().to_string())
-                    .set_permissions_boundary(ctx.scope.config.permissions_boundary.clone())
-                    .set_tags(Some(tags.clone()))
-                    .send()
-            })
-            .await?;
-        Ok(created.role.map_or_else(|| names::role_arn(&ctx.scope, name), |role| role.arn))
-    }
-
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        match change(ctx, &found.key, changes).await {
-            Err(failure) => Err(role_policy::judged(ctx, &found.key, failure).await),
-            Ok(()) => Ok(()),
-        }
     }
 
     /// Whatever was attached since we looked is taken off first; IAM may go on refusing for a while after (I3).
@@ -188,28 +157,6 @@ impl Kind for RoleKind {
         Ok(roles.filter_map(|role| Sign::of(&all_tags(&role))).collect())
     }
 
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |function: &Function| {
-            let key = names::role(scope, &function.name);
-            let mut properties = json!({
-                "RoleName": key.name,
-                "Path": scope.config.role_path,
-                "AssumeRolePolicyDocument": trust_policy(),
-                "Tags": tags::listed(scope.tags())
-            });
-            if let Some(boundary) = &scope.config.permissions_boundary {
-                properties["PermissionsBoundary"] = json!(boundary);
-            }
-            Part {
-                key,
-                logical_id: names::logical_id(function.name.as_str(), "Role"),
-                r#type: "AWS::IAM::Role",
-                properties,
-            }
-        };
-        names::with_own_role(scope).map(part).collect()
-    }
-
     /// A configured boundary is a condition of whatever could make a role that may do more (I7).
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let of_region = format!("*-{}-*", scope.region);
@@ -236,6 +183,57 @@ impl Kind for RoleKind {
             Permission::write(of_boundary, roles).when(role_policy::bounded(scope)),
         ]);
         permissions
+    }
+}
+
+#[async_trait]
+impl Resource for FunctionRole {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&RoleSpec {
+            path: scope.config.role_path.clone(),
+            trust_policy: policy_document::normal(trust_policy()),
+            permissions_boundary: scope.config.permissions_boundary.clone(),
+            tags: scope.tags(),
+        })
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
+        let created = ctx
+            .call("iam:CreateRole", key, || {
+                ctx.aws
+                    .iam
+                    .create_role()
+                    .role_name(&key.name)
+                    .path(&ctx.scope.config.role_path)
+                    .assume_role_policy_document(trust_policy().to_string())
+                    .set_permissions_boundary(ctx.scope.config.permissions_boundary.clone())
+                    .set_tags(Some(tags.clone()))
+                    .send()
+            })
+            .await?;
+        Ok(created.role.map_or_else(|| names::role_arn(&ctx.scope, &key.name), |role| role.arn))
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+        match change(ctx, &found.key, changes).await {
+            Err(failure) => Err(role_policy::judged(ctx, &found.key, failure).await),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
+        let mut properties = json!({
+            "RoleName": key.name,
+            "Path": scope.config.role_path,
+            "AssumeRolePolicyDocument": trust_policy(),
+            "Tags": tags::listed(scope.tags())
+        });
+        if let Some(boundary) = &scope.config.permissions_boundary {
+            properties["PermissionsBoundary"] = json!(boundary);
+        }
+        let logical_id = names::logical_id(self.0.as_str(), "Role");
+        vec![Part { logical_id, r#type: "AWS::IAM::Role", properties }]
     }
 }
 

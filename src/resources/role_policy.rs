@@ -12,7 +12,7 @@ use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -28,17 +28,13 @@ const CHECKPOINT: &str = "#broadcast";
 
 pub struct RolePolicyKind;
 
+/// What a function may do.
+struct FunctionPolicy(Function);
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RolePolicy {
+struct RolePolicySpec {
     document: Value,
-}
-
-fn function_of<'a>(scope: &'a Scope, name: &str) -> &'a Function {
-    match scope.config.app.functions().iter().find(|function| names::role(scope, &function.name).name == name) {
-        Some(function) => function,
-        None => unreachable!("no function has the role {name}"),
-    }
 }
 
 /// Least privilege: the table actions it takes, its own log group, and, for the one that posts, `@connections` of
@@ -152,12 +148,12 @@ impl Kind for RolePolicyKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         names::with_own_role(scope)
             .map(|function| {
                 let mut needs = vec![names::role(scope, &function.name)];
                 needs.extend(function.posts_to_connections.then(|| names::api(scope)));
-                (names::role_policy(scope, &function.name), needs)
+                Wanted::new(names::role_policy(scope, &function.name), needs, FunctionPolicy(function.clone()))
             })
             .collect()
     }
@@ -167,48 +163,20 @@ impl Kind for RolePolicyKind {
         let (inline, attached, document) =
             tokio::try_join!(inline_names(ctx, &key), attached_arns(ctx, &key), document_of(ctx, &key))?;
         let mut found: Vec<Found> = document
-            .map(|document| Found::new(key.clone(), POLICY_NAME, fields(&RolePolicy { document })))
+            .map(|document| Found::new(key.clone(), POLICY_NAME, fields(&RolePolicySpec { document })))
             .into_iter()
             .collect();
         found.extend(strays(probe, inline, attached));
         Ok(found)
     }
 
-    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&RolePolicy { document: policy_document::normal(document(scope, function_of(scope, name))) })
-    }
-
     fn lane(&self, change: &Change) -> Option<String> {
         Some(format!("role {}", change.key.name.split('/').next().unwrap_or_default()))
-    }
-
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        put(ctx, &Key::new(names::ROLE_POLICY, name), &document(&ctx.scope, function_of(&ctx.scope, name))).await?;
-        Ok(POLICY_NAME.to_owned())
-    }
-
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
-        let function = function_of(&ctx.scope, &found.key.name);
-        put(ctx, &found.key, &to_put(&ctx.scope, function, found)).await
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
         let Some(role) = &found.parent else { return Ok(()) };
         take_off(ctx, &role.name, found).await
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |function: &Function| Part {
-            key: names::role_policy(scope, &function.name),
-            logical_id: names::logical_id(function.name.as_str(), "Policy"),
-            r#type: "AWS::IAM::Policy",
-            properties: json!({
-                "PolicyName": POLICY_NAME,
-                "Roles": [scope.id(&names::role(scope, &function.name))],
-                "PolicyDocument": document(scope, function)
-            }),
-        };
-        names::with_own_role(scope).map(part).collect()
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
@@ -223,6 +191,33 @@ impl Kind for RolePolicyKind {
             Permission::write(&["iam:DeleteRolePolicy", "iam:DetachRolePolicy"], names::any_role_pattern(scope)),
             Permission::write(&["iam:PutRolePolicy"], vec![names::role_pattern(scope)]).when(bounded(scope)),
         ]
+    }
+}
+
+#[async_trait]
+impl Resource for FunctionPolicy {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&RolePolicySpec { document: policy_document::normal(document(scope, &self.0)) })
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        put(ctx, key, &document(&ctx.scope, &self.0)).await?;
+        Ok(POLICY_NAME.to_owned())
+    }
+
+    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+        put(ctx, &found.key, &to_put(&ctx.scope, &self.0, found)).await
+    }
+
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
+        let Self(function) = self;
+        let properties = json!({
+            "PolicyName": POLICY_NAME,
+            "Roles": [scope.id(&names::role(scope, &function.name))],
+            "PolicyDocument": document(scope, function)
+        });
+        let logical_id = names::logical_id(function.name.as_str(), "Policy");
+        vec![Part { logical_id, r#type: "AWS::IAM::Policy", properties }]
     }
 }
 

@@ -12,11 +12,14 @@ use crate::config::Authorizer;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
 pub struct RouteKind;
+
+/// A route of the app, or the one that keeps connections alive.
+struct AppRoute(RouteKey);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,13 +58,13 @@ impl Kind for RouteKind {
         api::child(names::ROUTE)
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let routes = names::routes(scope).into_iter();
         routes
             .map(|route| {
                 let mut needs = vec![names::integration(&route)];
                 needs.extend(names::wanted_authorizer(scope));
-                (names::route(&route), needs)
+                Wanted::new(names::route(&route), needs, AppRoute(route))
             })
             .collect()
     }
@@ -101,21 +104,41 @@ impl Kind for RouteKind {
         Ok(found)
     }
 
-    fn wanted(&self, scope: &Scope, name: &str) -> Fields {
-        fields(&spec(scope, name))
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let api_id = names::api_id(&ctx.scope);
+        ctx.call("apigateway:DeleteRoute", &found.key, || {
+            ctx.aws.apigateway.delete_route().api_id(&api_id).route_id(&found.id).send()
+        })
+        .await
+        .gone()
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::ROUTE, name);
+    /// Part of the API's; and to connect, where callers sign.
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        if scope.config.authorizer != Authorizer::Iam {
+            return vec![];
+        }
+        let connect = format!("*/{}/$connect", scope.config.stage);
+        vec![Permission::other(&["execute-api:Invoke"], vec![scope.arn("execute-api", &connect)])]
+    }
+}
+
+#[async_trait]
+impl Resource for AppRoute {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&spec(scope, self.0.as_str()))
+    }
+
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let api_id = names::api_id(&ctx.scope);
-        let spec = spec(&ctx.scope, name);
+        let spec = spec(&ctx.scope, self.0.as_str());
         let created = ctx
-            .call("apigateway:CreateRoute", &key, || {
+            .call("apigateway:CreateRoute", key, || {
                 ctx.aws
                     .apigateway
                     .create_route()
                     .api_id(&api_id)
-                    .route_key(name)
+                    .route_key(&key.name)
                     .target(&spec.target)
                     .authorization_type(AuthorizationType::from(spec.authorization.as_str()))
                     .set_authorizer_id(spec.authorizer.clone())
@@ -125,14 +148,14 @@ impl Kind for RouteKind {
             .await?;
         let id = created.route_id.unwrap_or_default();
         if spec.responds {
-            create_response(ctx, &key, &api_id, &id).await?;
+            create_response(ctx, key, &api_id, &id).await?;
         }
         Ok(id)
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
         let api_id = names::api_id(&ctx.scope);
-        let spec = spec(&ctx.scope, &found.key.name);
+        let spec = spec(&ctx.scope, self.0.as_str());
         let none = AuthorizationType::None.as_str();
         // Only `NONE` lets go of an authorizer (G22), which could not be deleted otherwise.
         let let_go = (!found.text("authorizer").is_empty() && spec.authorizer.is_none()).then_some(none);
@@ -172,56 +195,34 @@ impl Kind for RouteKind {
         Ok(())
     }
 
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = names::api_id(&ctx.scope);
-        ctx.call("apigateway:DeleteRoute", &found.key, || {
-            ctx.aws.apigateway.delete_route().api_id(&api_id).route_id(&found.id).send()
-        })
-        .await
-        .gone()
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
-        let part = |route: &RouteKey| {
-            let spec = spec(scope, route.as_str());
-            let (api, label) = (names::api_id(scope), names::label(scope, route));
-            let logical_id = names::logical_id(&label, "Route");
-            let mut properties = json!({
-                "ApiId": api,
-                "RouteKey": route.as_str(),
-                "Target": spec.target,
-                "AuthorizationType": spec.authorization
-            });
-            if let Some(authorizer) = spec.authorizer {
-                properties["AuthorizerId"] = json!(authorizer);
-            }
-            let mut response = None;
-            if spec.responds {
-                properties["RouteResponseSelectionExpression"] = json!(RESPONSE);
-                response = Some(Part {
-                    key: names::route(route),
-                    logical_id: names::logical_id(&label, "RouteResponse"),
-                    r#type: "AWS::ApiGatewayV2::RouteResponse",
-                    properties: json!({
-                        "ApiId": api,
-                        "RouteId": format!("${{{logical_id}}}"),
-                        "RouteResponseKey": RESPONSE
-                    }),
-                });
-            }
-            let key = names::route(route);
-            [Some(Part { key, logical_id, r#type: "AWS::ApiGatewayV2::Route", properties }), response]
-        };
-        names::routes(scope).iter().flat_map(part).flatten().collect()
-    }
-
-    /// Part of the API's; and to connect, where callers sign.
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        if scope.config.authorizer != Authorizer::Iam {
-            return vec![];
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
+        let spec = spec(scope, self.0.as_str());
+        let (api, label) = (names::api_id(scope), names::label(scope, &self.0));
+        let logical_id = names::logical_id(&label, "Route");
+        let mut properties = json!({
+            "ApiId": api,
+            "RouteKey": self.0.as_str(),
+            "Target": spec.target,
+            "AuthorizationType": spec.authorization
+        });
+        if let Some(authorizer) = spec.authorizer {
+            properties["AuthorizerId"] = json!(authorizer);
         }
-        let connect = format!("*/{}/$connect", scope.config.stage);
-        vec![Permission::other(&["execute-api:Invoke"], vec![scope.arn("execute-api", &connect)])]
+        let mut response = None;
+        if spec.responds {
+            properties["RouteResponseSelectionExpression"] = json!(RESPONSE);
+            response = Some(Part {
+                logical_id: names::logical_id(&label, "RouteResponse"),
+                r#type: "AWS::ApiGatewayV2::RouteResponse",
+                properties: json!({
+                    "ApiId": api,
+                    "RouteId": format!("${{{logical_id}}}"),
+                    "RouteResponseKey": RESPONSE
+                }),
+            });
+        }
+        let route = Part { logical_id, r#type: "AWS::ApiGatewayV2::Route", properties };
+        [route].into_iter().chain(response).collect()
     }
 }
 

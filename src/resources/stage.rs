@@ -14,7 +14,7 @@ use crate::config::Throttle;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part};
+use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -105,8 +105,8 @@ impl Kind for StageKind {
         Facts { loss: Some("its URL stops working, and all its clients are disconnected"), ..api::child(names::STAGE) }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(names::stage(scope), vec![names::deployment(scope)])]
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
+        vec![Wanted::new(names::stage(scope), vec![names::deployment(scope)], Self)]
     }
 
     async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
@@ -131,7 +131,19 @@ impl Kind for StageKind {
         Ok(found)
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let api_id = names::api_id(&ctx.scope);
+        ctx.call("apigateway:DeleteStage", &found.key, || {
+            ctx.aws.apigateway.delete_stage().api_id(&api_id).stage_name(&found.key.name).send()
+        })
+        .await
+        .gone()
+    }
+}
+
+#[async_trait]
+impl Resource for StageKind {
+    fn wanted(&self, scope: &Scope) -> Fields {
         let throttle = scope.config.throttle.filter(|throttle| *throttle != ACCOUNT);
         fields(&StageSpec {
             deployment: scope.id(&names::deployment(scope)),
@@ -149,17 +161,16 @@ impl Kind for StageKind {
         })
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::STAGE, name);
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let api_id = names::api_id(&ctx.scope);
         let deployment_id = ctx.scope.id(&names::deployment(&ctx.scope));
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
-        ctx.call("apigateway:CreateStage", &key, || {
+        ctx.call("apigateway:CreateStage", key, || {
             ctx.aws
                 .apigateway
                 .create_stage()
                 .api_id(&api_id)
-                .stage_name(name)
+                .stage_name(&key.name)
                 .deployment_id(&deployment_id)
                 .description(LIVE)
                 .set_default_route_settings(ctx.scope.config.throttle.map(settings))
@@ -168,7 +179,7 @@ impl Kind for StageKind {
                 .send()
         })
         .await?;
-        Ok(name.to_owned())
+        Ok(key.name.clone())
     }
 
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
@@ -206,16 +217,7 @@ impl Kind for StageKind {
         api::change_tags(ctx, key, &arn_of(ctx, &api_id, &key.name), set, removed).await
     }
 
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let api_id = names::api_id(&ctx.scope);
-        ctx.call("apigateway:DeleteStage", &found.key, || {
-            ctx.aws.apigateway.delete_stage().api_id(&api_id).stage_name(&found.key.name).send()
-        })
-        .await
-        .gone()
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
         let mut properties = json!({
             "ApiId": names::api_id(scope),
             "StageName": scope.config.stage,
@@ -230,12 +232,7 @@ impl Kind for StageKind {
         for (route, throttle) in throttled_routes(scope) {
             properties["RouteSettings"][route] = settings(throttle);
         }
-        vec![Part {
-            key: names::stage(scope),
-            logical_id: "Stage".to_owned(),
-            r#type: "AWS::ApiGatewayV2::Stage",
-            properties,
-        }]
+        vec![Part { logical_id: "Stage".to_owned(), r#type: "AWS::ApiGatewayV2::Stage", properties }]
     }
 }
 

@@ -22,7 +22,7 @@ use crate::config::TABLE_SUFFIX;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Sign};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -33,7 +33,7 @@ pub struct TableKind;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Table {
+struct TableSpec {
     hash_key: String,
     billing_mode: String,
     /// Always on; by a key that AWS owns unless one is named.
@@ -56,8 +56,8 @@ impl Kind for TableKind {
         }
     }
 
-    fn declare(&self, scope: &Scope) -> Vec<(Key, Vec<Key>)> {
-        vec![(names::table(scope), vec![])]
+    fn declare(&self, scope: &Scope) -> Vec<Wanted> {
+        vec![Wanted::new(names::table(scope), vec![], Self)]
     }
 
     async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
@@ -84,7 +84,7 @@ impl Kind for TableKind {
         };
         let is_protected = table.deletion_protection_enabled() == Some(true);
         let (tags, expires_at) = tags::split(all);
-        let fields = fields(&Table {
+        let fields = fields(&TableSpec {
             hash_key: hash_key(&table),
             billing_mode: table
                 .billing_mode_summary()
@@ -106,8 +106,77 @@ impl Kind for TableKind {
         Ok(vec![Found { owner, settling, guarded, ..Found::new(key, arn, fields) }])
     }
 
-    fn wanted(&self, scope: &Scope, _name: &str) -> Fields {
-        fields(&Table {
+    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
+        let key = &found.key;
+        let deleting = Some(&TableStatus::Deleting);
+        let asked = ctx
+            .call("dynamodb:DeleteTable", key, || ctx.aws.dynamodb.delete_table().table_name(&key.name).send())
+            .await
+            .optional()?;
+        if asked.is_none() {
+            return Ok(());
+        }
+        ctx.waiting(key, "the table to be gone");
+        wait_until(ctx, key, |table| table.is_none_or(|table| table.table_status() != deleting)).await
+    }
+
+    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+        let key = &Key::new(names::TABLE, "list");
+        let names = ctx.all(
+            "dynamodb:ListTables",
+            key,
+            |last| ctx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last).send(),
+            |page| (page.table_names.unwrap_or_default(), page.last_evaluated_table_name),
+        );
+        let names = names.await?;
+        let tags = try_join_all(names.iter().filter(|name| name.ends_with(TABLE_SUFFIX)).map(|name| async move {
+            let arn = ctx.scope.arn("dynamodb", &format!("table/{name}"));
+            tags_of(ctx, &Key::new(names::TABLE, name), &arn).await
+        }))
+        .await?;
+        Ok(tags.iter().flatten().filter_map(Sign::of).collect())
+    }
+
+    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
+        let table = vec![scope.arn("dynamodb", &format!("table/{}-*", scope.config.name))];
+        let key = scope.config.kms_key.iter().map(|key| {
+            let through = format!("dynamodb.{}.*", scope.region);
+            Permission::write(KEY_ACTIONS, vec![key.clone()])
+                .when(Some(json!({ "StringLike": { "kms:ViaService": through } })))
+        });
+        let mut all: Vec<Permission> = key.collect();
+        all.extend([
+            Permission::read(
+                &["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"],
+                table.clone(),
+            ),
+            Permission::write(
+                &[
+                    "dynamodb:CreateTable",
+                    "dynamodb:DeleteTable",
+                    "dynamodb:TagResource",
+                    "dynamodb:UntagResource",
+                    "dynamodb:UpdateTable",
+                    "dynamodb:UpdateTimeToLive",
+                ],
+                table.clone(),
+            ),
+            // `verify` looks whether a closed connection is gone.
+            Permission::other(&["dynamodb:Scan"], table),
+            Permission::other(&["dynamodb:ListTables"], vec!["*".to_owned()]),
+            Permission::other(
+                &["dynamodb:ListTagsOfResource"],
+                vec![scope.arn("dynamodb", &format!("table/*{TABLE_SUFFIX}"))],
+            ),
+        ]);
+        all
+    }
+}
+
+#[async_trait]
+impl Resource for TableKind {
+    fn wanted(&self, scope: &Scope) -> Fields {
+        fields(&TableSpec {
             hash_key: HASH_KEY.to_owned(),
             billing_mode: "PAY_PER_REQUEST".to_owned(),
             encryption: scope.config.kms_key.clone().unwrap_or_else(|| AWS_OWNED.to_owned()),
@@ -119,19 +188,18 @@ impl Kind for TableKind {
         })
     }
 
-    async fn create(&self, ctx: &Ctx, name: &str) -> Result<String, Failure> {
-        let key = Key::new(names::TABLE, name);
+    async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let at_creation: Vec<_> = ctx.scope.tags_at_creation().into_iter().collect();
         let tags: Vec<Tag> = at_creation.iter().filter_map(|(k, v)| tag(k, v)).collect();
         let wanted = &ctx.scope.config.table_indexes;
         let definitions: Vec<_> = [KEY].into_iter().chain(wanted.iter().map(String::as_str)).filter_map(text).collect();
         let indexes: Vec<_> = wanted.iter().filter_map(|name| index(name)).collect();
         let created = ctx
-            .call("dynamodb:CreateTable", &key, || {
+            .call("dynamodb:CreateTable", key, || {
                 ctx.aws
                     .dynamodb
                     .create_table()
-                    .table_name(name)
+                    .table_name(&key.name)
                     .set_attribute_definitions(Some(definitions.clone()))
                     .set_key_schema(Some(hashed_by(KEY)))
                     .set_global_secondary_indexes(Some(indexes.clone()).filter(|indexes| !indexes.is_empty()))
@@ -141,18 +209,16 @@ impl Kind for TableKind {
                     .send()
             })
             .await?;
-        ctx.run.book.made(&key);
-        ctx.run.book.tagged(&key, &at_creation, &[]);
+        ctx.run.book.made(key);
+        ctx.run.book.tagged(key, &at_creation, &[]);
         let table = created.table_description;
         // TTL can be set only once the table is active (D1).
         if table.as_ref().and_then(|table| table.table_status()) != Some(&TableStatus::Active) {
-            ctx.waiting(&key, "the table to be active");
-            wait_until(ctx, &key, |table| {
-                table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active))
-            })
-            .await?;
+            ctx.waiting(key, "the table to be active");
+            wait_until(ctx, key, |table| table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active)))
+                .await?;
         }
-        enable_ttl(ctx, &key).await?;
+        enable_ttl(ctx, key).await?;
         Ok(table.and_then(|table| table.table_arn).unwrap_or_else(|| names::table_arn(&ctx.scope)))
     }
 
@@ -203,38 +269,7 @@ impl Kind for TableKind {
         Ok(())
     }
 
-    async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
-        let key = &found.key;
-        let deleting = Some(&TableStatus::Deleting);
-        let asked = ctx
-            .call("dynamodb:DeleteTable", key, || ctx.aws.dynamodb.delete_table().table_name(&key.name).send())
-            .await
-            .optional()?;
-        if asked.is_none() {
-            return Ok(());
-        }
-        ctx.waiting(key, "the table to be gone");
-        wait_until(ctx, key, |table| table.is_none_or(|table| table.table_status() != deleting)).await
-    }
-
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
-        let key = &Key::new(names::TABLE, "list");
-        let names = ctx.all(
-            "dynamodb:ListTables",
-            key,
-            |last| ctx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last).send(),
-            |page| (page.table_names.unwrap_or_default(), page.last_evaluated_table_name),
-        );
-        let names = names.await?;
-        let tags = try_join_all(names.iter().filter(|name| name.ends_with(TABLE_SUFFIX)).map(|name| async move {
-            let arn = ctx.scope.arn("dynamodb", &format!("table/{name}"));
-            tags_of(ctx, &Key::new(names::TABLE, name), &arn).await
-        }))
-        .await?;
-        Ok(tags.iter().flatten().filter_map(Sign::of).collect())
-    }
-
-    fn template(&self, scope: &Scope) -> Vec<Part> {
+    fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
         let hashed_by = |attribute: &str| json!([{ "AttributeName": attribute, "KeyType": "HASH" }]);
         let attributes = [KEY].into_iter().chain(scope.config.table_indexes.iter().map(String::as_str));
         let mut properties = json!({
@@ -254,47 +289,7 @@ impl Kind for TableKind {
         if !indexes.is_empty() {
             properties["GlobalSecondaryIndexes"] = json!(indexes);
         }
-        vec![Part {
-            key: names::table(scope),
-            logical_id: "Table".to_owned(),
-            r#type: "AWS::DynamoDB::Table",
-            properties,
-        }]
-    }
-
-    fn permissions(&self, scope: &Scope) -> Vec<Permission> {
-        let table = vec![scope.arn("dynamodb", &format!("table/{}-*", scope.config.name))];
-        let key = scope.config.kms_key.iter().map(|key| {
-            let through = format!("dynamodb.{}.*", scope.region);
-            Permission::write(KEY_ACTIONS, vec![key.clone()])
-                .when(Some(json!({ "StringLike": { "kms:ViaService": through } })))
-        });
-        let mut all: Vec<Permission> = key.collect();
-        all.extend([
-            Permission::read(
-                &["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"],
-                table.clone(),
-            ),
-            Permission::write(
-                &[
-                    "dynamodb:CreateTable",
-                    "dynamodb:DeleteTable",
-                    "dynamodb:TagResource",
-                    "dynamodb:UntagResource",
-                    "dynamodb:UpdateTable",
-                    "dynamodb:UpdateTimeToLive",
-                ],
-                table.clone(),
-            ),
-            // `verify` looks whether a closed connection is gone.
-            Permission::other(&["dynamodb:Scan"], table),
-            Permission::other(&["dynamodb:ListTables"], vec!["*".to_owned()]),
-            Permission::other(
-                &["dynamodb:ListTagsOfResource"],
-                vec![scope.arn("dynamodb", &format!("table/*{TABLE_SUFFIX}"))],
-            ),
-        ]);
-        all
+        vec![Part { logical_id: "Table".to_owned(), r#type: "AWS::DynamoDB::Table", properties }]
     }
 }
 
