@@ -147,7 +147,7 @@ pub struct Load {
 }
 
 /// What the authorizer of `$connect` wants to see.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Connect {
     /// A header for the authorizer, or `@FILE` with one a line (repeatable) [env: CHATCTL_HEADER]
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "query")]
@@ -158,7 +158,7 @@ pub struct Connect {
 }
 
 /// Which chat a client connects to.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Target {
     /// Connect here, whatever is deployed
     #[arg(long, value_name = "URL")]

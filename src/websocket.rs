@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use futures_util::{Sink, SinkExt, StreamExt};
 use http::header::{HeaderName, HeaderValue, USER_AGENT};
@@ -59,6 +60,21 @@ pub enum Auth {
     Headers(Vec<(String, String)>),
     /// Names and values for a Lambda authorizer, added to the URL.
     Query(Vec<(String, String)>),
+}
+
+/// Where a chat is, also once it has moved.
+#[async_trait]
+pub trait Place: Send + Sync {
+    /// Where it is now; none where that cannot be told.
+    async fn find(&self) -> Option<Endpoint>;
+}
+
+/// A chat that stays where it is.
+#[async_trait]
+impl Place for Endpoint {
+    async fn find(&self) -> Option<Endpoint> {
+        Some(self.clone())
+    }
 }
 
 impl Endpoint {

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
@@ -19,6 +20,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use support::{DataDir, Folder, Told, silent_host};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -327,6 +329,38 @@ async fn each_verb_of_the_local_aws_answers_in_json() {
     assert_eq!((&status["state"], &status["endpoint"]), (&json!("running"), &endpoint));
     assert_eq!(run("env", 0).await["environment"]["AWS_ENDPOINT_URL"], endpoint);
     assert_eq!(run("stop", 0).await["stopped"], true);
+}
+
+/// What was there is lost, and the chat has another id, perhaps another port: whoever was in it comes along.
+#[tokio::test]
+async fn a_chat_goes_along_to_a_local_aws_that_was_started_again() {
+    let data_dir = DataDir::new().await;
+    let run = async |args: &str, stdin: &str| {
+        let program = support::chatctl(env!("CARGO_BIN_EXE_chatctl")).data_dir(&data_dir).stdin(stdin);
+        program.args(args.split(' ')).run().await.expect(0)
+    };
+    run("up --local", "").await;
+    let mut listener = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    listener.args(["chat", "--local", "--wait", "10m"]).env("CHATCTL_DATA_DIR", data_dir.path());
+    let mut listener =
+        listener.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut heard = BufReader::new(listener.stdout.take().unwrap()).lines();
+    // Said until it is heard: the listener comes when it can.
+    let mut hears = async |said: &str| {
+        let saying = async {
+            loop {
+                run("chat --local --wait 1s", &format!("{said}\n")).await;
+            }
+        };
+        let hearing = async { while heard.next_line().await.unwrap().unwrap() != said {} };
+        tokio::select! { () = saying => {}, () = hearing => {} }
+    };
+    hears("before").await;
+    run("local stop", "").await;
+    run("up --local", "").await;
+    hears("after").await;
+    listener.kill().await.unwrap();
+    run("local stop", "").await;
 }
 
 #[tokio::test]

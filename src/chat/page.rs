@@ -5,6 +5,7 @@ mod server;
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::process::Command;
@@ -13,7 +14,7 @@ use self::entrance::Entrance;
 use crate::error::{Error, Exit, Result};
 use crate::host::{Host, random};
 use crate::report::json;
-use crate::websocket::{Auth, Endpoint};
+use crate::websocket::{Auth, Endpoint, Place};
 
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
@@ -25,16 +26,16 @@ pub struct OpenOptions {
     pub json: bool,
 }
 
-/// Serves the page until interrupted.
+/// Serves the page until interrupted. It leads to `endpoint`, and later to wherever `place` finds the chat.
 ///
 /// # Errors
 /// When the API wants headers, which a browser cannot send, or no port can be had.
-pub async fn open(host: &Host, endpoint: &Endpoint, options: OpenOptions) -> Result<Exit> {
+pub async fn open(host: &Host, endpoint: &Endpoint, place: Arc<dyn Place>, options: OpenOptions) -> Result<Exit> {
     if let Auth::Headers(_) = endpoint.auth {
         return Err(Error::usage("a browser cannot send headers with a WebSocket handshake")
             .hint("let the authorizer read its token from the query"));
     }
-    let server = server::Server::bind(endpoint, options.keep_alive).await?;
+    let server = server::Server::bind(endpoint, place, options.keep_alive).await?;
     let address = server.address();
     if options.json {
         host.stdout.line(&json::document("open", json!({ "url": endpoint.shown(), "address": address })));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::error::{Exit, Result};
 use crate::host::Host;
-use crate::websocket::Endpoint;
+use crate::websocket::{Endpoint, Place};
 
 #[derive(Clone, Debug)]
 pub struct ChatOptions {
@@ -26,11 +26,12 @@ pub struct ChatOptions {
     pub color: bool,
 }
 
-/// Chats at `endpoint` until the user has had enough, or the piped input is at its end.
+/// Chats at `endpoint` until the user has had enough, or the piped input is at its end; goes along to wherever `place`
+/// finds the chat later.
 ///
 /// # Errors
 /// When the first connection fails (later ones are tried again), or piped lines could not be sent.
-pub async fn chat(host: &Host, endpoint: &Endpoint, options: &ChatOptions) -> Result<Exit> {
+pub async fn chat(host: &Host, endpoint: &Endpoint, place: &dyn Place, options: &ChatOptions) -> Result<Exit> {
     let socket = tokio::select! {
         socket = endpoint.connect() => socket.map_err(|error| endpoint.failed(&error))?,
         () = host.interrupt.raised(1) => return Ok(Exit::Interrupted),
@@ -43,7 +44,7 @@ pub async fn chat(host: &Host, endpoint: &Endpoint, options: &ChatOptions) -> Re
     } else {
         (typing::piped(), screen::Screen::plain(host), None)
     };
-    let mut conversation = conversation::Conversation::new(endpoint, options, screen, interactive);
+    let mut conversation = conversation::Conversation::new(endpoint, place, options, screen, interactive);
     conversation.greet();
     tokio::select! {
         ended = conversation.run(socket, typed) => ended,

@@ -13,5 +13,5 @@ pub async fn chat(session: &Session, flags: &cli::Chat) -> Result<Exit> {
     let (endpoint, keep_alive) = target::to_stay(session, &flags.target).await?;
     let options = ChatOptions { name: flags.alias.clone(), wait, keep_alive, color: session.colored() };
     session.deadline.lift();
-    session::chat(&session.host, &endpoint, &options).await
+    session::chat(&session.host, &endpoint, &target::Whereabouts::of(session, &flags.target), &options).await
 }

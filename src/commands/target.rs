@@ -3,21 +3,29 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Session, url_of};
+use async_trait::async_trait;
+
+use super::{Needs, Session, url_of};
 use crate::app::RouteKey;
 use crate::cli;
-use crate::config::Authorizer;
+use crate::config::{Authorizer, Config, Settings};
+use crate::deadline::Deadline;
 use crate::engine::found::Found;
 use crate::engine::kind::Kind;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::progress::Reporter;
 use crate::resources::{api, names, route};
-use crate::websocket::{Auth, Endpoint};
+use crate::websocket::{Auth, Endpoint, Place};
 
 /// The variables that stand for `--header` and `--query`, so that no token has to be an argument.
 const HEADER: &str = "CHATCTL_HEADER";
 const QUERY: &str = "CHATCTL_QUERY";
+/// For how long a chat that has moved is looked for at a time.
+const LOOK: Duration = Duration::from_secs(30);
 /// More than API Gateway takes of either. Bytes.
 const LARGEST: u64 = 64 * 1024;
 
@@ -49,6 +57,42 @@ pub async fn to_stay(session: &Session, target: &cli::Target) -> Result<(Endpoin
     let routes = route::RouteKind.find(&session.ctx.knowing(&api.key, &api.id), "").await?;
     let url = url_of(&session.ctx.scope, &api, &session.config().stage);
     Ok((Endpoint { url, auth }, routes.iter().any(|route| route.key == ping)))
+}
+
+/// Where a client that stays finds its chat once it has moved. What it starts from is read anew each time: a local AWS that
+/// was started again has other keys.
+pub struct Whereabouts {
+    host: Host,
+    config: Config,
+    given: Settings,
+    reporter: Arc<dyn Reporter>,
+    target: cli::Target,
+}
+
+impl Whereabouts {
+    pub fn of(session: &Session, target: &cli::Target) -> Self {
+        Self {
+            host: session.host.clone(),
+            config: session.config().clone(),
+            given: session.given.clone(),
+            reporter: session.ctx.run.reporter.clone(),
+            target: target.clone(),
+        }
+    }
+
+    async fn look(&self) -> Result<Endpoint> {
+        let needs = if self.target.url.is_some() { Needs::Nothing } else { Needs::Region };
+        let (config, reporter) = (self.config.clone(), self.reporter.clone());
+        let session = Session::open(&self.host, config, &self.given, reporter, needs, Deadline::after(LOOK)).await?;
+        endpoint(&session, &self.target).await
+    }
+}
+
+#[async_trait]
+impl Place for Whereabouts {
+    async fn find(&self) -> Option<Endpoint> {
+        Deadline::after(LOOK).bound(Box::pin(self.look())).await.ok()
+    }
 }
 
 /// # Errors

@@ -168,9 +168,9 @@ async fn a_chat_that_gives_signs_of_life_is_asked_for_them() {
         there.until(|frames| frames.iter().filter(|frame| *frame == PING).count() >= 3).await;
     });
     let arrived = server.clone();
-    let day = Duration::from_secs(24 * 3600);
-    let options = ChatOptions { name: None, wait: day, keep_alive: true, color: false };
-    let chatting = chat(&stage.host, &endpoint, &options);
+    let years = Duration::from_secs(10 * 365 * 24 * 3600);
+    let options = ChatOptions { name: None, wait: years, keep_alive: true, color: false };
+    let chatting = chat(&stage.host, &endpoint, &endpoint, &options);
     let watching = async {
         elsewhere.spawn(async move { arrived.arrivals(1).await }).await.unwrap();
         tokio::time::pause();
@@ -181,6 +181,28 @@ async fn a_chat_that_gives_signs_of_life_is_asked_for_them() {
     assert_eq!(ended.unwrap(), Exit::Interrupted);
     assert_eq!((stage.stdout.text(), stage.stderr.text()), (String::new(), String::new()));
     elsewhere.shutdown_background();
+}
+
+/// As a local AWS does that was started again: what was there is nowhere now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_has_moved_is_found_again() {
+    let (first, second) = (ChatServer::start().await, ChatServer::start().await);
+    let (stage, endpoint) = (Stage::new(), Endpoint { url: first.url.clone(), auth: Auth::None });
+    let moved = Endpoint { url: second.url.clone(), auth: Auth::None };
+    let options = ChatOptions { name: None, wait: Duration::from_secs(24 * 3600), keep_alive: false, color: false };
+    let chatting = chat(&stage.host, &endpoint, &moved, &options);
+    let watching = async {
+        first.arrivals(1).await;
+        first.set(|faults| faults.refusals = usize::MAX);
+        first.drop_connections();
+        second.arrivals(1).await;
+        second.broadcast("bob: here now");
+        stage.stdout.until(|text| text == "bob: here now\n").await;
+        stage.host.interrupt.raise();
+    };
+    let (ended, ()) = tokio::join!(chatting, watching);
+    assert_eq!(ended.unwrap(), Exit::Interrupted);
+    assert!(stage.stderr.text().contains(&format!("connected again to {}", second.url)), "{}", stage.stderr.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

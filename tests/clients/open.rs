@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::browser::{Browser, Page};
@@ -11,7 +12,7 @@ use crate::stage::Stage;
 use chatctl::chat::page::{OpenOptions, open};
 use chatctl::error::{Exit, Result};
 use chatctl::host::Interrupt;
-use chatctl::websocket::{Auth, Endpoint, PING};
+use chatctl::websocket::{Auth, Endpoint, PING, Place};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,10 +33,15 @@ impl Open {
     }
 
     async fn start_with(server: &ChatServer, auth: Auth, keep_alive: bool) -> Self {
+        let endpoint = Endpoint { url: server.url.clone(), auth };
+        Self::start_at(endpoint.clone(), Arc::new(endpoint), keep_alive).await
+    }
+
+    async fn start_at(endpoint: Endpoint, place: Arc<dyn Place>, keep_alive: bool) -> Self {
         let stage = Stage::new();
-        let (host, endpoint) = (stage.host.clone(), Endpoint { url: server.url.clone(), auth });
+        let host = stage.host.clone();
         let ended = tokio::spawn(async move {
-            open(&host, &endpoint, OpenOptions { browser: false, keep_alive, json: false }).await
+            open(&host, &endpoint, place, OpenOptions { browser: false, keep_alive, json: false }).await
         });
         let address = stage.stdout.until(|text| text.ends_with('\n')).await.trim().to_owned();
         Self { address, interrupt: stage.host.interrupt.clone(), ended }
@@ -125,6 +131,7 @@ async fn it_runs_until_interrupted() {
     let error = chatctl::chat::page::open(
         &stage.host,
         &endpoint,
+        Arc::new(endpoint.clone()),
         OpenOptions { browser: false, keep_alive: false, json: false },
     )
     .await
@@ -138,7 +145,7 @@ async fn a_machine_is_told_the_address_in_json() {
     let (host, endpoint) =
         (stage.host.clone(), Endpoint { url: format!("{}?token=sesame", server.url), auth: Auth::None });
     let options = OpenOptions { browser: false, keep_alive: false, json: true };
-    let ended = tokio::spawn(async move { open(&host, &endpoint, options).await });
+    let ended = tokio::spawn(async move { open(&host, &endpoint, Arc::new(endpoint.clone()), options).await });
     let told = stage.stdout.until(|text| text.ends_with('\n')).await;
     support::schema::assert_described(&told);
     let document: Value = serde_json::from_str(&told).unwrap();
@@ -288,6 +295,28 @@ async fn people_chat_in_a_real_browser() {
     let others =
         |page: &Page| page.complaints().into_iter().filter(|it| !it.contains("WebSocket connection to")).count();
     assert_eq!((others(&ada), others(&bob)), (0, 0), "{:?} {:?}", ada.complaints(), bob.complaints());
+    open.interrupt.raise();
+    open.ended.await.unwrap().unwrap();
+}
+
+/// As a local AWS does that was started again: the page goes along, and what was being written with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_goes_along_with_a_chat_that_has_moved() {
+    let (first, second) = (ChatServer::start().await, ChatServer::start().await);
+    let [here, there] = [&first, &second].map(|server| Endpoint { url: server.url.clone(), auth: Auth::None });
+    let open = Open::start_at(here, Arc::new(there), false).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&open.address, "light").await;
+    first.arrivals(1).await;
+    page.types("unfinished").await;
+    first.set(|faults| faults.refusals = usize::MAX);
+    first.drop_connections();
+    second.arrivals(1).await;
+    page.until(CONNECTED).await;
+    assert_eq!(page.value("document.getElementById('message').value").await, "unfinished");
+    page.press("Enter", 0).await;
+    page.shows("unfinished").await;
+    second.received("unfinished").await;
     open.interrupt.raise();
     open.ended.await.unwrap().unwrap();
 }

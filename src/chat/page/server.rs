@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::entrance;
 use crate::error::{Error, Result};
 use crate::host::random;
-use crate::websocket::Endpoint;
+use crate::websocket::{Endpoint, Place};
 
 /// `{{policy}}` says once more what the header says, `{{nonce}}` marks the page's own script and style.
 const PAGE: &str = include_str!("../../../templates/chat.html");
@@ -36,16 +36,25 @@ struct Site {
     token: String,
     /// Until it has been used.
     once: Mutex<Option<String>>,
-    endpoint: Endpoint,
+    chat: Mutex<Chat>,
+    place: Arc<dyn Place>,
     keep_alive: bool,
 }
 
+/// Where the chat was when it was last looked for.
+struct Chat {
+    endpoint: Endpoint,
+    /// A page was told, so who asks now has lost it, or comes later.
+    told: bool,
+}
+
 impl Server {
-    pub async fn bind(endpoint: &Endpoint, keep_alive: bool) -> Result<Self> {
+    pub async fn bind(endpoint: &Endpoint, place: Arc<dyn Place>, keep_alive: bool) -> Result<Self> {
         let no_port = |e| Error::failed("NoPort", format!("the page cannot be served on 127.0.0.1: {e}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let at = listener.local_addr().map_err(no_port)?;
-        let site = Site { at, token: random()?, once: Mutex::default(), endpoint: endpoint.clone(), keep_alive };
+        let chat = Mutex::new(Chat { endpoint: endpoint.clone(), told: false });
+        let site = Site { at, token: random()?, once: Mutex::default(), chat, place, keep_alive };
         Ok(Self { listener, site: Arc::new(site) })
     }
 
@@ -136,7 +145,7 @@ impl Site {
 
     fn page(&self) -> io::Result<Answer> {
         let nonce = random().map_err(io::Error::other)?;
-        let chat = self.endpoint.url.split(['/', '?']).take(3).collect::<Vec<_>>().join("/");
+        let chat = self.known().endpoint.url.split(['/', '?']).take(3).collect::<Vec<_>>().join("/");
         let policy = format!(
             "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; \
              connect-src 'self' {chat}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; \
@@ -148,8 +157,20 @@ impl Site {
         Ok(Answer { status: "200 OK", kind: "text/html; charset=utf-8", policy, body })
     }
 
+    fn known(&self) -> MutexGuard<'_, Chat> {
+        self.chat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for the chat anew once a page has been there: a local AWS that was started again has other ids.
     async fn where_to_connect(&self) -> Answer {
-        let (status, body) = match self.endpoint.address().await {
+        let told = std::mem::replace(&mut self.known().told, true);
+        let found = if told { self.place.find().await } else { None };
+        let endpoint = {
+            let mut known = self.known();
+            known.endpoint = found.unwrap_or_else(|| known.endpoint.clone());
+            known.endpoint.clone()
+        };
+        let (status, body) = match endpoint.address().await {
             Ok(url) => ("200 OK", json!({ "url": url, "keepAlive": self.keep_alive })),
             Err(error) => ("502 Bad Gateway", json!({ "error": error.to_string() })),
         };

@@ -16,7 +16,7 @@ use super::screen::Screen;
 use super::typing::Typed;
 use crate::error::{Error, Exit, Result};
 use crate::websocket::{
-    ConnectError, Endpoint, MESSAGE_BYTES, Notice, PING, Socket, close, send, send_message, why_closed,
+    ConnectError, Endpoint, MESSAGE_BYTES, Notice, PING, Place, Socket, close, send, send_message, why_closed,
 };
 
 /// API Gateway ends a connection that is idle for 10 minutes, and any after 2 hours (H1). A message of the chat is a sign
@@ -35,7 +35,8 @@ const HELP: &str = "a line is sent to everybody; /quit or Ctrl-D leaves; arrow k
                     a message that begins with `/` is sent as `//…`";
 
 pub(super) struct Conversation<'a> {
-    endpoint: &'a Endpoint,
+    endpoint: Endpoint,
+    place: &'a dyn Place,
     options: &'a ChatOptions,
     screen: Screen,
     interactive: bool,
@@ -59,7 +60,8 @@ enum Link<'a> {
     Down(BoxFuture<'a, Connected>),
 }
 
-type Connected = Result<Box<Socket>, ConnectError>;
+/// A connection, and where it leads.
+type Connected = Result<(Box<Socket>, Endpoint), ConnectError>;
 
 enum Event {
     Typed(Option<Typed>),
@@ -72,10 +74,16 @@ enum Event {
 }
 
 impl<'a> Conversation<'a> {
-    pub fn new(endpoint: &'a Endpoint, options: &'a ChatOptions, screen: Screen, interactive: bool) -> Self {
+    pub fn new(
+        endpoint: &Endpoint,
+        place: &'a dyn Place,
+        options: &'a ChatOptions,
+        screen: Screen,
+        interactive: bool,
+    ) -> Self {
         let (unsent, echoes, doubted) = Default::default();
-        let gone_at = Instant::now();
-        Self { endpoint, options, screen, interactive, unsent, echoes, doubted, hold: None, gone_at, tries: 0 }
+        let (endpoint, gone_at) = (endpoint.clone(), Instant::now());
+        Self { endpoint, place, options, screen, interactive, unsent, echoes, doubted, hold: None, gone_at, tries: 0 }
     }
 
     pub fn greet(&self) {
@@ -127,9 +135,12 @@ impl<'a> Conversation<'a> {
                 Event::Heard(Some(Ok(_))) => self.tries = 0,
                 Event::Heard(Some(Err(error))) => link = self.lost(&error.to_string()),
                 Event::Heard(None) => link = self.lost("without a word"),
-                Event::Connected(Ok(socket)) => {
+                Event::Connected(Ok((socket, endpoint))) => {
                     let away = self.gone_at.elapsed().as_secs().max(1);
-                    self.screen.note(&format!("connected again after {away} s; what was said meanwhile is lost"));
+                    let moved = endpoint.url != self.endpoint.url;
+                    let to = if moved { format!(" to {}", endpoint.shown()) } else { String::new() };
+                    self.endpoint = endpoint;
+                    self.screen.note(&format!("connected again{to} after {away} s; what was said meanwhile is lost"));
                     link = Link::Up(socket);
                     next_ping = Instant::now() + SIGN_OF_LIFE;
                 }
@@ -283,10 +294,18 @@ impl<'a> Conversation<'a> {
             tries => backoff(tries),
         };
         self.tries += 1;
-        let endpoint = self.endpoint;
+        let (endpoint, place) = (self.endpoint.clone(), self.place);
         Link::Down(Box::pin(async move {
             sleep(pause).await;
-            endpoint.connect().await.map(Box::new)
+            let why = match endpoint.connect().await {
+                Ok(socket) => return Ok((Box::new(socket), endpoint)),
+                Err(why) => why,
+            };
+            // A local AWS that was started again has other ids, and perhaps another port.
+            match place.find().await.filter(|found| found.url != endpoint.url) {
+                Some(moved) => moved.connect().await.map(|socket| (Box::new(socket), moved)),
+                None => Err(why),
+            }
         }))
     }
 
