@@ -277,7 +277,7 @@ async fn compare(template: Value, objects: Vec<(String, String)>, of_function: &
         let expected = ["environment.AWS_ENDPOINT_URL", "environment.CHATCTL_CONNECTIONS_ENDPOINT"];
         assert_eq!(fields, expected.iter().chain(of_function).map(|field| (*field).to_owned()).collect());
 
-        // CloudFormation names the statement itself, so `up` would put its own in its place.
+        // CloudFormation names the statement itself, so `up` would put its own in its place (F1).
         assert!(differs.remove(&format!("create permission {name}")).is_some());
         let stray = differs.keys().find(|change| change.starts_with(&format!("delete permission {name}/"))).unwrap();
         differs.remove(&stray.clone());

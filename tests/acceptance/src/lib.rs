@@ -2,6 +2,7 @@
 //! the way it looks at what AWS does, and says of each fact in `docs/aws.md` whether it was confirmed, refuted or not
 //! reached.
 
+mod analyzer;
 mod authorizer;
 mod clients;
 mod drift;
@@ -9,8 +10,11 @@ mod ledger;
 mod life;
 mod looks;
 mod place;
+mod stack;
+mod wire;
 
 pub use authorizer::AUTHORIZER;
 pub use ledger::{Ledger, Report, Step, Verdict};
 pub use life::{NAME, Options, ROLE, TWIN, live};
 pub use place::{Place, Processes, Ran};
+pub use stack::STACK;

@@ -36,6 +36,8 @@ pub struct Life<'a> {
     pub aws: Account,
     pub ledger: Ledger,
     pub url: String,
+    /// Who may do exactly what `policy` prints, where that is somebody else than the caller.
+    pub deployer: Option<Credentials>,
     options: &'a Options,
     waterfall: String,
 }
@@ -45,7 +47,8 @@ pub async fn live(place: &dyn Place, options: &Options) -> Report {
     let sdk = place.sdk();
     let aws = Account::new(sdk);
     let waterfall = String::new();
-    let mut life = Life { place, aws, ledger: Ledger::default(), url: String::new(), options, waterfall };
+    let (ledger, url) = (Ledger::default(), String::new());
+    let mut life = Life { place, aws, ledger, url, deployer: None, options, waterfall };
     life.whole().await;
     let version = place.chatctl("--version", None).await.stdout.trim().to_owned();
     let region = sdk.region().map(ToString::to_string).unwrap_or_default();
@@ -64,6 +67,7 @@ impl Life<'_> {
         self.step("a fresh up", async |life| life.fresh().await).await;
         self.step("up again changes nothing", async |life| life.unchanged().await).await;
         self.step("what AWS says of what was made", async |life| life.look().await).await;
+        self.step("what Access Analyzer finds in the policies", async |life| life.analyzed().await).await;
         self.step("what AWS refuses", async |life| life.look_at_refusals().await).await;
         self.step("up --ttl twice in a row", async |life| life.renewed().await).await;
         for flags in SETTINGS {
@@ -82,6 +86,7 @@ impl Life<'_> {
                 self.step(&line, async |life| life.is_well(&line).await).await;
             }
         }
+        self.step("the same as a stack of CloudFormation", async |life| life.stacked().await).await;
         for after in self.options.kills.clone() {
             let name = format!("up killed after {after:?}, and continued");
             self.step(&name, async |life| life.continued(after).await).await;
@@ -136,7 +141,12 @@ impl Life<'_> {
         let down = self.place.chatctl(&format!("down --name {NAME} --timeout 20m"), None).await;
         let down = if down.code == Some(0) { Ok(()) } else { Err(unexpected("down", 0, &down)) };
         // One that fails keeps no other from being removed.
-        let rest = [self.remove_twins().await, self.remove_authorizer().await, self.remove_deployer().await];
+        let rest = [
+            self.remove_stack().await,
+            self.remove_twins().await,
+            self.remove_authorizer().await,
+            self.remove_deployer().await,
+        ];
         let failed: Vec<String> = [down].into_iter().chain(rest).filter_map(Result::err).collect();
         if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) }
     }
@@ -174,7 +184,8 @@ impl Life<'_> {
         let keys = assumed.credentials().ok_or("the answer has no credentials")?;
         let (key, secret) = (keys.access_key_id(), keys.secret_access_key());
         let token = Some(keys.session_token().to_owned());
-        self.place.run_as(Some(Credentials::new(key, secret, token, None, "acceptance"))).await;
+        self.deployer = Some(Credentials::new(key, secret, token, None, "acceptance"));
+        self.place.run_as(self.deployer.clone()).await;
         Ok(format!("assumed {:.0} s after it was made", began.elapsed().as_secs_f64()))
     }
 
@@ -223,6 +234,7 @@ impl Life<'_> {
             Err(why) if why.contains("AccessDenied") => {
                 self.ledger.refute("P", "the printed policy suffices", why);
                 // The rest of the life tells more of AWS if somebody may live it.
+                self.deployer = None;
                 self.place.run_as(None).await;
                 self.ends(&line, 0).await?
             }
@@ -236,6 +248,13 @@ impl Life<'_> {
             return Ok("no client can connect here".to_owned());
         }
         Ok("and clients chat".to_owned())
+    }
+
+    /// Routes of one's own, in a settings file: its path.
+    pub fn app(&self) -> Result<String, String> {
+        let path = self.place.folder().join("app.toml");
+        std::fs::write(&path, APP).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path.display().to_string())
     }
 
     /// There is nothing to do but to renew.
@@ -331,6 +350,18 @@ impl Life<'_> {
     }
 }
 
+/// Two routes more, one of which takes what no other takes, and an index.
+const APP: &str = r#"table-indexes = ["room"]
+
+[routes.shout]
+handler = "sendMessage"
+rate = 50
+burst = 100
+
+[routes."$default"]
+handler = "sendMessage"
+"#;
+
 /// Settings that are taken on and off again, one at a time.
 const SETTINGS: &[&str] = &[
     "--memory 512",
@@ -343,7 +374,7 @@ const SETTINGS: &[&str] = &[
     "--tag owner=a@b.c",
 ];
 
-fn unexpected(line: &str, code: u8, ran: &Ran) -> String {
+pub fn unexpected(line: &str, code: u8, ran: &Ran) -> String {
     let ended = ran.code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with {code}"));
     format!("`chatctl {line}` {ended}, not {code}: {}", last_words(ran))
 }

@@ -65,6 +65,15 @@ impl Life<'_> {
         route.and_then(|route| route.route_id()).map(str::to_owned).ok_or_else(|| format!("there is no route {key}"))
     }
 
+    /// The roles of the deployment.
+    pub async fn role_names(&self) -> Result<Vec<String>, String> {
+        let pages = self.aws.iam.list_roles().path_prefix("/chatctl/").into_paginator().items().send();
+        let roles: Vec<_> = pages.collect::<Result<_, _>>().await.map_err(said)?;
+        let beginning = format!("{NAME}-{}-", crate::wire::region(self.place.sdk()));
+        let names = roles.iter().map(|role| role.role_name().to_owned());
+        Ok(names.filter(|name| name.starts_with(&beginning)).collect())
+    }
+
     /// The names of a role's inline policies.
     pub async fn policies(&self, role: &str) -> Result<Vec<String>, String> {
         let pages = self.aws.iam.list_role_policies().role_name(role).into_paginator().items().send();

@@ -1,7 +1,7 @@
 //! Where the life is lived: how `chatctl` is run there, and what the place cannot show.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use aws_credential_types::Credentials;
 use chatctl::host::Interrupt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
@@ -48,6 +49,29 @@ pub trait Place: Sync {
     fn no_clients(&self) -> Option<&'static str> {
         None
     }
+
+    /// Why what has no SDK here cannot be asked: CloudFormation, S3, Access Analyzer.
+    fn lacks(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The settings of a stack, without those that the CloudFormation here makes nothing of.
+    fn settings_of_stack(&self, all: &str) -> String {
+        all.to_owned()
+    }
+
+    /// The template as the CloudFormation here understands it.
+    fn template(&self, exported: &Value) -> Value {
+        exported.clone()
+    }
+
+    /// Whether this difference between a stack and a deployment is of the CloudFormation here alone.
+    fn forgives(&self, _difference: &str) -> bool {
+        false
+    }
+
+    /// Where `chatctl` runs, for files.
+    fn folder(&self) -> &Path;
 
     /// Raised when a person has had enough.
     fn interrupt(&self) -> &Interrupt;
@@ -135,6 +159,10 @@ impl Place for Processes {
 
     async fn run_as(&self, credentials: Option<Credentials>) {
         *self.credentials.lock().await = credentials;
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn interrupt(&self) -> &Interrupt {
