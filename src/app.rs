@@ -67,6 +67,8 @@ pub enum QueueEnd {
 pub struct Route {
     pub key: RouteKey,
     pub function: FunctionName,
+    /// Whether what the function returns goes back to the sender (H9).
+    pub reply: bool,
     /// What it takes, where that is not what the stage does.
     pub throttle: Option<Throttle>,
 }
@@ -139,7 +141,7 @@ impl App {
         });
         let routes = WALKTHROUGH.map(|(key, name)| {
             let (key, function) = (RouteKey(key.to_owned()), FunctionName(name.to_owned()));
-            Route { key, function, throttle: None }
+            Route { key, function, reply: false, throttle: None }
         });
         Self { functions, routes: routes.into() }
     }
@@ -325,6 +327,11 @@ impl RouteKey {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is about a connection that begins or ends, and no message.
+    pub fn is_about_connections(&self) -> bool {
+        ["$connect", "$disconnect"].contains(&self.as_str())
     }
 
     /// The key where only letters, digits, `-` and `_` go; no two keys become the same.

@@ -35,6 +35,9 @@ pub struct RouteSettings {
     table: Option<TableAccess>,
     /// Whether the handler may post to connections [default: false]
     posts: Option<bool>,
+    /// Whether what the handler returns as `body` goes back to the sender [default: false]
+    #[cfg_attr(test, schemars(with = "bool"))]
+    reply: Option<Spanned<bool>>,
     /// Memory of its function in MB [default: that of all functions]
     #[cfg_attr(test, schemars(with = "i32"))]
     memory: Option<Spanned<i32>>,
@@ -101,7 +104,8 @@ pub(super) fn app(routes: &Routes, delivery: Delivery, source: &Source) -> Resul
             app.add(Function { declared_at: Some(source.place(&at)), ..Function::new(name.clone()) });
         }
         let throttle = throttle(key, settings, source)?;
-        app.lead(Route { key: key.get_ref().clone(), function: name.clone(), throttle });
+        let reply = reply(key.get_ref(), settings, source)?;
+        app.lead(Route { key: key.get_ref().clone(), function: name.clone(), reply, throttle });
         of_functions.entry(name).or_default().push(settings);
     }
     app.drop_unused();
@@ -123,6 +127,16 @@ fn handler(app: &App, key: &RouteKey, settings: &RouteSettings) -> Result<Functi
     }
     FunctionName::parse(key.as_str().trim_start_matches('$'))
         .map_err(|error| error.hint("`handler` names a file that is not called like its route"))
+}
+
+fn reply(key: &RouteKey, settings: &RouteSettings, source: &Source) -> Result<bool> {
+    match &settings.reply {
+        Some(reply) if *reply.get_ref() && key.is_about_connections() => {
+            let error = Error::usage(format!("nobody is there for the reply of `{key}`, which answers no message"));
+            Err(source.locate(&reply.span(), error))
+        }
+        reply => Ok(reply.as_ref().is_some_and(|reply| *reply.get_ref())),
+    }
 }
 
 fn throttle(key: &Spanned<RouteKey>, settings: &RouteSettings, source: &Source) -> Result<Option<Throttle>> {

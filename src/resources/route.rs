@@ -48,7 +48,7 @@ fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
         authorization: authorization.as_str().to_owned(),
         authorizer,
         api_key_required: false,
-        responds: scope.config.app.route(route_key).is_none(),
+        responds: scope.config.app.route(route_key).is_none_or(|route| route.reply),
     }
 }
 

@@ -221,6 +221,61 @@ async fn an_index_comes_and_goes_with_its_setting() {
     assert_eq!(indexes(), ["room"]);
 }
 
+/// The writes, sorted.
+fn written(world: &World) -> Vec<&'static str> {
+    let mut written: Vec<&str> = world.effects().iter().map(|call| call.operation).collect();
+    written.sort_unstable();
+    written
+}
+
+/// What a deployment is taken anew for.
+const DEPLOYED: [&str; 4] = ["CreateDeployment", "DeleteDeployment", "UpdateStage", "UpdateStage"];
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_a_response_of_the_route_that_comes_and_goes_with_its_setting() {
+    let replying = "[routes.join]\nreply = true\n[routes.sendmessage]\nreply = true\n";
+    let (world, project) = (World::new(support::brisk()), Project::new("[routes.join]\n"));
+    let responds = || {
+        world.edit(|state| {
+            let api = state.region(ACCOUNT, REGION).apis.values().next().expect("an API").clone();
+            ["$connect", "join", "sendmessage"].map(|key| {
+                let route = api.route(key).expect("a route");
+                let expression = route.other.get("routeResponseSelectionExpression").and_then(Value::as_str);
+                (expression == Some("$default"), route.responses.len())
+            })
+        })
+    };
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(responds(), [(false, 0); 3]);
+    project.settings(replying);
+    let plan = project.run(&world, "plan").await.expect(Exit::Done);
+    assert!(plan.stdout.contains("responds: false → true"), "{}", plan.stdout);
+    world.clear_calls();
+    project.run(&world, "up").await.expect(Exit::Done);
+    let mut expected = DEPLOYED.to_vec();
+    expected.extend(["CreateRouteResponse", "CreateRouteResponse", "UpdateRoute", "UpdateRoute"]);
+    expected.sort_unstable();
+    assert_eq!(written(&world), expected);
+    assert_eq!(responds(), [(false, 0), (true, 1), (true, 1)]);
+    world.clear_calls();
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(written(&world), [""; 0], "twice is a no-op");
+    // By hand.
+    world.edit(|state| {
+        let api = state.region(ACCOUNT, REGION).apis.values_mut().next().expect("an API");
+        api.routes.values_mut().filter(|route| route.route_key == "join").for_each(|route| route.responses.clear());
+    });
+    project.run(&world, "status").await.expect(Exit::Differs);
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(responds()[1], (true, 1));
+    project.settings("[routes.join]\n");
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(responds().map(|(_, count)| count), [0; 3]);
+    project.run(&world, "status").await.expect(Exit::Done);
+    project.run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
 /// What was asked, however often because of quotas.
 fn looks(world: &World) -> usize {
     let calls = world.calls();
