@@ -34,6 +34,9 @@ pub enum Verb {
     /// Create the deployment, or make it as wanted again, and print its URL
     #[command(after_help = examples::UP)]
     Up(Up),
+    /// Develop: `up --local`, then each edit goes live, with the logs beside it
+    #[command(after_help = examples::DEV)]
+    Dev(Dev),
     /// Remove all of the deployment, and prove that nothing is left
     #[command(after_help = examples::DOWN)]
     Down,
@@ -128,6 +131,12 @@ pub struct Up {
     pub verify: bool,
     #[command(flatten)]
     pub load: Load,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Dev {
     #[command(flatten)]
     pub connect: Connect,
 }

@@ -1,6 +1,7 @@
 //! The world outside the program, handed in whole so that tests can run it in-process.
 
 mod escape;
+pub mod keys;
 pub mod private;
 
 use std::collections::BTreeMap;

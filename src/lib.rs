@@ -25,6 +25,7 @@ pub mod progress;
 pub mod report;
 pub mod resources;
 pub mod template;
+pub mod watch;
 pub mod websocket;
 
 use crate::arguments::Asked;
@@ -49,7 +50,7 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
                     host.stderr.line(&warning);
                 }
             }
-            let writes = matches!(cli.verb, Verb::Up(_) | Verb::Down | Verb::Reap(_) | Verb::Redrive);
+            let writes = matches!(cli.verb, Verb::Up(_) | Verb::Dev(_) | Verb::Down | Verb::Reap(_) | Verb::Redrive);
             let ended = dispatch(*cli, host).await.map_err(|error| {
                 let error = if writes { report::hints::continuing(error) } else { error };
                 report::hints::complete(error, &given)
@@ -66,9 +67,13 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
 
 /// A line a verb: what it starts from, and where it is done.
 async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
-    let start = Start { host, settings: cli.settings };
+    let mut start = Start { host, settings: cli.settings };
     match cli.verb {
         Verb::Up(flags) => start.on_aws(Needs::Account, async |s| commands::up::up(s, &flags).await).await,
+        Verb::Dev(flags) => {
+            start.settings.local = true;
+            start.on_aws(Needs::Account, async |s| commands::dev::dev(s, &flags).await).await
+        }
         Verb::Down => start.on_aws_or(Needs::Region, commands::down::down, Some(commands::down::nothing)).await,
         Verb::Status => {
             start.on_aws_or(Needs::Handlers, commands::status::status, Some(commands::status::nothing)).await

@@ -22,4 +22,6 @@ pub trait Reporter: Send + Sync {
     fn end(&self, task: &str, ended: Ended);
     /// A line for people that belongs to no task.
     fn note(&self, text: &str);
+    /// All that was begun is over, also what has not been heard of since: the listener may live on.
+    fn settle(&self) {}
 }

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 
 use self::entrance::Entrance;
+use self::server::Server;
 use crate::error::{Error, Exit, Result};
 use crate::host::{Host, random};
 use crate::report::json;
@@ -31,35 +33,66 @@ pub struct OpenOptions {
 /// # Errors
 /// When the API wants headers, which a browser cannot send, or no port can be had.
 pub async fn open(host: &Host, endpoint: &Endpoint, place: Arc<dyn Place>, options: OpenOptions) -> Result<Exit> {
-    if let Auth::Headers(_) = endpoint.auth {
-        return Err(Error::usage("a browser cannot send headers with a WebSocket handshake")
-            .hint("let the authorizer read its token from the query"));
-    }
-    let server = server::Server::bind(endpoint, place, options.keep_alive).await?;
-    let address = server.address();
+    let mut page = Page::serve(endpoint, place, options.keep_alive).await?;
+    let address = page.address();
     if options.json {
         host.stdout.line(&json::document("open", json!({ "url": endpoint.shown(), "address": address })));
     } else {
         host.stdout.line(&address);
     }
     host.stderr.line("open it in several tabs to chat with yourself; Ctrl-C ends it");
-    // There for as long as the page is.
-    let entrance = if options.browser { show(host, &server) } else { None };
-    if options.browser && entrance.is_none() {
-        host.stderr.line("no browser could be started; open the address by hand");
+    if options.browser {
+        page.show(host);
     }
-    tokio::select! {
-        () = server.serve() => Ok(Exit::Done),
-        () = host.interrupt.raised(1) => Ok(Exit::Interrupted),
+    host.interrupt.raised(1).await;
+    Ok(Exit::Interrupted)
+}
+
+/// The page, which is there for as long as this is.
+pub struct Page {
+    server: Arc<Server>,
+    serving: JoinHandle<()>,
+    entrance: Option<Entrance>,
+}
+
+impl Page {
+    /// # Errors
+    /// When the API wants headers, which a browser cannot send, or no port can be had.
+    pub async fn serve(endpoint: &Endpoint, place: Arc<dyn Place>, keep_alive: bool) -> Result<Self> {
+        if let Auth::Headers(_) = endpoint.auth {
+            return Err(Error::usage("a browser cannot send headers with a WebSocket handshake")
+                .hint("let the authorizer read its token from the query"));
+        }
+        let server = Arc::new(Server::bind(endpoint, place, keep_alive).await?);
+        let serving = server.clone();
+        let serving = tokio::spawn(async move { serving.serve().await });
+        Ok(Self { server, serving, entrance: None })
+    }
+
+    pub fn address(&self) -> String {
+        self.server.address()
+    }
+
+    /// Shows it in the user's browser, or says that there is none.
+    pub fn show(&mut self, host: &Host) {
+        self.entrance = self.shown(host);
+        if self.entrance.is_none() {
+            host.stderr.line("no browser could be started; open the address by hand");
+        }
+    }
+
+    fn shown(&self, host: &Host) -> Option<Entrance> {
+        let temp = host.cwd.join(host.env.get("TMPDIR").unwrap_or("/tmp"));
+        let folder = format!("chatctl-{}", random().ok()?);
+        let entrance = Entrance::create(&temp, &folder, &self.server.entrance().ok()?).ok()?;
+        launch(&entrance.file()).then_some(entrance)
     }
 }
 
-/// Shows the page in the user's browser; none when there is nothing to show it with.
-fn show(host: &Host, server: &server::Server) -> Option<Entrance> {
-    let temp = host.cwd.join(host.env.get("TMPDIR").unwrap_or("/tmp"));
-    let folder = format!("chatctl-{}", random().ok()?);
-    let entrance = Entrance::create(&temp, &folder, &server.entrance().ok()?).ok()?;
-    launch(&entrance.file()).then_some(entrance)
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
 }
 
 fn launch(file: &Path) -> bool {

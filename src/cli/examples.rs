@@ -11,6 +11,11 @@ Examples:
   URL=$(chatctl up --name pr-42 --ttl 72h)
   chatctl up --memory 1024 --tag team=chat --verify";
 
+pub const DEV: &str = "\
+Examples:
+  chatctl dev
+  chatctl dev --name my-app";
+
 pub const DOWN: &str = "\
 Examples:
   chatctl down --local

@@ -1,6 +1,7 @@
 //! `logs`: the functions' logs, merged by time, and followed on request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::SdkConfig;
@@ -9,6 +10,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use tokio::sync::watch;
 
 use super::Session;
 use crate::aws::log_events::{self, LogEvent};
@@ -104,41 +106,99 @@ async fn show(
     options: &LogsOptions,
     following: impl Fn(),
 ) -> Result<()> {
-    let mut from = now(aws) - milliseconds(options.since);
-    let mut shown = BTreeMap::new();
-    let mut missing = Vec::new();
+    let mut reading = Reading::from(now(aws) - milliseconds(options.since));
     let printer = Printer::new(functions, options);
     loop {
-        let logs = try_join_all(functions.iter().map(|function| log_events::since(aws, function, from))).await?;
-        let mut events = Vec::new();
-        for (function, log) in functions.iter().zip(logs) {
-            match log {
-                Some(log) => events.extend(log.into_iter().filter(|event| !shown.contains_key(&event.id))),
-                None if missing.contains(function) => {}
-                None => {
-                    missing.push(*function);
-                    if missing.len() == functions.len() && !options.follow {
-                        // That there is nothing at all is said once.
-                        continue;
-                    }
-                    host.stderr.line(&format!("log group `/aws/lambda/{function}` does not exist: no lines"));
-                }
-            }
+        let New { events, missing } = reading.next(aws, functions).await?;
+        // That there is nothing at all is said once.
+        if !options.follow && missing.len() == functions.len() {
+            return Err(not_deployed());
         }
-        events.sort_by_key(|event| event.at);
-        for event in events {
-            if options.all || !log_events::is_routine(&event.message) {
-                host.stdout.line(&printer.line(&event));
-            }
-            shown.insert(event.id, event.at);
+        for function in missing {
+            host.stderr.line(&format!("log group `/aws/lambda/{function}` does not exist: no lines"));
+        }
+        for event in events.iter().filter(|event| options.all || !log_events::is_routine(&event.message)) {
+            host.stdout.line(&printer.line(event));
         }
         if !options.follow {
-            return if missing.len() == functions.len() { Err(not_deployed()) } else { Ok(()) };
+            return Ok(());
         }
         following();
-        from = from.max(shown.values().max().copied().unwrap_or(from) - milliseconds(LATE));
-        shown.retain(|_, at| *at >= from);
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Shows on stderr what functions log from now on, those which `followed` has at the time; never ends.
+pub async fn follow(host: &Host, color: bool, mut followed: watch::Receiver<Followed>) -> Infallible {
+    /// A local AWS has no quota of reads.
+    const POLL: Duration = Duration::from_millis(500);
+    let options =
+        LogsOptions { follow: true, since: Duration::ZERO, function: None, all: false, format: LogFormat::Text, color };
+    let mut reading = Reading::from(now(&followed.borrow().aws));
+    loop {
+        let Followed { aws, functions } = followed.borrow_and_update().clone();
+        let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
+        match reading.next(&aws, &functions).await {
+            Ok(new) => {
+                let printer = Printer::new(&functions, &options);
+                for event in new.events.iter().filter(|event| !log_events::is_routine(&event.message)) {
+                    host.stderr.line(&printer.line(event));
+                }
+            }
+            Err(error) => {
+                host.stderr.line(&format!("the logs are not followed until the next update: {error}"));
+                // Where nobody is left to send, nobody waits for this either.
+                let _ = followed.changed().await;
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Whose logs are shown while they change.
+#[derive(Clone)]
+pub struct Followed {
+    pub aws: SdkConfig,
+    pub functions: Vec<String>,
+}
+
+/// How far logs have been read: what comes next is only what has not been seen.
+struct Reading {
+    /// Milliseconds since 1970.
+    from: i64,
+    shown: BTreeMap<String, i64>,
+    missing: BTreeSet<String>,
+}
+
+/// What a look at the logs brings.
+struct New {
+    /// Oldest first.
+    events: Vec<LogEvent>,
+    /// The functions without a log, the first time that this is seen.
+    missing: Vec<String>,
+}
+
+impl Reading {
+    fn from(from: i64) -> Self {
+        Self { from, shown: BTreeMap::new(), missing: BTreeSet::new() }
+    }
+
+    async fn next(&mut self, aws: &SdkConfig, functions: &[&str]) -> Result<New> {
+        let logs = try_join_all(functions.iter().map(|function| log_events::since(aws, function, self.from))).await?;
+        let mut new = New { events: Vec::new(), missing: Vec::new() };
+        for (function, log) in functions.iter().zip(logs) {
+            match log {
+                Some(log) => new.events.extend(log.into_iter().filter(|event| !self.shown.contains_key(&event.id))),
+                None if self.missing.insert((*function).to_owned()) => new.missing.push((*function).to_owned()),
+                None => {}
+            }
+        }
+        new.events.sort_by_key(|event| event.at);
+        self.shown.extend(new.events.iter().map(|event| (event.id.clone(), event.at)));
+        self.from = self.from.max(self.shown.values().max().copied().unwrap_or(self.from) - milliseconds(LATE));
+        let from = self.from;
+        self.shown.retain(|_, at| *at >= from);
+        Ok(new)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{About, Session, target, verify};
+use crate::chat::verify::VerifyReport;
 use crate::cli;
 use crate::engine::apply::Step;
 use crate::engine::change::Action;
@@ -19,15 +20,8 @@ use crate::websocket::Endpoint;
 /// What failed, with what stands now.
 pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     let auth = target::auth(session, &flags.connect)?;
-    let converged = converge(&session.ctx, &session.graph, Wish::Present).await?;
-    let url = session
-        .url(&converged.observed)
-        .ok_or_else(|| Error::failed("NoUrl", "the API has gone again since it was made"))?;
-    session.ctx.run.reporter.note(&summary(session, &converged));
-    let is_new = |step: &Step| step.is_done() && step.action == Action::Create && step.key.kind == names::API;
-    if converged.steps.iter().any(is_new) {
-        session.hint("`chatctl chat` talks through it, `chatctl open` in the browser, `chatctl down` removes it");
-    }
+    let (converged, url) = converged(session).await?;
+    note(session, &converged);
     let verified = if flags.verify {
         let endpoint = Endpoint { url: url.clone(), auth };
         // The resources stand, so they are the leftovers of a chat that does not work.
@@ -36,19 +30,45 @@ pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     } else {
         None
     };
+    tell(session, &converged, &url, verified);
+    Ok(Exit::Done)
+}
+
+/// Converges; gives the URL too.
+///
+/// # Errors
+/// What failed, with what stands now.
+pub async fn converged(session: &Session) -> Result<(Converged, String)> {
+    let converged = converge(&session.ctx, &session.graph, Wish::Present).await?;
+    let url = session
+        .url(&converged.observed)
+        .ok_or_else(|| Error::failed("NoUrl", "the API has gone again since it was made"))?;
+    Ok((converged, url))
+}
+
+/// Says to people what came of it.
+pub fn note(session: &Session, converged: &Converged) {
+    session.ctx.run.reporter.note(&summary(session, converged));
+    let is_new = |step: &Step| step.is_done() && step.action == Action::Create && step.key.kind == names::API;
+    if converged.steps.iter().any(is_new) {
+        session.hint("`chatctl chat` talks through it, `chatctl open` in the browser, `chatctl down` removes it");
+    }
+}
+
+/// The result, for stdout and for a pipeline.
+pub fn tell(session: &Session, converged: &Converged, url: &str, verified: Option<VerifyReport>) {
     let shown = verified.as_ref().map(ToString::to_string);
     if let Some(report) = &shown {
         session.ctx.run.reporter.note(report.trim_end());
     }
     if session.config().face.json {
-        let mut body = body(session, &converged, &url);
+        let mut body = body(session, converged, url);
         body.extend(verified.map(|report| ("verified", json!(report))));
         session.print_json("up", About::Deployment, body);
     } else {
-        session.host.stdout.line(&url);
+        session.host.stdout.line(url);
     }
-    tell_pipeline(session, &converged, &url, shown.as_deref());
-    Ok(Exit::Done)
+    tell_pipeline(session, converged, url, shown.as_deref());
 }
 
 fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a str, Value> {

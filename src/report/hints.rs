@@ -9,9 +9,16 @@ pub fn complete(error: Error, given: &Settings) -> Error {
     Error { message: repeat(&error.message, given), hint, ..error }
 }
 
+const AGAIN: &str = "run the same command again";
+
+/// `error` of a run that goes on and tries again by itself.
+pub fn staying(error: Error) -> Error {
+    let hint = error.hint.map(|hint| hint.replace(AGAIN, "save once more, or press `r`"));
+    Error { hint, ..error }
+}
+
 /// `error` of a verb that writes, which does not begin anew when it is run again.
 pub fn continuing(error: Error) -> Error {
-    const AGAIN: &str = "run the same command again";
     let hint = error.hint.map(|hint| hint.replace(AGAIN, &format!("{AGAIN}, which continues where this run stopped")));
     Error { hint, ..error }
 }
@@ -39,6 +46,8 @@ fn missing(command: &str, given: &Settings) -> String {
     let (on_aws, of_one) = match verb {
         _ if words.contains(&"--help") => return String::new(),
         "up" | "down" | "status" | "plan" | "verify" | "chat" | "open" | "logs" | "redrive" => (true, true),
+        // Which is about the local AWS anyway.
+        "dev" => (false, true),
         "list" | "reap" => (true, false),
         "policy" | "export" => (false, true),
         _ => return String::new(),

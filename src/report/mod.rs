@@ -28,6 +28,11 @@ pub fn reporter(face: Face, host: &Host) -> Arc<dyn Reporter> {
     }
 }
 
+/// The face for work that is done again and again: what goes wrong or takes long, nothing when quiet.
+pub fn brief_reporter(face: Face, host: &Host) -> Arc<dyn Reporter> {
+    if face.quiet { Arc::new(Silent) } else { Arc::new(plain::Plain::brief(host.stderr.clone())) }
+}
+
 /// Prints nothing.
 struct Silent;
 

@@ -14,6 +14,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 pub struct Plain {
     out: Output,
+    /// Whether steps that go well are told as well.
+    is_complete: bool,
     state: Arc<Mutex<State>>,
     /// Ends the signs of life with the reporter.
     alive: Option<tokio::task::JoinHandle<()>>,
@@ -33,6 +35,15 @@ struct Task {
 
 impl Plain {
     pub fn new(out: Output) -> Self {
+        Self::with_steps(out, true)
+    }
+
+    /// Of the steps, only those that fail or take long: for runs that come again and again.
+    pub fn brief(out: Output) -> Self {
+        Self::with_steps(out, false)
+    }
+
+    fn with_steps(out: Output, is_complete: bool) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let alive = tokio::runtime::Handle::try_current().ok().map(|runtime| {
             let (state, out) = (Arc::downgrade(&state), out.clone());
@@ -52,7 +63,7 @@ impl Plain {
                 }
             })
         });
-        Self { out, state, alive }
+        Self { out, is_complete, state, alive }
     }
 
     fn say(&self, state: &mut State, line: &str) {
@@ -90,7 +101,9 @@ impl Reporter for Plain {
             });
             if entry.waits.as_deref() != Some(what) {
                 entry.waits = Some(what.to_owned());
-                self.say(state, &format!("{task}: waiting for {what}"));
+                if self.is_complete {
+                    self.say(state, &format!("{task}: waiting for {what}"));
+                }
             }
         });
     }
@@ -99,6 +112,7 @@ impl Reporter for Plain {
         self.with(|state| {
             let took = state.tasks.remove(task).map_or_else(String::new, |task| format!(" ({})", seconds(task.since)));
             let line = match ended {
+                Ended::Done(_) if !self.is_complete => return,
                 Ended::Done(what) => format!("{task}: {what}{took}"),
                 Ended::Failed(why) => format!("{task}: failed{took}: {why}"),
                 Ended::Skipped(why) => format!("{task}: skipped: {why}"),

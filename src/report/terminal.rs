@@ -81,6 +81,16 @@ impl Reporter for Terminal {
         state.notes.push(text.to_owned());
         state.write_notes(&self.out);
     }
+
+    /// What still waits when the run ends has been observed to be ready.
+    fn settle(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for bar in std::mem::take(&mut state.tasks).values() {
+            bar.finish_and_clear();
+        }
+        state.write_notes(&self.out);
+        state.end_bars(&self.out);
+    }
 }
 
 impl State {
@@ -99,14 +109,8 @@ impl State {
 }
 
 impl Drop for Terminal {
-    /// What still waits when the run ends has been observed to be ready.
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for bar in std::mem::take(&mut state.tasks).values() {
-            bar.finish_and_clear();
-        }
-        state.write_notes(&self.out);
-        state.end_bars(&self.out);
+        self.settle();
     }
 }
 

@@ -83,7 +83,13 @@ fn examples_of(verb: &str) -> Vec<String> {
 #[tokio::test]
 async fn every_example_in_the_help_runs() {
     // What runs until it is stopped, and is stopped after a while.
-    const ENDLESS: [&str; 3] = ["chatctl chat --local --as ada", "chatctl open --local", "chatctl open --no-browser"];
+    const ENDLESS: [&str; 5] = [
+        "chatctl dev",
+        "chatctl dev --name my-app",
+        "chatctl chat --local --as ada",
+        "chatctl open --local",
+        "chatctl open --no-browser",
+    ];
     let data_dir = DataDir::new().await;
     let server = ministack().await;
     let account = server.account();

@@ -4,6 +4,7 @@
 mod browser;
 mod chat;
 mod chat_server;
+mod dev;
 mod hostile_page;
 mod logs;
 mod open;

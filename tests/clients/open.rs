@@ -61,7 +61,7 @@ impl Open {
     }
 }
 
-async fn ask(host: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+pub async fn ask(host: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let mut stream = TcpStream::connect(host).await.unwrap();
     stream.write_all(format!("{method} {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).await.unwrap();

@@ -27,8 +27,11 @@ impl Tty {
         let (pty, pts) = open().unwrap();
         pty.resize(Size::new(ROWS.get(), COLUMNS.get())).unwrap();
         let set = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        let command =
+        let mut command =
             Command::new(program.get_program()).args(program.get_args()).env("TERM", "xterm-256color").envs(set);
+        if let Some(folder) = program.get_current_dir() {
+            command = command.current_dir(folder);
+        }
         let child = command.spawn(pts).unwrap();
         let (pty, raw) = (Arc::new(pty), Arc::new(Mutex::new(Vec::new())));
         let (shown, screen) = watch::channel(String::new());

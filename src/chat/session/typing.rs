@@ -4,7 +4,6 @@
 use std::io::BufRead;
 use std::thread;
 
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::Editor;
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use super::ChatOptions;
 use super::screen::Screen;
 use crate::error::{Error, Result};
+use crate::host::keys::Terminal;
 
 /// Lines that may wait to be sent before reading from a pipe pauses.
 const WAITING: usize = 16;
@@ -24,22 +24,6 @@ pub(super) enum Typed {
     End,
     /// Ctrl-C.
     Interrupt,
-}
-
-/// Gives the terminal back as it was, also when the editor is left in the middle of a line.
-pub(super) struct Terminal(Termios);
-
-impl Terminal {
-    fn remember() -> Option<Self> {
-        tcgetattr(std::io::stdin()).ok().map(Self)
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // A terminal that is gone needs nothing back.
-        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);
-    }
 }
 
 type Input = mpsc::Receiver<Typed>;
