@@ -21,6 +21,8 @@ pub struct Operation {
 pub enum Class {
     NotFound,
     AlreadyExists,
+    /// What it rests on has gone since we looked.
+    Moved,
     AccessDenied,
     /// No, wrong or expired credentials, or a clock that is off.
     Credentials,
@@ -98,7 +100,7 @@ impl Failure {
 
     /// Whether the world moved under us, so that looking again may be all that is needed.
     pub fn is_moved_world(&self) -> bool {
-        matches!(self.class, Class::NotFound | Class::AlreadyExists)
+        matches!(self.class, Class::NotFound | Class::AlreadyExists | Class::Moved)
             || (self.code.contains("Conflict") && self.code != "DeleteConflict")
             || self.code == "ResourceInUseException"
     }

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::aws::Clients;
-use crate::aws::failure::{Failure, Operation};
+use crate::aws::failure::{Class, Failure, Operation};
 use crate::aws::identity::Identity;
 use crate::aws::retry::{QUOTA, Rule};
 use crate::engine::book::Book;
@@ -96,11 +96,34 @@ impl Ctx {
         R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        self.call_upon(operation, key, send, || std::future::ready(false)).await
+    }
+
+    /// The same for what rests on something that may be gone: a long wait is for nothing then, and the world has moved. What
+    /// was deleted before this run is shown for a while (I1), so that is asked once that is over.
+    ///
+    /// # Errors
+    /// Those of `call`.
+    pub async fn call_upon<T, E, F, R, G>(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        send: F,
+        is_gone: impl Fn() -> G,
+    ) -> Result<T, Failure>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        G: Future<Output = bool>,
+    {
+        const LATE: Duration = Duration::from_secs(25);
         let (service, name) = operation.split_once(':').unwrap_or(("", operation));
         let parsed = Operation { service, name };
         let subject = key.to_string();
         let begun = Instant::now();
         let mut waiting_for = None;
+        let mut next_look = LATE;
         loop {
             let from = Instant::now();
             let answer = send().await;
@@ -116,6 +139,12 @@ impl Ctx {
             };
             if begun.elapsed() >= rule.budget {
                 return Err(failure);
+            }
+            if begun.elapsed() >= next_look {
+                next_look += LATE;
+                if is_gone().await {
+                    return Err(Failure { class: Class::Moved, ..failure });
+                }
             }
             if waiting_for != Some(rule.waits_for) && (waiting_for.is_none() || rule.waits_for != QUOTA) {
                 waiting_for = Some(rule.waits_for);

@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::names;
 use super::tags::{self, Tags};
+use super::{names, role_policy};
 use crate::app::{Delivery, Function, FunctionName, QueueEnd};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::aws::timeouts;
@@ -87,6 +87,12 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         code_sha256: scope.bundles.sha256(&function.name).unwrap_or(UNKNOWN).to_owned(),
         tags: scope.tags(),
     }
+}
+
+/// Whether the role that Lambda is to see is not there, unless it was brought along.
+async fn role_is_gone(ctx: &Ctx, function: &FunctionName) -> bool {
+    let is_brought = ctx.scope.config.role_arns.contains_key(function.as_str());
+    !is_brought && matches!(role_policy::look_at_role(ctx, &names::role(&ctx.scope, function)).await, Ok(None))
 }
 
 #[async_trait]
@@ -230,26 +236,26 @@ impl Resource for AppFunction {
         let spec = spec(&ctx.scope, function);
         let zip = Blob::new(ctx.scope.bundles.of(&function.name).zip.clone());
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
-        let created = ctx
-            .call("lambda:CreateFunction", key, || {
-                ctx.aws
-                    .lambda
-                    .create_function()
-                    .function_name(&key.name)
-                    .runtime(Runtime::from(spec.runtime.as_str()))
-                    .architectures(Architecture::from(spec.architecture.as_str()))
-                    .handler(&spec.handler)
-                    .memory_size(spec.memory)
-                    .timeout(spec.timeout)
-                    .role(&spec.role)
-                    .environment(environment(&spec))
-                    .code(FunctionCode::builder().zip_file(zip.clone()).build())
-                    .set_tags(Some(tags.clone()))
-                    .customize()
-                    .config_override(upload(&zip))
-                    .send()
-            })
-            .await?;
+        let create = || {
+            ctx.aws
+                .lambda
+                .create_function()
+                .function_name(&key.name)
+                .runtime(Runtime::from(spec.runtime.as_str()))
+                .architectures(Architecture::from(spec.architecture.as_str()))
+                .handler(&spec.handler)
+                .memory_size(spec.memory)
+                .timeout(spec.timeout)
+                .role(&spec.role)
+                .environment(environment(&spec))
+                .code(FunctionCode::builder().zip_file(zip.clone()).build())
+                .set_tags(Some(tags.clone()))
+                .customize()
+                .config_override(upload(&zip))
+                .send()
+        };
+        let is_gone = || role_is_gone(ctx, &function.name);
+        let created = ctx.call_upon("lambda:CreateFunction", key, create, is_gone).await?;
         Ok(created.function_arn.unwrap_or_else(|| names::function_arn(&ctx.scope, &function.name)))
     }
 
@@ -279,7 +285,7 @@ impl Resource for AppFunction {
             if written {
                 settle(ctx, key).await?;
             }
-            ctx.call("lambda:UpdateFunctionConfiguration", key, || {
+            let update = || {
                 lambda
                     .update_function_configuration()
                     .function_name(&key.name)
@@ -291,8 +297,9 @@ impl Resource for AppFunction {
                     .role(&spec.role)
                     .environment(environment(&spec))
                     .send()
-            })
-            .await?;
+            };
+            let is_gone = || role_is_gone(ctx, &function.name);
+            ctx.call_upon("lambda:UpdateFunctionConfiguration", key, update, is_gone).await?;
         }
         retag(ctx, key, &found.id, changes).await
     }

@@ -89,9 +89,7 @@ impl Kind for RoleKind {
     /// By name: listing roles omits their tags (I5).
     async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::ROLE, probe);
-        let answer =
-            ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(probe).send()).await.optional()?;
-        let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(vec![]) };
+        let Some(role) = role_policy::look_at_role(ctx, &key).await? else { return Ok(vec![]) };
         let all = all_tags(&role);
         let owner = Owner::by_tags(&ctx.scope, &all);
         let (tags, _) = tags::split(all);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_iam::types::Role;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -235,14 +236,20 @@ async fn put(ctx: &Ctx, key: &Key, document: &Value) -> Result<(), Failure> {
     }
 }
 
+/// The role as IAM shows it now, if it does.
+pub async fn look_at_role(ctx: &Ctx, key: &Key) -> Result<Option<Role>, Failure> {
+    let answer =
+        ctx.call("iam:GetRole", key, || ctx.aws.iam.get_role().role_name(&key.name).send()).await.optional()?;
+    Ok(answer.and_then(|answer| answer.role))
+}
+
 /// IAM denies a write to a role that is not there, for it knows it by its bare name alone (I11), and may go on showing it
 /// for a while after it was deleted (I1): then it is missing rather than forbidden.
 pub async fn judged(ctx: &Ctx, key: &Key, failure: Failure) -> Failure {
     const LOOKS: usize = 5;
     let mut looks = 0;
     while failure.class == Class::AccessDenied && looks < LOOKS {
-        let role = ctx.call("iam:GetRole", key, || ctx.aws.iam.get_role().role_name(&key.name).send()).await.optional();
-        if matches!(role, Ok(None)) {
+        if matches!(look_at_role(ctx, key).await, Ok(None)) {
             return Failure { class: Class::NotFound, ..failure };
         }
         looks += 1;

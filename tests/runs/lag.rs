@@ -10,11 +10,16 @@ use world::{Switches, Verdict, World};
 
 const SEEDS: u64 = 20;
 
-/// `CHATCTL_LAG_SEEDS=2000 cargo test --test runs lag` tries more.
-fn seeds() -> std::ops::Range<u64> {
-    let seeds =
-        std::env::var("CHATCTL_LAG_SEEDS").ok().map(|text| text.parse().expect("CHATCTL_LAG_SEEDS is a number"));
-    0..seeds.unwrap_or(SEEDS)
+/// Seeds beyond those that once failed.
+const REGRESSIONS: [u64; 1] = [64];
+
+/// `CHATCTL_LAG_SEEDS=2000 cargo test --test runs lag` tries more, `CHATCTL_LAG_SEED=64` replays one.
+fn seeds() -> Vec<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number of seeds, or a seed"));
+    match number("CHATCTL_LAG_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("CHATCTL_LAG_SEEDS").unwrap_or(SEEDS)).chain(REGRESSIONS).collect(),
+    }
 }
 
 fn late(seed: u64) -> World {
