@@ -2,7 +2,7 @@
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -45,6 +45,9 @@ pub struct Failure {
     pub class: Class,
 }
 
+/// What AWS says of keys that it does not know: there, any more, or in that region (S4).
+const UNKNOWN_KEYS: [&str; 2] = ["UnrecognizedClientException", "InvalidClientTokenId"];
+
 /// Stands with the HTTP status for the error code that the answer did not have.
 const NO_CODE: &str = "Http";
 
@@ -71,7 +74,9 @@ impl Failure {
                 (code, meta.message().unwrap_or("no message").to_owned())
             }
             SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
-            SdkError::DispatchFailure(_) if is_about_credentials(error) => ("Credentials".to_owned(), inmost(error)),
+            SdkError::DispatchFailure(_) if is_about_credentials(error) && !is_network(error) => {
+                ("Credentials".to_owned(), inmost(error))
+            }
             SdkError::DispatchFailure(_) => ("Connection".to_owned(), inmost(error)),
             SdkError::ResponseError(_) => ("BadResponse".to_owned(), inmost(error)),
             _ => ("Client".to_owned(), DisplayErrorContext(error).to_string()),
@@ -147,6 +152,9 @@ impl Failure {
             }
             Class::Credentials if self.message.contains("AssumeRoleWithWebIdentity") => {
                 "the role does not trust the token of this pipeline; `chatctl policy --github OWNER/REPO` prints the trust policy for GitHub's".to_owned()
+            }
+            Class::Credentials if UNKNOWN_KEYS.contains(&self.code.as_str()) => {
+                "these credentials are no longer valid, or the region is not enabled in this account: `aws account get-region-opt-status --region-name REGION` tells".to_owned()
             }
             Class::Credentials => {
                 "sign in with `aws sso login` or `aws login`, set `AWS_PROFILE` or the `AWS_ACCESS_KEY_ID` variables, or use `--local`".to_owned()
@@ -272,6 +280,7 @@ where
     }
     match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Class::Transient,
+        SdkError::DispatchFailure(_) if is_network(error) => Class::Transient,
         // Nobody is signed in: the SDK finds that out before it sends anything.
         SdkError::DispatchFailure(dispatch) if dispatch.as_connector_error().is_none_or(|e| e.is_user()) => {
             Class::Credentials
@@ -299,6 +308,14 @@ where
     E: std::error::Error + 'static,
 {
     causes(error).any(|cause| cause.is::<CredentialsError>() || cause.to_string().contains("redential"))
+}
+
+/// Whether somebody could not be reached: AWS, or whoever gives the credentials.
+fn is_network<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: std::error::Error + 'static,
+{
+    causes(error).filter_map(|cause| cause.downcast_ref::<ConnectorError>()).any(|e| e.is_io() || e.is_timeout())
 }
 
 /// The deepest cause: `connection refused` rather than `dispatch failure`.

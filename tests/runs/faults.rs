@@ -162,6 +162,19 @@ async fn a_wrong_clock_is_named_or_corrected() {
     .await;
 }
 
+/// A region that the account has not enabled knows no credentials of it.
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_not_known_may_be_of_a_region_that_is_not_enabled() {
+    for code in ["UnrecognizedClientException", "InvalidClientTokenId"] {
+        let world = world();
+        world.set_interceptor(move |_| {
+            Verdict::FailBefore(Fault::status(403, code, "The security token included in the request is invalid."))
+        });
+        let ended = run(&world, "status").await.expect(Exit::Failed);
+        assert!(ended.stderr.contains("or the region is not enabled in this account"), "{}", ended.stderr);
+    }
+}
+
 /// Some emulators lack calls, and answer them as any web server does. `up` says so; `down` removes all the same what
 /// goes with its API.
 #[tokio::test(start_paused = true)]
