@@ -229,10 +229,58 @@ fn tampering(kind: &str) -> Tampering {
             }),
             ..NONE
         },
-        // Only there when they are configured: `authorizer.rs`, `queue.rs`.
-        "event-source-mapping" | "queue" | "authorizer" | "authorizer-permission" => NONE,
+        "queue" => Tampering {
+            alter: Some(|world| {
+                world.edit(|state| {
+                    for queue in state.region(ACCOUNT, REGION).queues.values_mut() {
+                        queue.attributes.insert("VisibilityTimeout".to_owned(), "30".to_owned());
+                        queue.attributes.remove("RedrivePolicy");
+                        queue.attributes.remove("SqsManagedSseEnabled");
+                        queue.tags.insert("stray".to_owned(), "tag".to_owned());
+                    }
+                });
+            }),
+            delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).queues.clear())),
+            look_alike: Some(|world| {
+                foreign(world, |state| {
+                    state.account(ACCOUNT).roles.clear();
+                    let region = state.region(ACCOUNT, REGION);
+                    region.queues.values_mut().for_each(|queue| queue.tags.clear());
+                    (region.functions, region.tables, region.log_groups, region.apis) = Default::default();
+                    region.mappings.clear();
+                });
+            }),
+            ..NONE
+        },
+        "event-source-mapping" => Tampering {
+            alter: Some(|world| {
+                mappings(world, |mapping| {
+                    mapping.enabled = false;
+                    mapping.batch_size = 1;
+                    mapping.responses.clear();
+                    mapping.tags.insert("stray".to_owned(), "tag".to_owned());
+                });
+            }),
+            delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).mappings.clear())),
+            look_alike: Some(|world| mappings(world, |mapping| mapping.tags.clear())),
+            ..NONE
+        },
+        // Only there when it is configured: `authorizer.rs`.
+        "authorizer" | "authorizer-permission" => NONE,
         other => panic!("say how a {other} can be tampered with"),
     }
+}
+
+/// The settings with which there is one of this kind.
+fn settings(kind: &str) -> &'static str {
+    match kind {
+        "queue" | "event-source-mapping" => "--delivery queue",
+        _ => "",
+    }
+}
+
+fn mappings(world: &World, edit: impl Fn(&mut world::Mapping)) {
+    world.edit(|state| state.region(ACCOUNT, REGION).mappings.values_mut().for_each(edit));
 }
 
 fn role(world: &World, edit: impl Fn(&mut world::Role)) {
@@ -277,8 +325,12 @@ fn foreign(world: &World, edit: impl FnOnce(&mut world::State)) {
 }
 
 async fn deployed() -> World {
+    deployed_with("").await
+}
+
+async fn deployed_with(settings: &str) -> World {
     let world = world();
-    run(&world, "up").await.expect(Exit::Done);
+    run(&world, &format!("up {settings}")).await.expect(Exit::Done);
     assert_whole(&world, "chat");
     // AWS refuses to change a TTL within an hour of the last change (D8).
     tokio::time::sleep(std::time::Duration::from_secs(3_700)).await;
@@ -292,7 +344,9 @@ fn writes(world: &World) -> Vec<String> {
 
 /// After `edit`, `status` and `plan` show a change of `kind`, `up` repairs it, and then there is nothing to do.
 async fn is_repaired(kind: &str, what: &str, edit: Edit) {
-    let world = deployed().await;
+    let with = settings(kind);
+    let run = async |world: &World, line: &str| support::run(world, &format!("{line} {with}")).await;
+    let world = deployed_with(with).await;
     edit(&world);
     let status = run(&world, "status -o json").await.expect(Exit::Differs).json();
     let resources = status["resources"].as_array().expect("a list");
@@ -358,7 +412,7 @@ async fn down_removes_what_was_altered_deleted_or_added_by_hand() {
     for kind in KINDS {
         let Tampering { alter, delete, stray, .. } = tampering(kind.name());
         for edit in [alter, delete, stray].into_iter().flatten() {
-            let world = deployed().await;
+            let world = deployed_with(settings(kind.name())).await;
             edit(&world);
             run(&world, "down").await.expect(Exit::Done);
             assert_nothing_left(&world);
@@ -370,11 +424,12 @@ async fn down_removes_what_was_altered_deleted_or_added_by_hand() {
 async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_write() {
     for kind in KINDS {
         let Some(look_alike) = tampering(kind.name()).look_alike else { continue };
-        let world = deployed().await;
+        let with = settings(kind.name());
+        let world = deployed_with(with).await;
         look_alike(&world);
         let before = world.everything(ACCOUNT);
         for verb in ["up", "down", "plan", "status", "plan --destroy"] {
-            let refused = run(&world, verb).await.expect(Exit::Failed);
+            let refused = run(&world, &format!("{verb} {with}")).await.expect(Exit::Failed);
             assert!(refused.stderr.contains(kind.name()), "{}: {}", kind.name(), refused.stderr);
             assert!(refused.stderr.contains("hint: "), "{}", refused.stderr);
         }

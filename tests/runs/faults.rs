@@ -56,12 +56,13 @@ async fn places(begun: &Snapshot, verb: &str) -> Vec<Place> {
 /// is as it has to be, also without another run; where it did not, an undisturbed one makes it so.
 async fn everywhere(verb: &str, faults: fn(&Place) -> Vec<Verdict>, check: impl Fn(&Ended, &Verdict, &str)) -> usize {
     let begun = world();
-    if verb != "up" {
-        run(&begun, "up").await.expect(Exit::Done);
+    let (first, settings) = verb.split_once(' ').unwrap_or((verb, ""));
+    if first != "up" {
+        run(&begun, &format!("up {settings}")).await.expect(Exit::Done);
     }
     let begun = begun.snapshot();
     let as_it_was = begun.world().everything(ACCOUNT);
-    let holds = |world: &World| match verb {
+    let holds = |world: &World| match first {
         "up" => assert_whole(world, "chat"),
         "down" => assert_nothing_left(world),
         _ => assert_eq!(world.everything(ACCOUNT), as_it_was),
@@ -78,8 +79,8 @@ async fn everywhere(verb: &str, faults: fn(&Place) -> Vec<Verdict>, check: impl 
             check(&ended, &fault, &what);
             if ended.exit == Some(Exit::Done) {
                 holds(&world);
-                if verb == "up" && place.call.write {
-                    let status = run(&world, "status").await;
+                if first == "up" && place.call.write {
+                    let status = run(&world, &format!("status {settings}")).await;
                     assert_eq!(status.exit, Some(Exit::Done), "after {what}:\n{}", status.stdout);
                 }
             } else if repaired.insert(world.everything(ACCOUNT)) {
@@ -126,6 +127,20 @@ async fn down_rides_out_every_transient_fault_at_every_call() {
 #[tokio::test(start_paused = true)]
 async fn status_rides_out_every_transient_fault_at_every_call() {
     everywhere("status", transient, ridden_out).await;
+}
+
+/// Faults of the services that only a queue needs.
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_made_and_removed_through_every_transient_fault_at_its_calls() {
+    let of_queue = |place: &Place| {
+        let name = place.call.operation;
+        let is_of_queue = ["Queue", "EventSourceMapping"].iter().any(|of| name.contains(of));
+        if is_of_queue { transient(place) } else { vec![] }
+    };
+    for verb in ["up --delivery queue", "down --delivery queue", "status --delivery queue"] {
+        let cases = everywhere(verb, of_queue, ridden_out).await;
+        assert!(cases > 20, "{verb}: only {cases} cases");
+    }
 }
 
 #[tokio::test(start_paused = true)]

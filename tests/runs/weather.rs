@@ -19,8 +19,13 @@ const SEEDS: u64 = 300;
 /// Seeds that once failed.
 const REGRESSIONS: [u64; 0] = [];
 
-const CONFIGS: [&str; 4] =
-    ["", "--memory 1024 --tag team=blue", "--authorizer iam", "--ttl 1h --log-retention-days 30"];
+const CONFIGS: [&str; 5] = [
+    "",
+    "--memory 1024 --tag team=blue",
+    "--authorizer iam",
+    "--ttl 1h --log-retention-days 30",
+    "--delivery queue --tag team=blue",
+];
 
 fn switches(rng: &mut Rng, seed: u64) -> Switches {
     let seconds = |rng: &mut Rng, most: u64| Duration::from_millis(rng.u64(0..=most * 1_000));
@@ -35,6 +40,10 @@ fn switches(rng: &mut Rng, seed: u64) -> Switches {
         table_deleting: seconds(rng, 25),
         table_window: seconds(rng, 1),
         table_tags_lag: seconds(rng, 20),
+        queue_creating: seconds(rng, 3),
+        queue_lag: seconds(rng, 60),
+        mapping_settling: seconds(rng, 20),
+        mapping_sees_policy: seconds(rng, 40),
         list_lag: if rng.bool() { seconds(rng, 3) } else { Duration::ZERO },
         ..Switches::default()
     }
@@ -58,7 +67,7 @@ fn fault(rng: &mut Rng) -> Verdict {
 
 /// Somebody else's hand.
 fn drift(world: &World, rng: &mut Rng) {
-    let which = rng.u8(0..10);
+    let which = rng.u8(0..14);
     world.edit(|state| {
         let account = state.account(ACCOUNT);
         match which {
@@ -78,6 +87,10 @@ fn drift(world: &World, rng: &mut Rng) {
             9 => region.functions.values_mut().filter(|f| f.name.starts_with("chat-")).for_each(|function| {
                 function.environment.insert("STRAY".to_owned(), "1".to_owned());
             }),
+            10 => region.queues.retain(|name, _| name != "chat-messages.fifo"),
+            11 => region.mappings.clear(),
+            12 => region.mappings.values_mut().for_each(|mapping| mapping.enabled = false),
+            13 => region.functions.retain(|name, _| name != "chat-broadcast"),
             _ => {}
         }
     });
@@ -139,6 +152,7 @@ async fn storm(seed: u64) -> Result<(), String> {
     world.switch(|switches| {
         switches.list_lag = Duration::ZERO;
         switches.table_tags_lag = Duration::ZERO;
+        switches.queue_lag = Duration::ZERO;
     });
     // Whatever lagged has arrived, and the last change of the TTL is old enough for another (D8).
     tokio::time::sleep(Duration::from_secs(3_700)).await;
