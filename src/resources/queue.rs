@@ -117,7 +117,7 @@ impl Kind for QueueKind {
 
     async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::QUEUE, probe);
-        let Some(url) = url_of(ctx, &key).await? else { return Ok(vec![]) };
+        let Some(url) = self.url_at_last(ctx, &key).await? else { return Ok(vec![]) };
         let (attributes, tags) = tokio::try_join!(attributes_of(ctx, &key, &url), tags_of(ctx, &key, &url))?;
         // Deleted between the looks.
         let (Some(attributes), Some(all)) = (attributes, tags) else { return Ok(vec![]) };
@@ -262,6 +262,21 @@ impl Resource for Queue {
 }
 
 impl QueueKind {
+    /// One that is wanted no more, and perhaps too young to be seen (Q2): what points to it goes with this run, so that
+    /// none after this would look.
+    async fn url_at_last(&self, ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
+        const SIGHT: Duration = Duration::from_secs(4);
+        let is_hinted = self.declare(&ctx.scope).is_empty();
+        let begun = Instant::now();
+        loop {
+            let url = url_of(ctx, key).await?;
+            let is_last = url.is_some() || !is_hinted || begun.elapsed() > SIGHT;
+            if is_last || !ctx.pause(Duration::from_millis(450)).await {
+                return Ok(url);
+            }
+        }
+    }
+
     /// Looks until it is so: what was written to a queue is seen everywhere within a minute (Q2).
     async fn seen(
         &self,
