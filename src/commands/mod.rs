@@ -29,6 +29,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::app::Delivery;
 use crate::aws::identity::console_of;
 use crate::aws::{self, Clients};
 use crate::config::{Config, Name, Settings};
@@ -225,6 +226,20 @@ impl Session {
         let (host, api) = (console_of(scope.partition())?, self.api(observed)?);
         let path = format!("apigateway/main/develop/routes?api={}&region={}", api.id, scope.region);
         scope.endpoint_override.is_none().then(|| format!("https://{}.{host}/{path}", scope.region))
+    }
+
+    /// What of the settings may be more than the account takes: what it has is not known.
+    pub fn doubts(&self) -> Vec<String> {
+        // H1, of all APIs of the account and its region.
+        const QUOTA: i32 = 10_000;
+        match self.config().delivery {
+            Delivery::Queue { rate } if rate > QUOTA => {
+                let more =
+                    format!("{rate} posts a second are more than the {QUOTA} requests that an account has by default");
+                vec![format!("{more}; where they are refused the rate falls")]
+            }
+            _ => vec![],
+        }
     }
 
     /// Says what to do next, each command such that it reaches this deployment.

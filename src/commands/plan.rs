@@ -74,7 +74,7 @@ fn warnings(session: &Session, plan: &Plan) -> Vec<String> {
     let guards = plan.0.iter().filter(|change| change.action == Action::Delete).filter_map(|change| {
         Some(format!("{}: {}, so `down` would remove nothing", change.key, change.found.as_ref()?.guarded.as_ref()?))
     });
-    losses.chain(guards).collect::<BTreeSet<_>>().into_iter().collect()
+    losses.chain(guards).chain(session.doubts()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn files(session: &Session) -> BTreeMap<Key, Vec<(String, usize)>> {

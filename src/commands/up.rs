@@ -20,6 +20,9 @@ use crate::websocket::Endpoint;
 /// What failed, with what stands now.
 pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     let auth = target::auth(session, &flags.connect)?;
+    for doubt in session.doubts() {
+        session.ctx.run.reporter.note(&format!("warning: {doubt}"));
+    }
     let (converged, url) = converged(session).await?;
     note(session, &converged);
     let verified = if flags.verify {

@@ -34,7 +34,7 @@ impl Project {
         self.folder.0.join("chatctl.toml")
     }
 
-    fn handler(&self, name: &str) {
+    pub fn handler(&self, name: &str) {
         fs::write(self.folder.0.join("lambda").join(format!("{name}.mjs")), HANDLER).unwrap();
     }
 

@@ -8,6 +8,8 @@ use serde_json::Value;
 use support::{ACCOUNT, REGION, assert_nothing_left, assert_whole, run};
 use world::{Switches, World};
 
+use crate::app::Project;
+
 async fn deployed() -> World {
     let world = World::new(Switches::default());
     run(&world, "up --delivery queue").await.expect(Exit::Done);
@@ -190,6 +192,44 @@ async fn a_bad_day_is_ridden_out() {
     assert_whole(&world, "chat");
     run(&world, "down --delivery queue").await.expect(Exit::Done);
     assert_nothing_left(&world);
+}
+
+/// Its name, in whatever letters, is taken while there is a queue, and only then.
+#[tokio::test(start_paused = true)]
+async fn no_route_may_lead_to_the_function_behind_the_queue() {
+    for name in ["broadcast", "Broadcast"] {
+        let world = World::new(Switches::default());
+        let project = Project::new(&format!("[routes.join]\nhandler = \"{name}\"\n"));
+        project.handler(name);
+        let refused = support::run(&world, &project.line("up --delivery queue")).await.expect(Exit::Usage);
+        let rule = format!("chatctl.toml:3:11: `{name}` is the function behind the queue, which no route may call");
+        assert!(refused.stderr.contains(&rule), "{}", refused.stderr);
+        assert!(refused.stderr.contains("hint: give the handler another name"), "{}", refused.stderr);
+        assert_eq!(world.calls().len(), 0);
+    }
+    let world = World::new(Switches::default());
+    let project = Project::new("[routes.join]\nhandler = \"broadcast\"\n");
+    run(&world, &project.line("up")).await.expect(Exit::Done);
+    run(&world, &project.line("status")).await.expect(Exit::Done);
+    run(&world, &project.line("down")).await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
+/// What an account has by default is not known of this one, so more is said, and not refused.
+#[tokio::test(start_paused = true)]
+async fn a_rate_that_no_account_has_by_default_is_a_warning() {
+    let world = World::new(Switches::default());
+    let said = "warning: 10001 posts a second are more than the 10000 requests that an account has by default";
+    for (rate, is_too_much) in [(10_000, false), (10_001, true)] {
+        for verb in ["plan", "up"] {
+            let ended =
+                run(&world, &format!("{verb} --delivery queue --delivery-rate {rate}")).await.expect(Exit::Done);
+            let told = [ended.stdout, ended.stderr].concat();
+            assert_eq!(told.contains(said), is_too_much, "{verb}: {told}");
+        }
+    }
+    let quiet = run(&world, "status --delivery queue --delivery-rate 10001").await.expect(Exit::Done);
+    assert!(!quiet.stderr.contains("warning"), "{}", quiet.stderr);
 }
 
 #[tokio::test(start_paused = true)]
