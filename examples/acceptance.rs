@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use acceptance::{AUTHORIZER, NAME, Options, Processes, ROLE, STACK, TWIN, live};
+use acceptance::{AUTHORIZER, NAME, Options, Processes, ROLE, STACK, TWIN, YOUNG, live};
 use chatctl::config::{Config, Settings};
 use chatctl::host::Host;
 use clap::Parser;
@@ -69,6 +69,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options {
         crowds: arguments.clients,
         kills: [500, 2_000, 6_000, 12_000].map(Duration::from_millis).into(),
+        idle: Some(Duration::from_secs(11 * 60)),
         told: Box::new(|step| eprintln!("{step}")),
     };
     let mut report = live(&place, &options).await;
@@ -85,11 +86,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn warning(region: &str) -> String {
     format!(
-        "This makes resources in your AWS account, in {region}, uses them for less than an hour, and removes them:
+        "This makes resources in your AWS account, in {region}, uses them for about an hour, and removes them:
   - a deployment named `{NAME}` with a time to live of at most eight hours: a WebSocket API, three Lambda functions
     with roles and log groups, a DynamoDB table
   - a stack of CloudFormation's named `{STACK}` with the same once more, and a bucket for its template
-  - an API named `{TWIN}`, a function named `{AUTHORIZER}`, and an IAM role named `{ROLE}` with the policy that chatctl prints
+  - an API named `{TWIN}`, a function named `{AUTHORIZER}`, a queue named `{TWIN}.fifo`, and two IAM roles, `{YOUNG}` and
+    `{ROLE}`, the latter with the policies that chatctl prints
 Some ten thousand messages and Lambda calls cost a few cents. Nothing else in the account is touched.
 It refuses to begin without `--yes-this-costs-money`."
     )

@@ -180,6 +180,17 @@ fn every_fact_of_aws_that_is_cited_is_on_its_page_and_proven_or_open() {
 }
 
 /// The words of ours that stand as `code` in an error: in the sources, and on the page.
+/// A new fact gets a step that looks at it, or a line in `unshown.rs` that says why no step can.
+#[test]
+fn the_acceptance_run_knows_every_fact_of_aws() {
+    let mut files = Vec::new();
+    written(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/acceptance/src"), &mut files);
+    let sources = files.into_iter().map(|(_, text)| text).collect::<String>();
+    for id in facts().keys() {
+        assert!(sources.contains(&format!("\"{id}\"")), "no step of the acceptance run looks at {id}");
+    }
+}
+
 #[test]
 fn every_error_code_of_ours_is_documented() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

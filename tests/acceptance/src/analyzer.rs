@@ -123,6 +123,7 @@ impl Life<'_> {
             let call = Call {
                 service: "access-analyzer",
                 method: "POST",
+                at: None,
                 path: format!("/policy/validation{page}"),
                 content_type: "application/json",
                 body: order.to_string(),

@@ -3,8 +3,11 @@
 use std::io::Write;
 use std::time::Duration;
 
+use aws_sdk_lambda::operation::create_function::{CreateFunctionError, CreateFunctionOutput};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
 use chatctl::websocket::{Auth, Endpoint};
 use tokio::time::Instant;
 use zip::ZipWriter;
@@ -29,19 +32,7 @@ const CODE: &str = "export const handler = async (event) => ({
 impl Life<'_> {
     pub async fn guarded(&mut self) -> Ended {
         let arn = self.make_authorizer().await?;
-        let line = format!("up --authorizer {arn}");
-        let policy = self.ends(&format!("policy --authorizer {arn}"), 0).await?.stdout;
-        if !self.place.runs_as_printed() {
-            self.allow(&policy).await?;
-        }
-        // A policy is in force only after some seconds (I1).
-        let began = Instant::now();
-        while let Err(why) = self.ends(&line, 0).await {
-            if !why.contains("AccessDenied") || began.elapsed() > Duration::from_secs(60) {
-                return Err(why);
-            }
-            tokio::time::sleep(Duration::from_secs(3)).await;
-        }
+        self.up(&format!("--authorizer {arn}")).await?;
         self.ends(&format!("status --authorizer {arn}"), 0).await?;
         if self.place.no_clients().is_none() {
             self.ends("verify --query key=right", 0).await?;
@@ -52,7 +43,7 @@ impl Life<'_> {
                 return Err("who has the wrong key connects too".to_owned());
             }
         }
-        self.ends("up", 0).await?;
+        self.up("").await?;
         self.ends("status", 0).await?;
         let routes = self.routes(&self.api().await?).await?;
         let free = routes.iter().all(|route| route.authorizer_id().is_none());
@@ -65,16 +56,31 @@ impl Life<'_> {
         let role = self.aws.iam.get_role().role_name(self.role()).send().await;
         let role = role.map_err(said)?;
         let role = role.role().map(|role| role.arn().to_owned()).unwrap_or_default();
-        let code = Blob::new(zipped("index.mjs", CODE).map_err(|error| error.to_string())?);
-        let made = self.aws.lambda.create_function().function_name(AUTHORIZER).role(role).handler("index.handler");
-        let made = made.runtime(Runtime::from("nodejs24.x")).code(FunctionCode::builder().zip_file(code).build());
-        let made = made.send().await.map_err(said)?;
+        let made = self.create_authorizer(&role).await.map_err(said)?;
         Ok(made.function_arn().unwrap_or_default().to_owned())
     }
 
+    pub async fn create_authorizer(
+        &self,
+        role: &str,
+    ) -> Result<CreateFunctionOutput, SdkError<CreateFunctionError, HttpResponse>> {
+        let code = Blob::new(zipped("index.mjs", CODE).expect("a zip fits into memory"));
+        let made = self.aws.lambda.create_function().function_name(AUTHORIZER).role(role).handler("index.handler");
+        let made = made.runtime(Runtime::from("nodejs24.x")).code(FunctionCode::builder().zip_file(code).build());
+        made.send().await
+    }
+
     pub async fn remove_authorizer(&self) -> Result<(), String> {
-        let deleted = self.aws.lambda.delete_function().function_name(AUTHORIZER).send().await;
-        gone(deleted.map_err(|error| Refusal::of(&error)))?;
+        let began = Instant::now();
+        // While it is being made, it is not deleted (L3).
+        while let Err(error) = self.aws.lambda.delete_function().function_name(AUTHORIZER).send().await {
+            let refusal = Refusal::of(&error);
+            if refusal.code != "ResourceConflictException" || began.elapsed() > Duration::from_secs(60) {
+                gone::<()>(Err(refusal))?;
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         // Made by its first line, where its role may make one.
         let group = format!("/aws/lambda/{AUTHORIZER}");
         let deleted = self.aws.logs.delete_log_group().log_group_name(group).send().await;

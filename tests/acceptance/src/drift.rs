@@ -40,13 +40,23 @@ pub const EDITS: &[(&str, Edit)] = &[
         async move {
             let function = format!("{NAME}-onConnect");
             let update = life.aws.lambda.update_function_configuration().function_name(function).memory_size(128);
-            done(update.send().await)
+            let updated = update.send().await;
+            if let Ok(updated) = &updated {
+                let kept = updated.timeout() == Some(15) && updated.environment().is_some();
+                life.ledger.is_so("L12", "what was not sent", kept, format!("timeout and variables kept: {kept}"));
+            }
+            done(updated)
         }
         .boxed_local()
     }),
     ("a function is deleted", |life| {
         async move {
-            done(life.aws.lambda.delete_function().function_name(format!("{NAME}-onDisconnect")).send().await)
+            let deleted = life.aws.lambda.delete_function().function_name(format!("{NAME}-onDisconnect")).send().await;
+            let group = format!("/aws/lambda/{NAME}-onDisconnect");
+            let groups = life.aws.logs.describe_log_groups().log_group_name_prefix(group).send().await.map_err(said)?;
+            let stays = !groups.log_groups().is_empty();
+            life.ledger.is_so("L13", "a log group that stays", stays, format!("it stays: {stays}"));
+            done(deleted)
         }
         .boxed_local()
     }),

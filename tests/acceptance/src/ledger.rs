@@ -9,6 +9,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use serde_json::{Value, json};
 
+use crate::unshown::UNSHOWN;
+
 /// What was seen of a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -66,18 +68,30 @@ pub struct Ledger {
 /// The page that the facts come from.
 const PAGE: &str = include_str!("../../../docs/aws.md");
 
+/// What is said of a fact until its step says more.
+const UNTOUCHED: &str = "its step did not come to it";
+
 impl Default for Ledger {
     fn default() -> Self {
-        let unreached = Verdict::NotReached { why: "no step looks at it".to_owned() };
+        let unreached = |id: &str| {
+            let unshown = UNSHOWN.iter().find(|(unshown, _)| *unshown == id);
+            Verdict::NotReached { why: unshown.map_or(UNTOUCHED, |(_, why)| *why).to_owned() }
+        };
         let facts = PAGE.lines().filter_map(|line| {
             let (id, title) = line.strip_prefix("<a id=\"")?.split_once("**")?.1.split_once(" · ")?;
-            Some((id.to_owned(), title.split("**").next()?.trim_end_matches('.').to_owned(), unreached.clone()))
+            Some((id.to_owned(), title.split("**").next()?.trim_end_matches('.').to_owned(), unreached(id)))
         });
         Self { facts: facts.collect(), steps: vec![] }
     }
 }
 
 impl Ledger {
+    /// The facts that nothing has been said of.
+    pub fn untouched(&self) -> Vec<String> {
+        let is_untouched = |verdict: &Verdict| matches!(verdict, Verdict::NotReached { why } if why == UNTOUCHED);
+        self.facts.iter().filter(|fact| is_untouched(&fact.2)).map(|fact| fact.0.clone()).collect()
+    }
+
     /// Notes what was seen of `id`.
     ///
     /// # Panics
@@ -255,6 +269,15 @@ mod tests {
         assert_eq!(without_accounts("arn:aws:iam::111122223333:role/x"), "arn:aws:iam::(account):role/x");
         assert_eq!(without_accounts("8000-111122223333"), "8000-111122223333");
         assert_eq!(without_accounts("1111222233334 and a11112222333"), "1111222233334 and a11112222333");
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_on_the_page_and_says_why() {
+        let ledger = Ledger::default();
+        for (id, why) in UNSHOWN {
+            let fact = ledger.facts.iter().find(|fact| fact.0 == *id);
+            assert!(fact.is_some_and(|fact| fact.2.words() == *why), "{id}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Options {
     pub crowds: Vec<u32>,
     /// After how long `up` and `down` are killed.
     pub kills: Vec<Duration>,
+    /// How long a client that only pings is watched, if at all.
+    pub idle: Option<Duration>,
     /// Says each step as it begins.
     pub told: Box<dyn Fn(&str) + Send + Sync>,
 }
@@ -38,8 +40,11 @@ pub struct Life<'a> {
     pub url: String,
     /// Who may do exactly what `policy` prints, where that is somebody else than the caller.
     pub deployer: Option<Credentials>,
-    options: &'a Options,
-    waterfall: String,
+    pub options: &'a Options,
+    pub waterfall: String,
+    /// The policy that the deployer's role has, and since when its credentials count.
+    allowed: String,
+    assumed: Instant,
 }
 
 /// Lives it. It ends with nothing left also where steps failed, and after an interrupt.
@@ -48,7 +53,17 @@ pub async fn live(place: &dyn Place, options: &Options) -> Report {
     let aws = Account::new(sdk);
     let waterfall = String::new();
     let (ledger, url) = (Ledger::default(), String::new());
-    let mut life = Life { place, aws, ledger, url, deployer: None, options, waterfall };
+    let mut life = Life {
+        place,
+        aws,
+        ledger,
+        url,
+        deployer: None,
+        options,
+        waterfall,
+        allowed: String::new(),
+        assumed: Instant::now(),
+    };
     life.whole().await;
     let version = place.chatctl("--version", None).await.stdout.trim().to_owned();
     let region = sdk.region().map(ToString::to_string).unwrap_or_default();
@@ -73,6 +88,12 @@ impl Life<'_> {
         for flags in SETTINGS {
             self.step(&format!("up {flags}, and back"), async |life| life.set(flags).await).await;
         }
+        self.step("another display name and a description, and back", async |life| life.described().await).await;
+        self.step("routes and an index of one's own, and back", async |life| life.extended().await).await;
+        self.step("a queue, and back", async |life| life.queued().await).await;
+        self.step("what the stage takes", async |life| life.look_at_stage().await).await;
+        self.step("what IAM asks of whom", async |life| life.look_at_permissions().await).await;
+        self.step("how late IAM is", async |life| life.measured().await).await;
         for (what, edit) in crate::drift::EDITS {
             self.step(&format!("by hand: {what}"), async |life| life.repaired(*edit).await).await;
         }
@@ -80,7 +101,13 @@ impl Life<'_> {
         self.step("a role made anew under its function", async |life| life.new_role().await).await;
         if self.place.no_clients().is_none() {
             self.step("clients", async |life| life.look_at_clients().await).await;
-            self.step("an update while clients chat", async |life| life.update_under_clients().await).await;
+            self.step("pings", async |life| life.look_at_pings().await).await;
+            self.step("handlers of one's own", async |life| life.look_at_project().await).await;
+            self.step("more messages than may come", async |life| life.look_at_throttle().await).await;
+            for flags in ["--memory 384", "--delivery queue"] {
+                let name = format!("up {flags} while clients chat");
+                self.step(&name, async |life| life.update_under_clients(flags).await).await;
+            }
             for crowd in &self.options.crowds {
                 let line = format!("verify --clients {crowd} --senders 1");
                 self.step(&line, async |life| life.is_well(&line).await).await;
@@ -106,7 +133,10 @@ impl Life<'_> {
         }
         (self.options.told)(name);
         let began = Instant::now();
-        let ended = work(self).await;
+        let ended = match self.renewed_credentials().await {
+            Ok(()) => work(self).await,
+            Err(why) => Err(why),
+        };
         self.ledger.steps.push(Step { name: name.to_owned(), took: began.elapsed(), ended });
     }
 
@@ -144,7 +174,9 @@ impl Life<'_> {
         let rest = [
             self.remove_stack().await,
             self.remove_twins().await,
+            self.remove_queue().await,
             self.remove_authorizer().await,
+            self.remove_young().await,
             self.remove_deployer().await,
         ];
         let failed: Vec<String> = [down].into_iter().chain(rest).filter_map(Result::err).collect();
@@ -155,7 +187,10 @@ impl Life<'_> {
     async fn deployer(&mut self) -> Ended {
         let policy = self.ends("policy", 0).await?.stdout;
         if self.place.runs_as_printed() {
-            return Ok("here every command runs under it".to_owned());
+            let why = "here every command runs under it";
+            self.ledger.not_reached("P", why);
+            self.ledger.not_reached("S1", why);
+            return Ok(why.to_owned());
         }
         let sts = aws_sdk_sts::Client::new(self.place.sdk());
         let caller = sts.get_caller_identity().send().await.map_err(said)?;
@@ -170,11 +205,20 @@ impl Life<'_> {
         let made = made.map_err(|error| format!("not possible here: {}", said(error)))?;
         let arn = made.role().map(|role| role.arn().to_owned()).unwrap_or_default();
         self.allow(&policy).await?;
+        self.allowed = policy;
         self.ledger.confirm("P", "IAM takes the printed policy");
+        let began = Instant::now();
+        self.assume(&arn).await?;
+        Ok(format!("assumed {:.0} s after it was made", began.elapsed().as_secs_f64()))
+    }
+
+    /// From now on as the deployer's role, for an hour at most.
+    async fn assume(&mut self, arn: &str) -> Result<(), String> {
+        let sts = aws_sdk_sts::Client::new(self.place.sdk());
         // A new role cannot be assumed at once, and its policy is not in force at once (I1).
         let began = Instant::now();
         let assumed = loop {
-            let assumed = sts.assume_role().role_arn(&arn).role_session_name(NAME).send().await;
+            let assumed = sts.assume_role().role_arn(arn).role_session_name(NAME).send().await;
             match assumed {
                 Ok(assumed) => break assumed,
                 Err(error) if began.elapsed() > Duration::from_secs(120) => return Err(said(error)),
@@ -185,12 +229,47 @@ impl Life<'_> {
         let (key, secret) = (keys.access_key_id(), keys.secret_access_key());
         let token = Some(keys.session_token().to_owned());
         self.deployer = Some(Credentials::new(key, secret, token, None, "acceptance"));
+        self.assumed = Instant::now();
         self.place.run_as(self.deployer.clone()).await;
-        Ok(format!("assumed {:.0} s after it was made", began.elapsed().as_secs_f64()))
+        Ok(())
+    }
+
+    /// Before the hour is over.
+    async fn renewed_credentials(&mut self) -> Result<(), String> {
+        if self.deployer.is_none() || self.assumed.elapsed() < Duration::from_secs(20 * 60) {
+            return Ok(());
+        }
+        let role = self.aws.iam.get_role().role_name(ROLE).send().await.map_err(said)?;
+        let arn = role.role().map(|role| role.arn().to_owned()).unwrap_or_default();
+        self.assume(&arn).await
+    }
+
+    /// `up` with these settings, by whoever may do what `policy` prints for them.
+    pub async fn up(&mut self, flags: &str) -> Result<Ran, String> {
+        if self.deployer.is_some() {
+            let policy = self.ends(&format!("policy {flags}"), 0).await?.stdout;
+            if policy != self.allowed {
+                self.allow(&policy).await?;
+                self.allowed = policy;
+            }
+        }
+        let (line, began) = (format!("up {flags}"), Instant::now());
+        loop {
+            match self.ends(&line, 0).await {
+                // A policy is in force only after some seconds (I1).
+                Err(why) if self.deployer.is_some() && why.contains("AccessDenied") => {
+                    if began.elapsed() > Duration::from_secs(60) {
+                        return Err(why);
+                    }
+                }
+                ended => return ended,
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
     }
 
     /// Gives the deployer's role a policy that was printed.
-    pub async fn allow(&self, printed: &str) -> Result<(), String> {
+    async fn allow(&self, printed: &str) -> Result<(), String> {
         let put = self.aws.iam.put_role_policy().role_name(ROLE).policy_name("printed");
         let put = put.policy_document(self.place.policy(printed)).send().await;
         put.map(drop).map_err(|error| format!("the policy was not taken: {}", said(error)))
@@ -247,6 +326,8 @@ impl Life<'_> {
         if verify.is_empty() {
             return Ok("no client can connect here".to_owned());
         }
+        self.ledger.confirm("H13", "a verification right after `up` went well");
+        self.ledger.confirm("I8", "a role that may post on that path and do nothing else there reaches everybody");
         Ok("and clients chat".to_owned())
     }
 
@@ -255,6 +336,23 @@ impl Life<'_> {
         let path = self.place.folder().join("app.toml");
         std::fs::write(&path, APP).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path.display().to_string())
+    }
+
+    /// Handlers of one's own beside those that are built in: the path of the settings file.
+    pub fn project(&self) -> Result<String, String> {
+        let folder = self.place.folder().join("project");
+        let handlers = folder.join("lambda");
+        let write = || {
+            std::fs::create_dir_all(&handlers)?;
+            for (name, content) in chatctl::handlers::embedded() {
+                std::fs::write(handlers.join(name), content)?;
+            }
+            std::fs::write(handlers.join("echo.mjs"), ECHO)?;
+            std::fs::write(handlers.join("broken.mjs"), BROKEN)?;
+            std::fs::write(folder.join("chatctl.toml"), PROJECT)
+        };
+        write().map_err(|error: std::io::Error| format!("{}: {error}", folder.display()))?;
+        Ok(folder.join("chatctl.toml").display().to_string())
     }
 
     /// There is nothing to do but to renew.
@@ -283,13 +381,28 @@ impl Life<'_> {
     }
 
     async fn set(&mut self, flags: &str) -> Ended {
-        self.ends(&format!("up {flags}"), 0).await?;
+        self.up(flags).await?;
         self.ends(&format!("status {flags}"), 0).await?;
         if flags.contains('@') {
             self.ledger.confirm("U6", "every service took `@` in the value of a tag");
         }
-        self.ends("up", 0).await?;
+        self.up("").await?;
         self.ends("status", 0).await?;
+        Ok(String::new())
+    }
+
+    async fn described(&mut self) -> Ended {
+        self.set("--api-name Acceptance --description tried").await?;
+        let apis = self.apis_named(NAME).await?;
+        let is_off = apis.iter().all(|api| api.description().is_none_or(str::is_empty));
+        self.ledger.is_so("G29", "no description", is_off, format!("{:?}", apis.first().map(|api| api.description())));
+        Ok(String::new())
+    }
+
+    async fn extended(&mut self) -> Ended {
+        let flags = format!("--config {}", self.app()?);
+        self.set(&flags).await?;
+        self.ledger.confirm("D10", "an index came and went");
         Ok(String::new())
     }
 
@@ -343,8 +456,7 @@ impl Life<'_> {
     /// Says of the facts that only clients can tell why they were not reached.
     fn excuse(&mut self) {
         let Some(why) = self.place.no_clients() else { return };
-        let facts = self.ledger.facts.iter().filter(|fact| fact.0.starts_with('H')).map(|fact| fact.0.clone());
-        for id in facts.collect::<Vec<_>>() {
+        for id in self.ledger.untouched() {
             self.ledger.not_reached(&id, why);
         }
     }
@@ -362,6 +474,11 @@ burst = 100
 handler = "sendMessage"
 "#;
 
+/// A route that answers its sender, and one that always fails.
+const PROJECT: &str = "handlers = \"lambda/\"\n\n[routes.echo]\nreply = true\n\n[routes.broken]\n";
+const ECHO: &str = "export const handler = async () => ({ statusCode: 200, body: 'echo' });\n";
+const BROKEN: &str = "export const handler = async () => { throw new Error('on purpose'); };\n";
+
 /// Settings that are taken on and off again, one at a time.
 const SETTINGS: &[&str] = &[
     "--memory 512",
@@ -369,6 +486,8 @@ const SETTINGS: &[&str] = &[
     "--log-retention-days 30",
     "--throttle-rate 50 --throttle-burst 20",
     "--message-size 64",
+    "--message-rate 50 --message-burst 60",
+    "--keep-alive",
     "--architecture x86_64",
     "--authorizer iam",
     "--tag owner=a@b.c",

@@ -38,7 +38,7 @@ impl Life<'_> {
         tags.tags().iter().find(|tag| tag.key() == "chatctl:expires-at").map(|tag| tag.value().to_owned())
     }
 
-    async fn apis_named(&self, name: &str) -> Result<Vec<Api>, String> {
+    pub async fn apis_named(&self, name: &str) -> Result<Vec<Api>, String> {
         let list = |token| self.aws.apigateway.get_apis().set_next_token(token).send();
         let apis = all(async |token| list(token).await.map(|page| (page.items, page.next_token)).map_err(said)).await?;
         Ok(apis.into_iter().filter(|api| api.name() == Some(name)).collect())
@@ -132,6 +132,12 @@ impl Life<'_> {
         let routes = self.routes(&api_id).await?;
         let silent = routes.iter().all(|route| route.route_response_selection_expression().is_none());
         self.ledger.is_so("H9", "no route with a response", silent, "no route has a response");
+        if self.place.runs_as_printed() || self.deployer.is_some() {
+            let linked = self.aws.iam.get_role().role_name("AWSServiceRoleForAPIGateway").send().await.is_ok();
+            let is = if linked { "is" } else { "is not" };
+            self.ledger
+                .confirm("G17", format!("the API was made without `iam:CreateServiceLinkedRole`; the role {is} there"));
+        }
         self.look_at_functions().await?;
         self.look_at_roles().await?;
         let group = format!("/aws/lambda/{NAME}-onConnect");
@@ -226,7 +232,38 @@ impl Life<'_> {
         let changed = self.aws.dynamodb.update_time_to_live().table_name(&table).time_to_live_specification(off);
         // It was set within the hour, by `up`.
         self.ledger.is_refused("D8", &["ValidationException"], &changed.send().await);
+        self.look_at_spellings().await?;
         Ok(String::new())
+    }
+
+    /// A tag that IAM's rules exclude, and a log group that is protected.
+    async fn look_at_spellings(&mut self) -> Result<(), String> {
+        if let Some(why) = self.place.lacks() {
+            self.ledger.not_reached("I6", why);
+            self.ledger.not_reached("L17", why);
+            return Ok(());
+        }
+        let tag = aws_sdk_iam::types::Tag::builder().key("by").value("a#b").build().map_err(|e| e.to_string())?;
+        let tagged = self.aws.iam.tag_role().role_name(self.role()).tags(tag).send().await;
+        if tagged.is_ok() {
+            let untagged = self.aws.iam.untag_role().role_name(self.role()).tag_keys("by").send().await;
+            untagged.map_err(said)?;
+        }
+        self.ledger.is_refused("I6", &["ValidationError", "InvalidInput"], &tagged);
+        let (logs, group) = (self.aws.logs.clone(), format!("/aws/lambda/{NAME}-onConnect"));
+        let protect = |on| {
+            logs.put_log_group_deletion_protection().log_group_identifier(&group).deletion_protection_enabled(on).send()
+        };
+        if let Err(error) = protect(true).await {
+            self.ledger.not_reached("L17", format!("it cannot be protected: {}", said(error)));
+            return Ok(());
+        }
+        let deleted = logs.delete_log_group().log_group_name(&group).send().await;
+        self.ledger.is_refused("L17", &["ValidationException"], &deleted);
+        if deleted.is_ok() {
+            return self.ends("up", 0).await.map(drop);
+        }
+        protect(false).await.map(drop).map_err(said)
     }
 
     /// What can be told by an API that nobody uses.
@@ -253,10 +290,13 @@ impl Life<'_> {
             region.unwrap_or_default()
         );
         let made = gateway.create_integration().api_id(twin).integration_type(IntegrationType::AwsProxy);
-        let made = made.integration_uri(uri).integration_method("POST").send().await;
+        let made = made.integration_uri(&uri).integration_method("POST").send().await;
         let seen = made.map_or_else(said, |_| "it does not".to_owned());
         self.ledger.confirm("U1", format!("the question is answered: {seen}"));
-        self.remove_twins().await
+        self.look_at_twin(twin, &uri).await?;
+        self.remove_twins().await?;
+        self.ledger.confirm("G14", "an API with what is in it goes in one call");
+        Ok(())
     }
 
     pub async fn remove_twins(&self) -> Result<(), String> {
@@ -293,7 +333,14 @@ impl Life<'_> {
             return Ok("no client can connect here".to_owned());
         }
         // It tries for a minute; a function whose variables stay closed to it fails all that time (I12).
-        self.is_well("verify").await
+        let ended = self.is_well("verify").await;
+        self.ledger.is_so(
+            "I12",
+            "a function that works again",
+            ended.is_ok(),
+            "clients chat after the function was replaced",
+        );
+        ended
     }
 }
 
@@ -313,7 +360,7 @@ async fn all<T>(
 }
 
 /// What a role for a function is trusted with.
-const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"lambda.amazonaws.com"}}]}"#;
+pub const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"lambda.amazonaws.com"}}]}"#;
 
 /// The end of a zip with nothing in it.
 const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";

@@ -207,6 +207,7 @@ impl Life<'_> {
         let call = Call {
             service: "cloudformation",
             method: "POST",
+            at: None,
             path: "/".to_owned(),
             content_type: "application/x-www-form-urlencoded",
             body: format!("Action={action}&Version=2010-05-15{members}"),
@@ -215,7 +216,7 @@ impl Life<'_> {
     }
 
     async fn s3(&self, method: &str, path: String, body: String) -> Result<String, Refusal> {
-        Call { service: "s3", method, path, content_type: "application/octet-stream", body }
+        Call { service: "s3", method, at: None, path, content_type: "application/octet-stream", body }
             .send(self.place.sdk())
             .await
     }

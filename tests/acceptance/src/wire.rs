@@ -27,6 +27,8 @@ pub struct Call<'a> {
     /// What the service is called in hosts and in signatures.
     pub service: &'a str,
     pub method: &'a str,
+    /// Where it is, if not at its own host.
+    pub at: Option<String>,
     /// With a query, if there is one.
     pub path: String,
     pub content_type: &'a str,
@@ -36,7 +38,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// The body of the answer.
     pub async fn send(&self, sdk: &SdkConfig) -> Result<String, Refusal> {
-        let url = format!("{}{}", base(sdk, self.service), self.path);
+        let url = format!("{}{}", self.at.clone().unwrap_or_else(|| base(sdk, self.service)), self.path);
         let answer = tokio::time::timeout(PATIENCE, self.exchange(sdk, &url)).await;
         let answer = match answer {
             Ok(answer) => answer.map_err(|error| unanswered(&error.to_string()))?,
