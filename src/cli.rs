@@ -4,7 +4,7 @@ mod examples;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Settings;
 
@@ -102,6 +102,15 @@ pub struct Init {
     /// Where to write [default: here]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
+    /// A small app that is complete, to begin with: a route that answers, or rooms with who is in them
+    #[arg(long, value_name = "NAME")]
+    pub example: Option<Example>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Example {
+    Echo,
+    Rooms,
 }
 
 #[derive(Debug, Args)]

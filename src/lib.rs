@@ -91,7 +91,7 @@ async fn dispatch(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Redrive => start.on_aws(Needs::Region, commands::redrive::redrive).await,
         Verb::Policy(flags) => commands::policy::policy(host, start.config()?, &flags).await,
         Verb::Export(flags) => commands::export::export(host, start.config()?, flags.dir.as_deref()),
-        Verb::Init(flags) => commands::init::init(host, &start.config()?, flags.folder.as_deref()),
+        Verb::Init(flags) => commands::init::init(host, &start.config()?, &flags),
         Verb::Local(flags) => {
             let config = start.config()?;
             Deadline::after(config.timeout).bound(commands::local::local(host, &config, flags.verb)).await

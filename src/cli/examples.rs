@@ -100,4 +100,5 @@ Examples:
 pub const INIT: &str = "\
 Examples:
   chatctl init
-  chatctl init my-chat";
+  chatctl init my-chat
+  chatctl init --example rooms my-rooms";

@@ -77,7 +77,7 @@ fn missing(command: &str, given: &Settings) -> String {
 }
 
 /// `value` as one word of a shell.
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
     if !value.is_empty() && value.chars().all(is_plain) {
         value.to_owned()

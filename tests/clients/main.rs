@@ -5,6 +5,7 @@ mod browser;
 mod chat;
 mod chat_server;
 mod dev;
+mod examples;
 mod hostile_page;
 mod logs;
 mod open;
