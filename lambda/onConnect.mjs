@@ -9,15 +9,18 @@ const ROW_LIFETIME = 2 * 3600 + 600;
 
 export async function handler({ requestContext, headers = {} }) {
   const now = Math.floor(Date.now() / 1000);
+  const principal = requestContext.authorizer?.principalId; // who an authorizer says it is
   await dynamodb('PutItem', {
     TableName: process.env.TABLE_NAME,
     Item: {
       connectionId: { S: requestContext.connectionId },
       connectedAt: { N: String(now) },
       expiresAt: { N: String(now + ROW_LIFETIME) },
+      ...(principal && { principal: { S: String(principal) } }),
     },
   });
-  // A browser that asked for a subprotocol gives up unless one is named (H17).
-  const asked = Object.entries(headers).find(([name]) => name.toLowerCase() === 'sec-websocket-protocol')?.[1];
-  return asked ? { statusCode: 200, headers: { 'Sec-WebSocket-Protocol': asked.split(',')[0].trim() } } : { statusCode: 200 };
+  // A browser that asked for a subprotocol gives up unless one is named (H17): the first that is no token.
+  const asked = Object.entries(headers).find(([name]) => name.toLowerCase() === 'sec-websocket-protocol')?.[1] ?? '';
+  const protocol = asked.split(',').map((offer) => offer.trim()).find((offer) => offer && !offer.startsWith('bearer.'));
+  return protocol ? { statusCode: 200, headers: { 'Sec-WebSocket-Protocol': protocol } } : { statusCode: 200 };
 }

@@ -29,6 +29,8 @@ pub struct Function {
     pub memory: Option<i32>,
     /// Seconds, of this function alone.
     pub timeout: Option<i32>,
+    /// Whether it decides who may connect, and is behind no route.
+    pub authorizes: bool,
     /// Its end of the queue of messages, if it has one.
     pub queue_end: Option<QueueEnd>,
     /// Variables besides ours.
@@ -99,6 +101,11 @@ const WALKTHROUGH: [(&str, &str); 3] =
 /// The function behind the queue, and how long it may take: what a batch does not end in, it hands back. Seconds.
 pub const WORKER: &str = "broadcast";
 pub const WORKER_TIMEOUT: i32 = 300;
+
+/// The function that checks tokens, and how long it may take: its issuer has five seconds to answer, and API Gateway
+/// waits for 29 (G7). Seconds.
+pub const AUTHORIZER: &str = "authorizer";
+const AUTHORIZER_TIMEOUT: i32 = 10;
 
 impl Delivery {
     /// What it was before it became this.
@@ -189,6 +196,11 @@ impl App {
         self.functions.iter().find(|function| function.queue_end == Some(end))
     }
 
+    /// The function of ours that decides who may connect, if one does.
+    pub fn authorizer(&self) -> Option<&Function> {
+        self.functions.iter().find(|function| function.authorizes)
+    }
+
     /// The function called `name`, which is only the last part of its AWS name.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name.as_str() == name)
@@ -205,9 +217,20 @@ impl Function {
             default_memory: 256,
             memory: None,
             timeout: None,
+            authorizes: false,
             queue_end: None,
             environment: BTreeMap::new(),
             declared_at: None,
+        }
+    }
+
+    /// The function that checks tokens, as its `environment` says.
+    pub fn authorizer(environment: BTreeMap<String, String>) -> Self {
+        Self {
+            authorizes: true,
+            timeout: Some(AUTHORIZER_TIMEOUT),
+            environment,
+            ..Self::new(FunctionName(AUTHORIZER.to_owned()))
         }
     }
 

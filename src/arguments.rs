@@ -19,11 +19,12 @@ pub enum Asked {
     Tell(String),
 }
 
-/// Variables of ours that stand for no option: what `--header` and `--query` read themselves, where the local AWS is kept, what
+/// Variables of ours that stand for no option: what `--header`, `--query` and `--token` read themselves, where the local AWS is kept, what
 /// functions in an emulator are told, and what the template for GitLab installs by.
-const OTHER_VARIABLES: [&str; 6] = [
+const OTHER_VARIABLES: [&str; 7] = [
     "CHATCTL_HEADER",
     "CHATCTL_QUERY",
+    "CHATCTL_TOKEN",
     "CHATCTL_DATA_DIR",
     "CHATCTL_CONNECTIONS_ENDPOINT",
     "CHATCTL_REPOSITORY",
@@ -183,11 +184,12 @@ fn usage(args: &[String], error: &clap::Error) -> Error {
         let first = if help == "chatctl --help" { "`chatctl up --local` is a good one to begin with; " } else { "" };
         return Error::usage("no command was given").hint(format!("{first}`{help}` shows them all"));
     }
-    // An address where none belongs may have a token in its query.
+    // An address where none belongs may have a token in its query, or a token itself is where it does not belong.
+    let shown = |arg: &str| if arg.contains("://") { without_query(arg) } else { "…".to_owned() };
     let rendered = args
         .iter()
-        .filter(|arg| arg.contains("://"))
-        .fold(error.render().to_string(), |text, arg| text.replace(arg.as_str(), &without_query(arg)));
+        .filter(|arg| arg.contains("://") || looks_like_token(arg))
+        .fold(error.render().to_string(), |text, arg| text.replace(arg.as_str(), &shown(arg)));
     let complaint = rendered.split("\n\n").next().unwrap_or_default();
     let message = complaint.strip_prefix("error: ").unwrap_or(complaint).trim_end().replace('\'', "`");
     let message = message.replace(": invalid digit found in string", ": it takes a whole number");
@@ -199,6 +201,11 @@ fn usage(args: &[String], error: &clap::Error) -> Error {
         Some(likely) => format!("did you mean `{likely}`?"),
         None => format!("`{help}` shows what there is"),
     })
+}
+
+/// JSON Web Tokens begin with `{"` in base64, and their parts are joined by dots.
+fn looks_like_token(arg: &str) -> bool {
+    arg.split_once("eyJ").is_some_and(|(_, rest)| rest.contains('.'))
 }
 
 /// The help that belongs to what was tried: `chatctl plan --help`.

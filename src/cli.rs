@@ -173,6 +173,9 @@ pub struct Connect {
     /// A query parameter for the authorizer, or `@FILE` with one a line (repeatable) [env: CHATCTL_QUERY]
     #[arg(long, value_name = "NAME=VALUE")]
     pub query: Vec<String>,
+    /// The token for `--authorizer jwt`: `@FILE`, or `-` for what stdin gives [env: CHATCTL_TOKEN]
+    #[arg(long, value_name = "@FILE", conflicts_with_all = ["header", "query"])]
+    pub token: Option<String>,
 }
 
 /// Which chat a client connects to.

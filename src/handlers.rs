@@ -56,6 +56,13 @@ const EMBEDDED: [(&str, &str); 11] = [
     ("sendMessage.mjs", include_str!("../lambda/sendMessage.mjs")),
 ];
 
+/// What checks tokens, by path within its zip. It is never of a folder, so that a repair of it comes with a new version.
+const AUTHORIZER: [(&str, &str); 3] = [
+    ("authorizer.mjs", include_str!("../lambda/authorizer.mjs")),
+    ("issuer.mjs", include_str!("../lambda/issuer.mjs")),
+    ("jwt.mjs", include_str!("../lambda/jwt.mjs")),
+];
+
 /// What Lambda takes for an entry file, the handler being `<function>.handler`.
 const ENTRY_ENDINGS: [&str; 3] = ["mjs", "js", "cjs"];
 
@@ -107,7 +114,11 @@ impl Bundles {
 
 /// The files that are built in: what `init` writes for editing.
 pub fn embedded() -> Files {
-    EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+    files(&EMBEDDED)
+}
+
+fn files(of: &[(&str, &str)]) -> Files {
+    of.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
 }
 
 /// The handler of `function` that is built in, with what it imports, as one CommonJS file: what CloudFormation makes
@@ -115,13 +126,15 @@ pub fn embedded() -> Files {
 pub fn inline(function: &Function) -> String {
     let entry = format!("{}.mjs", function.name);
     let mut text = format!("'use strict';\n// {entry} with what it imports, put into one file by chatctl.\n");
-    let delivery: &[&str] = match function.queue_end {
-        Some(QueueEnd::Receives) => &["receivers.mjs", "log.mjs", "paced.mjs", "checkpoint.mjs"],
-        _ if function.posts_to_connections => &["receivers.mjs", "log.mjs", "delivery.mjs"],
-        _ => &[],
+    let imported: &[&str] = match function.queue_end {
+        _ if function.authorizes => &["jwt.mjs", "issuer.mjs"],
+        Some(QueueEnd::Receives) => &["http.mjs", "aws.mjs", "receivers.mjs", "log.mjs", "paced.mjs", "checkpoint.mjs"],
+        _ if function.posts_to_connections => &["http.mjs", "aws.mjs", "receivers.mjs", "log.mjs", "delivery.mjs"],
+        _ => &["http.mjs", "aws.mjs"],
     };
-    for path in ["http.mjs", "aws.mjs"].iter().chain(delivery).copied().chain([entry.as_str()]) {
-        let module = EMBEDDED.iter().find(|(known, _)| *known == path).map_or("", |(_, module)| module);
+    for path in imported.iter().copied().chain([entry.as_str()]) {
+        let module =
+            EMBEDDED.iter().chain(&AUTHORIZER).find(|(known, _)| *known == path).map_or("", |(_, module)| module);
         text.push('\n');
         for line in module.lines().filter(|line| !(line.starts_with("import ") && line.contains(" from './"))) {
             text.push_str(&common_js(line));
@@ -149,7 +162,10 @@ fn is_entry_of(path: &str, function: &str) -> bool {
 /// A function's zip has everything but the entry files of the others, so that a change of one handler is a change
 /// of one function. Nothing in it tells when or where it was made.
 fn bundle(app: &App, files: &Files, function: &Function, folder: Option<&Path>) -> Result<Bundle> {
-    let Function { name: function, declared_at, .. } = function;
+    let Function { name: function, declared_at, authorizes, .. } = function;
+    if *authorizes {
+        return packed(self::files(&AUTHORIZER).iter(), None);
+    }
     if !files.keys().any(|path| is_entry_of(path, function.as_str())) {
         let place = declared_at.as_ref().map_or_else(String::new, |place| format!("{place}: "));
         return Err(Error::usage(format!("{place}there is no handler `{function}.mjs`{}", within(folder)))
@@ -159,8 +175,13 @@ fn bundle(app: &App, files: &Files, function: &Function, folder: Option<&Path>) 
     let names = || app.functions().iter().map(|other| other.name.as_str()).chain([WORKER]);
     let others = || names().filter(|other| *other != function.as_str());
     let own = files.iter().filter(|(path, _)| !others().any(|other| is_entry_of(path, other)));
-    let sizes = own.clone().map(|(path, content)| (path.clone(), content.len())).collect();
-    let zip = zip(own).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within(folder))))?;
+    packed(own, folder)
+}
+
+fn packed<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)> + Clone, folder: Option<&Path>) -> Result<Bundle> {
+    let sizes = files.clone().map(|(path, content)| (path.clone(), content.len())).collect();
+    let zip =
+        zip(files).map_err(|error| Error::usage(format!("cannot pack the handlers{}: {error}", within(folder))))?;
     if zip.len() > LARGEST_ZIP {
         return Err(too_large(folder, "the zip", LARGEST_ZIP));
     }

@@ -11,11 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use futures_util::{Sink, SinkExt, StreamExt};
-use http::header::{HeaderName, HeaderValue, USER_AGENT};
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
@@ -60,6 +61,8 @@ pub enum Auth {
     Headers(Vec<(String, String)>),
     /// Names and values for a Lambda authorizer, added to the URL.
     Query(Vec<(String, String)>),
+    /// A token that is offered as a subprotocol, beside a real one: the only place besides the URL that browsers have.
+    Protocol(String),
 }
 
 /// Where a chat is, also once it has moved.
@@ -89,7 +92,7 @@ impl Endpoint {
     /// When there are no credentials to sign with, or the URL cannot be used.
     pub async fn address(&self) -> Result<String, ConnectError> {
         let address = match &self.auth {
-            Auth::None | Auth::Headers(_) => self.url.clone(),
+            Auth::None | Auth::Headers(_) | Auth::Protocol(_) => self.url.clone(),
             Auth::Query(pairs) => with_query(&self.url, pairs.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
             Auth::Iam { credentials, region } => sign::sign(&self.url, credentials, region).await?,
         };
@@ -98,6 +101,14 @@ impl Endpoint {
             return Err(ConnectError::Unusable(what));
         }
         Ok(address)
+    }
+
+    /// The subprotocols to offer, of which one may be secret.
+    pub fn protocols(&self) -> Vec<String> {
+        match &self.auth {
+            Auth::Protocol(token) => vec!["chatctl".to_owned(), format!("bearer.{token}")],
+            _ => vec![],
+        }
     }
 
     /// Connects and shakes hands.
@@ -134,6 +145,11 @@ impl Endpoint {
                 let name = HeaderName::try_from(name).map_err(|e| unusable(&e))?;
                 headers.append(name, HeaderValue::try_from(value).map_err(|e| unusable(&e))?);
             }
+        }
+        let protocols = self.protocols();
+        if !protocols.is_empty() {
+            let offered = HeaderValue::try_from(protocols.join(", ")).map_err(|e| unusable(&e))?;
+            request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
         }
         Ok(request)
     }
@@ -196,7 +212,9 @@ impl ConnectError {
 
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Refused { status: 401, .. } => "the authorizer of `$connect` wants a proof of who you are",
+            Self::Refused { status: 401, .. } => {
+                "the authorizer of `$connect` wants a proof of who you are, such as `--token @FILE`"
+            }
             Self::Refused { status: 403, .. } => {
                 "the stage has no deployment, or the authorizer said no, or the URL names another stage"
             }
@@ -276,6 +294,10 @@ impl From<tungstenite::Error> for ConnectError {
                 Self::NoListener(error.to_string())
             }
             tungstenite::Error::Io(error) => tls::distrust(&error).unwrap_or(Self::Unreachable(error.to_string())),
+            tungstenite::Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => Self::Unusable(
+                "the connection was taken, but no subprotocol was named in return, as the local AWS names none"
+                    .to_owned(),
+            ),
             tungstenite::Error::Tls(error) => Self::Untrusted { what: error.to_string(), hint: tls::NAME_HINT },
             tungstenite::Error::Url(error) => Self::Unusable(error.to_string()),
             error => Self::Unreachable(error.to_string()),

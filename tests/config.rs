@@ -92,6 +92,57 @@ fn rights_of_routes_that_share_a_handler_add_up() {
     assert!(config.app.routes().iter().filter(|route| route.function.as_str() == "x").count() == 2);
 }
 
+/// Whoever could make up the issuer's keys could make up anybody.
+#[test]
+fn an_issuer_is_reached_by_tls_or_is_this_machine() {
+    let folder = Folder::new();
+    let with = |issuer: &str| {
+        let file = format!("authorizer = \"jwt\"\njwt-audience = \"chat\"\njwt-issuer = \"{issuer}\"");
+        resolve(&folder, file.as_bytes(), Settings::default()).map_err(|error| error.message)
+    };
+    for good in [
+        "https://issuer.example",
+        "https://issuer.example/",
+        "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_a1B2c3",
+        "https://login.example:8443/tenant/v2.0",
+        "http://127.0.0.1:4000",
+        "http://localhost:4000/realms/chat",
+    ] {
+        assert!(with(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "issuer.example",
+        "http://issuer.example",
+        "http://127.0.0.1.issuer.example",
+        "http://127.0.0.1@issuer.example",
+        "https://user:secret@issuer.example",
+        "https://issuer.example?tenant=1",
+        "https://issuer.example#keys",
+        "https://",
+        "ftp://127.0.0.1",
+        "file:///etc/passwd",
+        "",
+        " https://issuer.example",
+        &format!("https://issuer.example/{}", "x".repeat(512)),
+    ] {
+        assert!(with(bad).unwrap_err().contains("not a valid issuer"), "{bad}");
+    }
+}
+
+#[test]
+fn the_function_that_checks_tokens_has_a_name_that_no_handler_may_have() {
+    let folder = Folder::new();
+    let file = "authorizer = \"jwt\"\njwt-audience = \"chat\"\njwt-issuer = \"https://issuer.example\"\n";
+    let config = resolve(&folder, file.as_bytes(), Settings::default()).unwrap();
+    let function = config.app.authorizer().unwrap();
+    assert_eq!(function.name.as_str(), "authorizer");
+    assert!(function.table_actions.is_empty() && !function.posts_to_connections);
+    let taken = format!("{file}[routes.x]\nhandler = \"Authorizer\"\n");
+    let error = resolve(&folder, taken.as_bytes(), Settings::default()).unwrap_err();
+    assert!(error.message.contains("chatctl.toml:5:11: `Authorizer` is the function that checks"), "{}", error.message);
+    assert!(resolve(&folder, b"[routes.x]\nhandler = \"authorizer\"\n", Settings::default()).is_ok());
+}
+
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let folder = Folder::new();
@@ -124,6 +175,8 @@ fn what_cannot_be_is_refused_by_name() {
         ("permissions-boundary = \"boundary\"", "not a valid permissions boundary"),
         ("kms-key = \"alias/key\"", "not a valid KMS key"),
         ("authorizer = \"cognito\"", "not a valid authorizer"),
+        ("authorizer = \"jwt\"", "needs `--jwt-issuer` too"),
+        ("jwt-audience = \"chat\"", "`jwt-audience` is for `--authorizer jwt` alone"),
         ("authorizer = \"arn:aws:lambda:eu-central-1:111122223333:function:*\"", "not a valid authorizer"),
         ("throttle-rate = 5", "both"),
         ("throttle-rate = 0\nthrottle-burst = 1", "not a valid throttle rate"),

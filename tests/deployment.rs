@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;
-use serde_json::Value;
-use support::{Account, Chatctl, Client, Finished, Folder, Ministack, Proxy, chatctl, eventually, ministack, moto};
+use serde_json::{Value, json};
+use support::{
+    Account, Chatctl, Client, Finished, Folder, Issuer, Ministack, Proxy, chatctl, eventually, ministack, moto,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -692,4 +696,114 @@ async fn a_route_of_ones_own_comes_changes_and_goes_while_others_chat() {
     let said = chatting.await.expect("nothing was lost");
     assert!(said > 5, "only {said} messages");
     assert_eq!(bench.account.contents().await, one_deployment("chat"));
+}
+
+/// The status of a handshake, without a connection that comes of it; by hand, because clients want what they offer named.
+async fn status(url: &str, headers: &str) -> String {
+    let (host, path) = url.trim_start_matches("ws://").split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let request = format!(
+        "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n{headers}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).rsplit(' ').next().unwrap().to_owned()
+}
+
+/// What the row of every connection says of who it is.
+async fn principals(bench: &Bench) -> Vec<String> {
+    let items = aws_sdk_dynamodb::Client::new(&bench.ministack.sdk_config(&bench.id));
+    let items = items.scan().table_name("chat-connections").send().await.unwrap().items.unwrap_or_default();
+    let names = items.iter().map(|row| row.get("principal").and_then(|name| name.as_s().ok()).cloned());
+    names.map(|name| name.unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn only_who_has_a_token_of_the_issuer_gets_in_and_the_row_says_who_it_is() {
+    let (bench, mut issuer) = (Bench::new().await, Issuer::start().await);
+    let open = bench.up("").await;
+    let mut before = Client::connect(&open).await;
+    let jwt = format!("--authorizer jwt --jwt-audience chat --jwt-issuer {}", issuer.url);
+    let url = bench.up(&jwt).await;
+    bench.run(&format!("status {jwt}")).await.expect(0);
+    bench.run(&format!("plan --exit-code {jwt}")).await.expect(0);
+    let added: Vec<String> =
+        bench.account.contents().await.into_iter().filter(|thing| !one_deployment("chat").contains(thing)).collect();
+    let ours = ["function chat-authorizer", "log-group /aws/lambda/chat-authorizer", "permission chat-authorizer"];
+    assert_eq!(added, [&ours[..], &["role chat-us-east-1-authorizer"]].concat());
+
+    let good = issuer.token("one", json!({})).await;
+    let mut alice = Client::connect(&format!("{url}?token={good}")).await;
+    alice.say("hello").await;
+    // Who was there before the authorizer still is.
+    assert_eq!((alice.hear().await, before.hear().await), ("hello".to_owned(), "hello".to_owned()));
+    let mut names = principals(&bench).await;
+    names.sort();
+    assert_eq!(names, ["", "alice"]);
+
+    for (claims, key) in [
+        (json!({ "exp": 1 }), "one"),
+        (json!({ "aud": "other" }), "one"),
+        (json!({ "iss": "https://issuer.example" }), "one"),
+        (json!({}), "two"),
+    ] {
+        let token = issuer.token(key, claims.clone()).await;
+        assert_eq!(status(&format!("{url}?token={token}"), "").await, "403", "{claims} {key}");
+    }
+    for query in ["", "?token=", "?token2=x", "?Token=x"] {
+        assert_eq!(status(&format!("{url}{query}"), "").await, "401", "{query}");
+    }
+    for wrong in [&good[1..], "x", "a.b.c"] {
+        assert_eq!(status(&format!("{url}?token={wrong}"), "").await, "403", "{wrong}");
+    }
+    assert_eq!(status(&format!("{url}?token={good}&token={good}"), "").await, "403");
+    assert_eq!(principals(&bench).await.len(), 2, "who was refused has met no handler");
+
+    // By a token of whom `verify` is.
+    let folder = Folder::new();
+    std::fs::write(folder.0.join("token"), issuer.token("one", json!({ "sub": "verifier" })).await).unwrap();
+    bench.command(&format!("verify {jwt} --token @token")).cwd(&folder.0).run().await.expect(0);
+    let told = bench.run(&format!("logs --function authorizer {jwt}")).await.expect(0).stdout;
+    assert!(told.contains("a token was refused") && told.contains("it has expired"), "{told}");
+    assert!(!told.contains("alice") && !told.contains(&good[20..60]), "{told}");
+
+    bench.up("").await;
+    alice.say("still here").await;
+    alice.hear_until("still here").await;
+    before.hear_until("still here").await;
+    Client::connect(&url).await;
+    assert_eq!(bench.account.contents().await, one_deployment("chat"));
+    bench.up(&jwt).await;
+    bench.run("down").await.expect(0);
+    assert_eq!(bench.account.contents().await, Vec::<String>::new());
+}
+
+/// The local AWS names no subprotocol in return, so that the handshake is done by hand.
+#[tokio::test]
+async fn a_token_may_be_in_a_header_or_offered_as_a_subprotocol() {
+    let (bench, mut issuer) = (Bench::new().await, Issuer::start().await);
+    let jwt = format!("--authorizer jwt --jwt-audience chat --jwt-issuer {}", issuer.url);
+    let (good, bad) = (issuer.token("one", json!({})).await, issuer.token("one", json!({ "exp": 1 })).await);
+    let url = bench.up(&format!("{jwt} --jwt-token header:Authorization")).await;
+    let mut code = Vec::new();
+    for header in [
+        format!("Authorization: Bearer {good}\r\n"),
+        format!("authorization: Bearer {good}\r\n"),
+        format!("Authorization: Bearer {bad}\r\n"),
+        String::new(),
+    ] {
+        code.push(status(&url, &header).await);
+    }
+    code.push(status(&format!("{url}?token={good}"), "").await);
+    assert_eq!(code, ["101", "101", "403", "403", "403"]);
+
+    let url = bench.up(&format!("{jwt} --jwt-token protocol")).await;
+    let mut code = Vec::new();
+    for offers in [format!("chat, bearer.{good}"), format!("bearer.{bad}"), "chat".to_owned(), String::new()] {
+        let header = if offers.is_empty() { offers } else { format!("Sec-WebSocket-Protocol: {offers}\r\n") };
+        code.push(status(&url, &header).await);
+    }
+    assert_eq!(code, ["101", "403", "403", "401"]);
 }

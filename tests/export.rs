@@ -17,10 +17,11 @@ use tokio::process::Command;
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change the template.
-const VARIANTS: [&[&str]; 5] = [
+const VARIANTS: [&[&str]; 6] = [
     &[],
     &["--delivery", "queue", "--kms-key", KEY],
     &["--config", "own.toml"],
+    &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
     &[
         "--throttle-rate",
         "5",
@@ -176,18 +177,28 @@ async fn handlers_of_ones_own_go_as_zips() {
 async fn inlined_handlers_pass_their_tests() {
     let folder = Folder::new();
     let lambda = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda");
-    let template = exported(&folder, &[]).await;
-    for function in ["onConnect", "onDisconnect", "sendMessage"] {
+    let jwt = ["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"];
+    let template = exported(&folder, &jwt).await;
+    for function in ["onConnect", "onDisconnect", "sendMessage", "authorizer"] {
         let (first, rest) = function.split_at(1);
         let properties = &template["Resources"][format!("{}{rest}Function", first.to_uppercase())]["Properties"];
         assert_eq!(properties["Handler"], "index.handler");
         let code = properties["Code"]["ZipFile"].as_str().unwrap();
         fs::write(folder.0.join(format!("{function}.cjs")), code).unwrap();
-        let module = format!("import code from './{function}.cjs';\nexport const {{ handler }} = code;\n");
+        // Each import is an execution environment of its own.
+        let module = format!(
+            "import {{ createRequire }} from 'node:module';\n\
+             const require = createRequire(import.meta.url);\n\
+             delete require.cache[require.resolve('./{function}.cjs')];\n\
+             export const {{ handler }} = require('./{function}.cjs');\n"
+        );
         fs::write(folder.0.join(format!("{function}.mjs")), module).unwrap();
     }
     fs::create_dir(folder.0.join("testing")).unwrap();
-    for file in ["handlers.test.mjs", "testing/aws.js", "package.json"] {
+    let tests = ["handlers.test.mjs", "authorizer.test.mjs", "testing/aws.js", "testing/issuer.js"];
+    // What the tests ask for by itself.
+    let asked = ["issuer.mjs", "jwt.mjs", "package.json"];
+    for file in tests.into_iter().chain(asked) {
         fs::copy(lambda.join(file), folder.0.join(file)).unwrap();
     }
     let tests =

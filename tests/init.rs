@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use chatctl::commands::init::{SCHEMA, SETTINGS};
-use chatctl::config::{Config, Settings};
+use chatctl::config::{Authorizer, Config, Settings, TokenPlace};
 use serde_json::{Value, json};
 use support::{Chatctl, Folder, chatctl, ministack, python_tools, silent_host};
 use tokio::io::AsyncWriteExt;
@@ -40,6 +40,13 @@ fn uncommented() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The same, with the values that the others of these settings are for.
+fn together() -> String {
+    uncommented()
+        .replace("delivery = \"direct\"", "delivery = \"queue\"")
+        .replace("authorizer = \"none\"", "authorizer = \"jwt\"")
+}
+
 /// Every key that the file may have, as the parser lists them for one that it may not.
 fn keys() -> BTreeSet<String> {
     let error = toml::from_str::<Settings>("no-such-key = 1").unwrap_err();
@@ -65,12 +72,14 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
     assert_eq!(format!("{as_is:?}"), format!("{defaults:?}"));
 
     // A rate is for a queue alone.
-    let queued = uncommented().replace("delivery = \"direct\"", "delivery = \"queue\"");
-    fs::write(folder.0.join("chatctl.toml"), queued).unwrap();
+    fs::write(folder.0.join("chatctl.toml"), together()).unwrap();
     let all = resolve(&folder);
     let delivery = chatctl::app::Delivery::Queue { rate: 5_000 };
     assert_eq!(all.delivery, delivery);
+    let Authorizer::Jwt(jwt) = &all.authorizer else { panic!("{:?}", all.authorizer) };
+    assert_eq!(jwt.token, TokenPlace::Query("token".to_owned()));
     let examples_apart = Config {
+        authorizer: Authorizer::None,
         ttl: None,
         throttle: None,
         handlers: None,
@@ -116,6 +125,9 @@ fn around_limits(properties: &Value, before: &str, files: &mut Vec<String>) {
             "throttle-rate" => "throttle-burst = 9\n",
             "throttle-burst" => "throttle-rate = 9\n",
             "delivery-rate" => "delivery = \"queue\"\n",
+            "jwt-issuer" => "authorizer = \"jwt\"\njwt-audience = \"chat\"\n",
+            "jwt-audience" => "authorizer = \"jwt\"\njwt-issuer = \"https://issuer.example\"\n",
+            "jwt-token" => "authorizer = \"jwt\"\njwt-issuer = \"https://issuer.example\"\njwt-audience = \"chat\"\n",
             "rate" => "burst = 9\n",
             "burst" => "rate = 9\n",
             _ => "",
@@ -150,7 +162,7 @@ async fn editors_complete_and_check_the_settings_file() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let properties = &schema["properties"];
     assert_eq!(properties.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>(), keys());
-    let mut files = vec![SETTINGS.to_owned(), uncommented().replace("\"direct\"", "\"queue\""), String::new()];
+    let mut files = vec![SETTINGS.to_owned(), together(), String::new()];
     around_limits(properties, "", &mut files);
     let route = properties["routes"]["patternProperties"].as_object().unwrap().values().next().unwrap();
     around_limits(&route["properties"], "[routes.join]\n", &mut files);
@@ -164,6 +176,11 @@ async fn editors_complete_and_check_the_settings_file() {
         "role-path = \"x\"",
         "role-path = \"/\"",
         "throttle-rate = 5",
+        "jwt-token = \"protocol\"",
+        "authorizer = \"jwt\"\njwt-audience = \"chat\"\njwt-issuer = \"https://issuer.example\"\njwt-token = \"header:X-Token\"",
+        "authorizer = \"jwt\"\njwt-audience = \"chat\"\njwt-issuer = \"issuer.example\"",
+        "authorizer = \"jwt\"\njwt-audience = \"a b\"\njwt-issuer = \"https://issuer.example\"",
+        "authorizer = \"jwt\"\njwt-audience = \"chat\"\njwt-issuer = \"https://issuer.example\"\njwt-token = \"body\"",
         "tags = { team = 1 }",
         "tags = { team = \"a\" }",
         "keep-alive = true",

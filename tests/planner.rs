@@ -35,8 +35,7 @@ impl Paper {
 
     /// What an observation for `scope` shows of it.
     fn observed(&self, scope: &Scope, graph: &Graph) -> Observed {
-        let mut found: Vec<Found> =
-            self.found.iter().filter(|found| is_looked_at(scope, graph, found)).cloned().collect();
+        let mut found: Vec<Found> = self.found.iter().filter(|found| is_looked_at(graph, found)).cloned().collect();
         for found in found.iter_mut().filter(|found| [names::INTEGRATION, names::DEPLOYMENT].contains(&found.key.kind))
         {
             found.key.name.clone_from(&found.id);
@@ -71,19 +70,19 @@ impl Paper {
             attributes: [("created", at.to_string()), ("modified", at.to_string())].into(),
             ..Found::new(key.clone(), format!("id-{at:05}."), fields)
         };
-        let (id, snapshot) = (made.id.clone(), self.snapshot(scope, graph, key));
+        let (id, snapshot) = (made.id.clone(), self.snapshot(graph, key));
         self.found
             .push(Found { attributes: [("snapshot", snapshot)].into_iter().chain(made.attributes).collect(), ..made });
         id
     }
 
     /// What one called `key` would be a snapshot of now.
-    fn snapshot(&self, scope: &Scope, graph: &Graph, key: &Key) -> String {
+    fn snapshot(&self, graph: &Graph, key: &Key) -> String {
         let of = graph.kind(key).facts().snapshot_of;
         // What no route uses does no harm in one.
         let is_part = |found: &&Found| {
             let is_used = found.key.kind == names::ROUTE || graph.contains(&found.key);
-            is_used && of.contains(&found.key.kind) && is_looked_at(scope, graph, found)
+            is_used && of.contains(&found.key.kind) && is_looked_at(graph, found)
         };
         let parts = self.found.iter().filter(is_part);
         let parts: BTreeSet<String> = parts.map(|found| json!([found.id, found.fields]).to_string()).collect();
@@ -229,9 +228,10 @@ fn spoil(value: &mut Value, id: &str, how: Index) {
 }
 
 /// Whether some kind's look for `scope` would show it.
-fn is_looked_at(scope: &Scope, graph: &Graph, found: &Found) -> bool {
+fn is_looked_at(graph: &Graph, found: &Found) -> bool {
     match &found.parent {
-        Some(_) if found.key.kind == names::AUTHORIZER && names::wanted_authorizer(scope).is_none() => false,
+        // One that is not wanted is looked at together with what it left on its function, which is not on this paper.
+        Some(_) if found.key.kind == names::AUTHORIZER && !graph.contains(&found.key) => false,
         Some(parent) => graph.contains(parent),
         None => graph.contains(&found.key) || found.key.kind == names::API,
     }
@@ -260,6 +260,12 @@ fn settings() -> Vec<Settings> {
     vec![
         plain(),
         Settings { authorizer: arn("lambda:eu-central-1:111122223333:function:gate"), ..plain() },
+        Settings {
+            authorizer: Some("jwt".to_owned()),
+            jwt_issuer: Some("https://issuer.example".to_owned()),
+            jwt_audience: Some("chat".to_owned()),
+            ..plain()
+        },
         Settings { authorizer: Some("iam".to_owned()), memory: Some(1024), message_size: Some(8), ..plain() },
         Settings { throttle_rate: Some(10), throttle_burst: Some(20), tag: vec!["team=chat".to_owned()], ..plain() },
         Settings { stage: Some("dev".to_owned()), message_rate: Some(5), message_burst: Some(6), ..plain() },
@@ -326,7 +332,7 @@ impl Case {
         // That its deployment is out of date is written on the stage, where there is one.
         if self.raced && paper.has(&names::stage(now)) {
             let key = names::deployment(&SCOPES[before]);
-            let snapshot = paper.snapshot(&SCOPES[before], &Graph::declare(KINDS, &SCOPES[before]), &key);
+            let snapshot = paper.snapshot(&Graph::declare(KINDS, &SCOPES[before]), &key);
             for found in paper.found.iter_mut().filter(|found| found.key == key) {
                 found.attributes.insert("snapshot", snapshot.clone());
             }
@@ -349,7 +355,7 @@ fn assert_as_wanted(paper: &Paper, scope: &Scope, graph: &Graph) {
         }
         assert_eq!(found.broken, None, "{}", found.key);
         if !graph.kind(&found.key).facts().snapshot_of.is_empty() {
-            let now = paper.snapshot(&scope, graph, &found.key);
+            let now = paper.snapshot(graph, &found.key);
             assert_eq!(found.attribute("snapshot"), Some(now.as_str()), "{} is out of date", found.key);
         }
     }

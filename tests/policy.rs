@@ -546,10 +546,11 @@ const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change policies.
-const VARIANTS: [&[&str]; 7] = [
+const VARIANTS: [&[&str]; 8] = [
     &[],
     &["--delivery", "queue"],
     &["--authorizer", "arn:aws:lambda:eu-central-1:123456789012:function:gate"],
+    &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
     &["--permissions-boundary", BOUNDARY, "--kms-key", KEY, "--authorizer", "iam"],
     &["--role-path", "/a/long/path/of/a/large/company/chatctl/", "--name", "a-name-of-no-less-than-32-letter"],
     &["--role-arn", "onConnect=arn:aws:iam::123456789012:role/mine"],

@@ -32,7 +32,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::app::Delivery;
 use crate::aws::identity::console_of;
 use crate::aws::{self, Clients};
-use crate::config::{Config, Name, Settings};
+use crate::config::{Authorizer, Config, Name, Settings};
 use crate::deadline::Deadline;
 use crate::engine::found::{Found, Observed};
 use crate::engine::graph::Graph;
@@ -154,7 +154,7 @@ impl Session {
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
         let mut session = Self::with(host.clone(), sdk, scope, given.clone(), reporter, deadline);
-        if needs != Needs::Nothing && names::authorizer_function(&session.ctx.scope).is_some() {
+        if needs != Needs::Nothing && matches!(session.config().authorizer, Authorizer::Lambda(_)) {
             let identity = Some(session.ctx.identity().await?.clone());
             session.ctx = session.ctx.with(Scope { identity, ..Scope::clone(&session.ctx.scope) });
             session.graph = Graph::declare(KINDS, &session.ctx.scope);

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::{Needs, Session, url_of};
 use crate::app::RouteKey;
 use crate::cli;
-use crate::config::{Authorizer, Config, Settings};
+use crate::config::{Authorizer, Config, Jwt, Settings, TokenPlace};
 use crate::deadline::Deadline;
 use crate::engine::found::Found;
 use crate::engine::kind::Kind;
@@ -21,9 +21,12 @@ use crate::progress::Reporter;
 use crate::resources::{api, names, route};
 use crate::websocket::{Auth, Endpoint, Place};
 
-/// The variables that stand for `--header` and `--query`, so that no token has to be an argument.
+/// The variables that stand for `--header`, `--query` and `--token`, so that no token has to be an argument.
 const HEADER: &str = "CHATCTL_HEADER";
 const QUERY: &str = "CHATCTL_QUERY";
+const TOKEN: &str = "CHATCTL_TOKEN";
+/// In the place of a token: it comes from stdin.
+const STDIN: &str = "-";
 /// For how long a chat that has moved is looked for at a time.
 const LOOK: Duration = Duration::from_secs(30);
 /// More than API Gateway takes of either. Bytes.
@@ -46,8 +49,12 @@ pub async fn endpoint(session: &Session, target: &cli::Target) -> Result<Endpoin
 /// its URL alone, the settings tell.
 ///
 /// # Errors
-/// When nothing is deployed under the name, or that cannot be told.
+/// When nothing is deployed under the name, or that cannot be told; a usage error for a token that cannot be read again.
 pub async fn to_stay(session: &Session, target: &cli::Target) -> Result<(Endpoint, bool)> {
+    if target.connect.token.as_deref() == Some(STDIN) {
+        return Err(Error::usage("stdin tells a token once, and a client that stays may need it again")
+            .hint("`--token @FILE` reads it from a file, each time; or set `CHATCTL_TOKEN`"));
+    }
     let auth = auth(session, &target.connect)?;
     if let Some(url) = &target.url {
         return Ok((Endpoint { url: url.clone(), auth }, session.config().keep_alive));
@@ -110,24 +117,72 @@ pub async fn deployed(session: &Session) -> Result<Found> {
 /// How clients prove who they are: by what was given for it, else as the configured authorizer wants it.
 ///
 /// # Errors
-/// A usage error for a header or a query that is not of the form `name=value`, or is in a file that cannot be read.
+/// A usage error for a header or a query that is not of the form `name=value`, a token that is none, what is in a file that
+/// cannot be read, and where there is nothing that the authorizer could take.
 pub fn auth(session: &Session, connect: &cli::Connect) -> Result<Auth> {
     let host = &session.host;
-    let (header, query) = if connect.header.is_empty() && connect.query.is_empty() {
-        (lines_of(host, HEADER), lines_of(host, QUERY))
+    let given = if connect.header.is_empty() && connect.query.is_empty() && connect.token.is_none() {
+        let token = host.env.get(TOKEN).map(str::to_owned);
+        (lines_of(host, HEADER), lines_of(host, QUERY), token)
     } else {
-        (connect.header.clone(), connect.query.clone())
+        let token = connect.token.as_deref().map(|from| read_token(host, from)).transpose()?;
+        (connect.header.clone(), connect.query.clone(), token)
     };
-    Ok(match (&session.config().authorizer, session.sdk.credentials_provider()) {
-        _ if !header.is_empty() && !query.is_empty() => {
-            return Err(Error::usage(format!("`{HEADER}` and `{QUERY}` are both set"))
-                .hint("unset the one that the authorizer does not read"));
+    let authorizer = &session.config().authorizer;
+    match given {
+        (header, query, token) if header.is_empty() && query.is_empty() && token.is_none() => without(session),
+        (header, query, None) if query.is_empty() => Ok(Auth::Headers(pairs(host, &header)?)),
+        (header, query, None) if header.is_empty() => Ok(Auth::Query(pairs(host, &query)?)),
+        (header, query, Some(token)) if header.is_empty() && query.is_empty() => with_token(authorizer, &token),
+        _ => Err(Error::usage(format!("more than one of `{HEADER}`, `{QUERY}` and `{TOKEN}` are set"))
+            .hint("unset those that the authorizer does not read")),
+    }
+}
+
+/// As the configured authorizer wants it, where nothing was given.
+fn without(session: &Session) -> Result<Auth> {
+    match (&session.config().authorizer, session.sdk.credentials_provider()) {
+        (Authorizer::Iam, Some(credentials)) => Ok(Auth::Iam { credentials, region: session.ctx.scope.region.clone() }),
+        (Authorizer::Jwt(_), _) => {
+            Err(Error::usage("who connects needs a token, for `authorizer` is `jwt`, and none was given")
+                .hint(TOKEN_HINT))
         }
-        _ if !header.is_empty() => Auth::Headers(pairs(host, &header)?),
-        _ if !query.is_empty() => Auth::Query(pairs(host, &query)?),
-        (Authorizer::Iam, Some(credentials)) => Auth::Iam { credentials, region: session.ctx.scope.region.clone() },
-        _ => Auth::None,
+        _ => Ok(Auth::None),
+    }
+}
+
+/// `token` where the authorizer looks for it; of a chat that is known by its URL alone, where it does by default.
+fn with_token(authorizer: &Authorizer, token: &str) -> Result<Auth> {
+    let token = token.trim();
+    // What is wrong may still be a secret, so it is not repeated.
+    if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic() && c != ',') {
+        return Err(Error::usage("the token is none: it is one word, without spaces and line breaks").hint(TOKEN_HINT));
+    }
+    Ok(match authorizer {
+        Authorizer::None => Auth::Query(vec![("token".to_owned(), token.to_owned())]),
+        Authorizer::Jwt(Jwt { token: TokenPlace::Query(name), .. }) => {
+            Auth::Query(vec![(name.clone(), token.to_owned())])
+        }
+        Authorizer::Jwt(Jwt { token: TokenPlace::Header(name), .. }) => {
+            Auth::Headers(vec![(name.clone(), format!("Bearer {token}"))])
+        }
+        Authorizer::Jwt(Jwt { token: TokenPlace::Protocol, .. }) => Auth::Protocol(token.to_owned()),
+        Authorizer::Iam | Authorizer::Lambda(_) => {
+            return Err(Error::usage("a token is for `authorizer = \"jwt\"` alone")
+                .hint("`--header` and `--query` give another authorizer what it reads"));
+        }
     })
+}
+
+const TOKEN_HINT: &str = "`--token @FILE` reads it from a file, `--token -` from stdin; or set `CHATCTL_TOKEN`";
+
+/// The token that `from` leads to. It is no argument itself, because everybody on this machine may read those.
+fn read_token(host: &Host, from: &str) -> Result<String> {
+    let path = if from == STDIN { Some("/dev/stdin") } else { from.strip_prefix('@') };
+    let Some(path) = path else {
+        return Err(Error::usage("a token is no argument, which everybody on this machine may read").hint(TOKEN_HINT));
+    };
+    read(&host.cwd.join(path)).map_err(|e| Error::usage(format!("cannot read `{path}`: {e}")))
 }
 
 /// What a variable holds, a pair a line: a comma may be part of a token.

@@ -19,13 +19,13 @@ use crate::websocket::Endpoint;
 /// # Errors
 /// What failed, with what stands now.
 pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
-    let auth = target::auth(session, &flags.connect)?;
+    let auth = flags.verify.then(|| target::auth(session, &flags.connect)).transpose()?;
     for doubt in session.doubts() {
         session.ctx.run.reporter.note(&format!("warning: {doubt}"));
     }
     let (converged, url) = converged(session).await?;
     note(session, &converged);
-    let verified = if flags.verify {
+    let verified = if let Some(auth) = auth {
         let endpoint = Endpoint { url: url.clone(), auth };
         // The resources stand, so they are the leftovers of a chat that does not work.
         let verified = verify::verified(session, &endpoint, &verify::options(&flags.load)).await;

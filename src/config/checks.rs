@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Authorizer, DELIVERY_RATE, MESSAGE_THROTTLE, Name, Throttle};
+use super::{DELIVERY_RATE, MESSAGE_THROTTLE, Name, Throttle};
 use crate::app::{App, Delivery};
 use crate::error::{Error, Result};
 
@@ -181,16 +181,6 @@ pub(super) fn message_throttle(
         rate: in_range("message rate", rate.unwrap_or(MESSAGE_THROTTLE.rate), RATES, "messages a second")?,
         burst: in_range("message burst", burst.unwrap_or(MESSAGE_THROTTLE.burst), RATES, "messages")?,
     }))
-}
-
-pub(super) fn authorizer(text: Option<String>) -> Result<Authorizer> {
-    match text.as_deref() {
-        None | Some("none") => Ok(Authorizer::None),
-        Some("iam") => Ok(Authorizer::Iam),
-        Some(arn) => checked_arn("authorizer", arn.to_owned(), "lambda", "function:")
-            .map(Authorizer::Lambda)
-            .map_err(|error| error.hint("use `none`, `iam` or the ARN of a Lambda function")),
-    }
 }
 
 /// Whatever Node.js Lambda has; the handlers need nothing that only some versions bring (L10).

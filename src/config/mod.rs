@@ -1,5 +1,6 @@
 //! Flags, environment, `chatctl.toml` and defaults become one validated, frozen `Config`.
 
+mod authorizer;
 mod checks;
 mod file;
 mod name;
@@ -16,12 +17,13 @@ use crate::app::{App, Delivery, FunctionName, RouteKey};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
-    ARCHITECTURES, COLORS, FUNCTION_TIMEOUT, MEMORY, MESSAGE_SIZES, OUTPUTS, api_name, authorizer, checked_arn,
-    delivery, description, in_range, message_throttle, one_of, region, retention, role_arns, role_path, runtime, stage,
-    tags, throttle,
+    ARCHITECTURES, COLORS, FUNCTION_TIMEOUT, MEMORY, MESSAGE_SIZES, OUTPUTS, api_name, checked_arn, delivery,
+    description, in_range, message_throttle, one_of, region, retention, role_arns, role_path, runtime, stage, tags,
+    throttle,
 };
 
 pub use crate::app::Throttle;
+pub use authorizer::{Authorizer, Jwt, TokenPlace};
 pub use checks::duration;
 pub use name::Name;
 pub use settings::Settings;
@@ -101,16 +103,6 @@ pub const MESSAGE_THROTTLE: Throttle = Throttle { rate: 20, burst: 40 };
 /// Posts a second of the worker where nothing else is set (`lambda/paced.mjs`): half of what an account may do.
 pub const DELIVERY_RATE: i32 = 5_000;
 
-/// Who may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authorizer {
-    None,
-    /// Callers sign with SigV4 and need `execute-api:Invoke`.
-    Iam,
-    /// The ARN of a Lambda function that decides (REQUEST).
-    Lambda(String),
-}
-
 /// What the name of every connection table ends in.
 pub const TABLE_SUFFIX: &str = "-connections";
 
@@ -133,10 +125,14 @@ impl Config {
             (None, None, Some(name)) => Name::parse(name)?,
             (None, None, None) => Name::default(),
         };
+        let authorizer = authorizer::checked(&flags, &file)?;
         let throttle =
             throttle(flags.throttle_rate.or(file.throttle_rate), flags.throttle_burst.or(file.throttle_burst))?;
         let delivery = delivery(flags.delivery.or(file.delivery), flags.delivery_rate.or(file.delivery_rate))?;
-        let app = routes::app(&file.routes, delivery, &source)?;
+        let mut app = routes::app(&file.routes, delivery, &source)?;
+        if let Authorizer::Jwt(jwt) = &authorizer {
+            authorizer::serve(&mut app, jwt)?;
+        }
         let keep_alive = flags.keep_alive.or(file.keep_alive).unwrap_or(false);
         if keep_alive && app.route(RouteKey::ping().as_str()).is_some() {
             return Err(Error::usage("`keep-alive` makes the route `ping`, which `[routes.ping]` makes too")
@@ -190,7 +186,7 @@ impl Config {
             )?,
             runtime: runtime(flags.runtime.or(file.runtime))?,
             throttle,
-            authorizer: authorizer(flags.authorizer.or(file.authorizer))?,
+            authorizer,
             handlers: match (flags.handlers, file.handlers) {
                 (Some(dir), _) => Some(host.cwd.join(dir)),
                 (None, Some(dir)) => Some(file::folder(flags.config.as_deref(), host).join(dir)),

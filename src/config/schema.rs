@@ -4,6 +4,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::authorizer::LONGEST;
 use super::checks::{
     API_NAME, ARCHITECTURES, COLORS, DELIVERIES, DELIVERY_RATES, DESCRIPTION, FUNCTION_TIMEOUT, MEMORY, MESSAGE_SIZES,
     OUTPUTS, RATES, RETENTION_DAYS,
@@ -28,6 +29,9 @@ fn rules() -> Value {
             "stage": spelled("^[A-Za-z0-9_-]+$", 128),
             "api-name": length(API_NAME),
             "description": length(DESCRIPTION),
+            "jwt-issuer": { "pattern": "^https?://[!-~]+$", "maxLength": LONGEST },
+            "jwt-audience": { "pattern": "^[!-~]+$", "maxLength": LONGEST },
+            "jwt-token": { "pattern": "^((query|header):[A-Za-z0-9._-]{1,64}|protocol)$" },
             "throttle-rate": range(RATES),
             "throttle-burst": range(RATES),
             "message-rate": range(RATES),
@@ -61,7 +65,13 @@ fn rules() -> Value {
                 }
             }
         },
-        "dependencies": { "throttle-rate": ["throttle-burst"], "throttle-burst": ["throttle-rate"] }
+        "dependencies": {
+            "jwt-issuer": ["authorizer"],
+            "jwt-audience": ["authorizer"],
+            "jwt-token": ["authorizer"],
+            "throttle-rate": ["throttle-burst"],
+            "throttle-burst": ["throttle-rate"]
+        }
     })
 }
 

@@ -41,9 +41,18 @@ pub struct Settings {
     /// How long the deployment may live before `reap` removes it, such as 72h; every `up` renews it
     #[arg(long, global = true, help_heading = "Deployment", value_name = "DURATION")]
     pub ttl: Option<String>,
-    /// Who may connect: none, iam, or the ARN of a Lambda function (REQUEST) [default: none]
+    /// Who may connect: none, iam, jwt, or the ARN of a Lambda function (REQUEST) [default: none]
     #[arg(long, global = true, help_heading = "Deployment")]
     pub authorizer: Option<String>,
+    /// With --authorizer jwt: who issues the tokens, as their `iss` says it
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "URL")]
+    pub jwt_issuer: Option<String>,
+    /// With --authorizer jwt: for whom the tokens are, as their `aud` says it
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "TEXT")]
+    pub jwt_audience: Option<String>,
+    /// With --authorizer jwt, where the token is: query:NAME, header:NAME or protocol [default: query:token]
+    #[arg(long, global = true, help_heading = "Deployment", value_name = "PLACE")]
+    pub jwt_token: Option<String>,
     /// Stage throttling, requests a second; needs --throttle-burst
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub throttle_rate: Option<i32>,

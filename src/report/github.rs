@@ -104,6 +104,9 @@ pub fn picture(scope: &Scope) -> String {
     match &config.authorizer {
         Authorizer::None => {}
         Authorizer::Iam => lines.push("  api -. \"who connects\" .-> iam[\"IAM\"]".to_owned()),
+        Authorizer::Jwt(_) => lines.extend(config.app.authorizer().map(|ours| {
+            format!("  api -. \"who connects\" .-> {}[\"{}\"]", ours.name, config.function_name(&ours.name))
+        })),
         Authorizer::Lambda(arn) => {
             let name = arn.rsplit(':').next().unwrap_or_default();
             lines.push(format!("  api -. \"who connects\" .-> authorizer[\"{}\"]", label(name)));

@@ -1,4 +1,4 @@
-//! The optional authorizer of `$connect`: a Lambda function of the user's that decides by REQUEST.
+//! The optional authorizer of `$connect`: a Lambda function, ours or the user's, that decides by REQUEST.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{api, authorizer_permission, names};
 use crate::aws::failure::{Failure, Outcome};
+use crate::config::{Authorizer, TokenPlace};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
@@ -24,10 +25,31 @@ pub struct AuthorizerKind;
 struct AuthorizerSpec {
     r#type: String,
     uri: String,
+    /// What a handshake must have, or it is refused unasked.
+    identity_source: Vec<String>,
 }
 
 fn uri(scope: &Scope) -> String {
-    names::authorizer_function(scope).map_or_else(String::new, |function| names::invocation_uri(scope, function))
+    names::authorizer_function(scope).map_or_else(String::new, |function| names::invocation_uri(scope, &function))
+}
+
+/// Of a header nothing is asked here: clients write its name in their own ways, and whether API Gateway finds it in each is
+/// not known (G30).
+fn identity_source(scope: &Scope) -> Vec<String> {
+    let Authorizer::Jwt(jwt) = &scope.config.authorizer else { return vec![] };
+    match &jwt.token {
+        TokenPlace::Query(name) => vec![format!("route.request.querystring.{name}")],
+        TokenPlace::Protocol => vec!["route.request.header.Sec-WebSocket-Protocol".to_owned()],
+        TokenPlace::Header(_) => vec![],
+    }
+}
+
+fn spec(scope: &Scope) -> AuthorizerSpec {
+    AuthorizerSpec {
+        r#type: AuthorizerType::Request.as_str().to_owned(),
+        uri: uri(scope),
+        identity_source: identity_source(scope),
+    }
 }
 
 #[async_trait]
@@ -61,6 +83,7 @@ impl Kind for AuthorizerKind {
             let spec = AuthorizerSpec {
                 r#type: authorizer.authorizer_type().map_or("", AuthorizerType::as_str).to_owned(),
                 uri: authorizer.authorizer_uri().unwrap_or_default().to_owned(),
+                identity_source: authorizer.identity_source().to_vec(),
             };
             let ours = wanted.as_ref().filter(|key| authorizer.name() == Some(key.name.as_str()));
             let ours = ours.filter(|key| found.iter().all(|found| found.key != **key));
@@ -68,7 +91,7 @@ impl Kind for AuthorizerKind {
             found.push(Found::new(key, id, fields(&spec)));
         }
         let used = names::authorizer_function(&ctx.scope);
-        let account = used.and_then(|arn| names::other_account(ctx.scope.identity.as_ref(), arn));
+        let account = used.as_deref().and_then(|arn| names::other_account(ctx.scope.identity.as_ref(), arn));
         if let (Some(key), Some(account)) = (wanted, account)
             && !ctx.run.book.all_deferred().contains(&(key.clone(), "function"))
         {
@@ -77,7 +100,7 @@ impl Kind for AuthorizerKind {
             ctx.defer(&key, "function", &why);
         }
         let functions: BTreeSet<&str> = found.iter().filter_map(authorizer_permission::function_of).collect();
-        let unused = functions.into_iter().filter(|function| Some(*function) != used);
+        let unused = functions.into_iter().filter(|function| Some(*function) != used.as_deref());
         let left = try_join_all(unused.map(|function| authorizer_permission::left_on(ctx, function))).await?;
         found.extend(left.into_iter().flatten());
         Ok(found)
@@ -96,12 +119,12 @@ impl Kind for AuthorizerKind {
 #[async_trait]
 impl Resource for AuthorizerKind {
     fn wanted(&self, scope: &Scope) -> Fields {
-        fields(&AuthorizerSpec { r#type: AuthorizerType::Request.as_str().to_owned(), uri: uri(scope) })
+        fields(&spec(scope))
     }
 
     async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let api_id = names::api_id(&ctx.scope);
-        let uri = uri(&ctx.scope);
+        let spec = spec(&ctx.scope);
         let created = ctx
             .call("apigateway:CreateAuthorizer", key, || {
                 ctx.aws
@@ -110,9 +133,9 @@ impl Resource for AuthorizerKind {
                     .api_id(&api_id)
                     .name(&key.name)
                     .authorizer_type(AuthorizerType::Request)
-                    .authorizer_uri(&uri)
-                    // Required, though it asks for nothing (G21).
-                    .set_identity_source(Some(vec![]))
+                    .authorizer_uri(&spec.uri)
+                    // Required, even where it asks for nothing (G21).
+                    .set_identity_source(Some(spec.identity_source.clone()))
                     .send()
             })
             .await?;
@@ -121,7 +144,7 @@ impl Resource for AuthorizerKind {
 
     async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
         let api_id = names::api_id(&ctx.scope);
-        let uri = uri(&ctx.scope);
+        let spec = spec(&ctx.scope);
         ctx.call("apigateway:UpdateAuthorizer", &found.key, || {
             ctx.aws
                 .apigateway
@@ -129,8 +152,8 @@ impl Resource for AuthorizerKind {
                 .api_id(&api_id)
                 .authorizer_id(&found.id)
                 .authorizer_type(AuthorizerType::Request)
-                .authorizer_uri(&uri)
-                .set_identity_source(Some(vec![]))
+                .authorizer_uri(&spec.uri)
+                .set_identity_source(Some(spec.identity_source.clone()))
                 .send()
         })
         .await
@@ -142,7 +165,8 @@ impl Resource for AuthorizerKind {
             "ApiId": names::api_id(scope),
             "Name": key.name,
             "AuthorizerType": AuthorizerType::Request.as_str(),
-            "AuthorizerUri": uri(scope)
+            "AuthorizerUri": uri(scope),
+            "IdentitySource": identity_source(scope)
         });
         vec![Part { logical_id: "Authorizer".to_owned(), r#type: "AWS::ApiGatewayV2::Authorizer", properties }]
     }

@@ -41,8 +41,10 @@ fn description(scope: &Scope) -> String {
             // Not in what earlier versions said, which nobody is to deploy anew for: what is the same for all, and what
             // counts only where it is used.
             wanted.remove("timeoutMs");
-            for field in ["status", "answer", "responds"] {
-                if matches!(wanted.get(field), Some(Value::Null | Value::Bool(false))) {
+            for field in ["status", "answer", "responds", "identitySource"] {
+                let is_unused =
+                    |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || *value == json!([]);
+                if wanted.get(field).is_some_and(is_unused) {
                     wanted.remove(field);
                 }
             }
@@ -67,7 +69,8 @@ impl Kind for DeploymentKind {
     fn declare(&self, scope: &Scope) -> Vec<Wanted> {
         let routes = names::routes(scope).into_iter().map(|route| names::route(&route));
         // Nobody meets an authorizer before it can be called.
-        let needs = routes.chain(names::authorizer_permission(scope)).collect();
+        let permissions = [names::authorizer_permission(scope), names::own_authorizer_permission(scope)];
+        let needs = routes.chain(permissions.into_iter().flatten()).collect();
         vec![Wanted::new(names::deployment(scope), needs, Self)]
     }
 

@@ -1,5 +1,6 @@
 //! What each resource is called: every key, name and ARN, by which kinds refer to one another.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::app::{Function, FunctionName, QueueEnd, Route, RouteKey, WORKER};
@@ -28,7 +29,8 @@ pub const TABLE: &str = "table";
 /// The lane of all writes to the API and what lives in it: two at once are refused (G2).
 pub const API_LANE: &str = "api";
 
-const STATEMENT_ID: &str = "chatctl";
+/// What lets API Gateway call a function is called so where it is the only one.
+pub const STATEMENT_ID: &str = "chatctl";
 
 pub fn api(scope: &Scope) -> Key {
     Key::new(API, scope.config.name.as_str())
@@ -44,18 +46,23 @@ pub fn api_arn(scope: &Scope, path: &str) -> String {
     format!("arn:{}:apigateway:{}::{path}", scope.partition(), scope.region)
 }
 
-/// The ARN of the function that decides who may connect, where the configuration names one.
-pub fn authorizer_function(scope: &Scope) -> Option<&str> {
+/// The ARN of the function that decides who may connect: ours, or the one that the configuration names.
+pub fn authorizer_function(scope: &Scope) -> Option<Cow<'_, str>> {
     match &scope.config.authorizer {
-        Authorizer::Lambda(arn) => Some(arn),
+        Authorizer::Lambda(arn) => Some(arn.into()),
+        Authorizer::Jwt(_) => scope.config.app.authorizer().map(|ours| function_arn(scope, &ours.name).into()),
         Authorizer::None | Authorizer::Iam => None,
     }
 }
 
 /// Named after its function, so that another function is another authorizer, made before the old one goes.
 pub fn wanted_authorizer(scope: &Scope) -> Option<Key> {
-    let function = authorizer_function(scope)?.splitn(7, ':').last()?.replace(':', "-");
-    Some(Key::new(AUTHORIZER, function))
+    let name = match &scope.config.authorizer {
+        Authorizer::Lambda(arn) => arn.splitn(7, ':').last()?.replace(':', "-"),
+        Authorizer::Jwt(_) => scope.config.function_name(&scope.config.app.authorizer()?.name),
+        Authorizer::None | Authorizer::Iam => return None,
+    };
+    Some(Key::new(AUTHORIZER, name))
 }
 
 /// The account that a function belongs to, where that is known not to be ours.
@@ -65,10 +72,17 @@ pub fn other_account<'a>(ours: Option<&Identity>, function_arn: &'a str) -> Opti
     ours.is_some_and(|identity| !is_ours(&identity.account)).then_some(account)
 }
 
-/// Named after the function that it is on; on one of another account, only its owner can make it.
+/// Named after the user's function that it is on; on one of another account, only its owner can make it.
 pub fn authorizer_permission(scope: &Scope) -> Option<Key> {
-    let function = authorizer_function(scope).filter(|arn| other_account(scope.identity.as_ref(), arn).is_none());
-    function.map(|arn| Key::new(AUTHORIZER_PERMISSION, arn))
+    let Authorizer::Lambda(arn) = &scope.config.authorizer else { return None };
+    let is_ours_to_make = other_account(scope.identity.as_ref(), arn).is_none();
+    is_ours_to_make.then(|| Key::new(AUTHORIZER_PERMISSION, arn))
+}
+
+/// By which our own authorizer may be called.
+pub fn own_authorizer_permission(scope: &Scope) -> Option<Key> {
+    let ours = scope.config.app.authorizer()?;
+    Some(permission_of(&scope.config.function_name(&ours.name), STATEMENT_ID))
 }
 
 pub fn deployment(scope: &Scope) -> Key {

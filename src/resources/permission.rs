@@ -1,11 +1,12 @@
-//! The functions' invoke permissions: API Gateway may call each for its own route of our API, and nobody else (L6).
+//! The functions' invoke permissions: API Gateway may call each for its own route of our API, or for our authorizer, and
+//! nobody else (L6).
 
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::names;
-use crate::app::Route;
+use crate::app::{FunctionName, Route, RouteKey};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::{Change, Changes};
 use crate::engine::found::{Fields, Found, fields};
@@ -16,8 +17,20 @@ use crate::engine::scope::Scope;
 
 pub struct PermissionKind;
 
-/// A route may call its function.
-struct RoutePermission(Route);
+/// Who may call which function, and by which statement.
+struct Grant {
+    caller: Caller,
+    function: FunctionName,
+    statement: String,
+    label: String,
+}
+
+/// Of our API.
+enum Caller {
+    Route(RouteKey),
+    /// G20
+    Authorizer(Key),
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,8 +67,15 @@ fn function_of(name: &str) -> &str {
     name.split('/').next().unwrap_or_default()
 }
 
-fn wanted(scope: &Scope, route: &Route) -> Statement {
-    Statement::for_api_gateway(scope, &format!("{}/*/{}", names::api_id(scope), route.key))
+impl Grant {
+    fn statement(&self, scope: &Scope) -> Statement {
+        let api = names::api_id(scope);
+        let source = match &self.caller {
+            Caller::Route(key) => format!("{api}/*/{key}"),
+            Caller::Authorizer(key) => format!("{api}/authorizers/{}", scope.id(key)),
+        };
+        Statement::for_api_gateway(scope, &source)
+    }
 }
 
 #[async_trait]
@@ -65,11 +85,29 @@ impl Kind for PermissionKind {
     }
 
     fn declare(&self, scope: &Scope) -> Vec<Wanted> {
-        let wanted = |route: &Route| {
+        let of_route = |route: &Route| {
+            let grant = Grant {
+                caller: Caller::Route(route.key.clone()),
+                function: route.function.clone(),
+                statement: names::statement_id(route),
+                label: route.label(),
+            };
             let needs = vec![names::function(scope, &route.function), names::api(scope)];
-            Wanted::new(names::permission(scope, route), needs, RoutePermission(route.clone()))
+            Wanted::new(names::permission(scope, route), needs, grant)
         };
-        scope.config.app.routes().iter().map(wanted).collect()
+        let of_routes = scope.config.app.routes().iter().map(of_route);
+        let authorizer = scope.config.app.authorizer().zip(names::wanted_authorizer(scope));
+        let of_authorizer = authorizer.zip(names::own_authorizer_permission(scope)).map(|((ours, authorizer), key)| {
+            let needs = vec![names::function(scope, &ours.name), names::api(scope), authorizer.clone()];
+            let grant = Grant {
+                caller: Caller::Authorizer(authorizer),
+                function: ours.name.clone(),
+                statement: names::STATEMENT_ID.to_owned(),
+                label: ours.name.to_string(),
+            };
+            Wanted::new(key, needs, grant)
+        });
+        of_routes.chain(of_authorizer).collect()
     }
 
     async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
@@ -109,26 +147,26 @@ impl Kind for PermissionKind {
 }
 
 #[async_trait]
-impl Resource for RoutePermission {
+impl Resource for Grant {
     fn wanted(&self, scope: &Scope) -> Fields {
-        fields(&wanted(scope, &self.0))
+        fields(&self.statement(scope))
     }
 
     async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
-        let (id, wanted) = (names::statement_id(&self.0), wanted(&ctx.scope, &self.0));
+        let (id, wanted) = (&self.statement, self.statement(&ctx.scope));
         ctx.call("lambda:AddPermission", key, || {
             ctx.aws
                 .lambda
                 .add_permission()
                 .function_name(function_of(&key.name))
-                .statement_id(&id)
+                .statement_id(id)
                 .action(&wanted.action)
                 .principal(&wanted.principal)
                 .source_arn(&wanted.source_arn)
                 .send()
         })
         .await?;
-        Ok(id)
+        Ok(id.clone())
     }
 
     /// There is no way to change a statement.
@@ -138,9 +176,8 @@ impl Resource for RoutePermission {
     }
 
     fn template(&self, scope: &Scope, _key: &Key) -> Vec<Part> {
-        let Self(route) = self;
-        let properties = wanted(scope, route).properties(&scope.id(&names::function(scope, &route.function)));
-        let logical_id = names::logical_id(&route.label(), "Permission");
+        let properties = self.statement(scope).properties(&scope.id(&names::function(scope, &self.function)));
+        let logical_id = names::logical_id(&self.label, "Permission");
         vec![Part { logical_id, r#type: "AWS::Lambda::Permission", properties }]
     }
 }

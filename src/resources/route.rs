@@ -41,7 +41,9 @@ fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
         _ if route_key != "$connect" => (AuthorizationType::None, None),
         Authorizer::None => (AuthorizationType::None, None),
         Authorizer::Iam => (AuthorizationType::AwsIam, None),
-        Authorizer::Lambda(_) => (AuthorizationType::Custom, names::wanted_authorizer(scope).map(|key| scope.id(&key))),
+        Authorizer::Jwt(_) | Authorizer::Lambda(_) => {
+            (AuthorizationType::Custom, names::wanted_authorizer(scope).map(|key| scope.id(&key)))
+        }
     };
     RouteSpec {
         target: names::target(&scope.id(&Key::new(names::INTEGRATION, route_key))),

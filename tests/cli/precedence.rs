@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chatctl::app::Delivery;
 use chatctl::arguments::{self, Asked};
-use chatctl::config::Config;
+use chatctl::config::{Authorizer, Config, Jwt, TokenPlace};
 use chatctl::host::Host;
 
 use crate::run::{Run, Written, chatctl};
@@ -44,6 +44,12 @@ const ROWS: &[Row] = &[
         shown: |c| format!("{:?}", c.ttl), want: ["None", "Some(3600s)", "Some(7200s)", "Some(10800s)"] },
     Row { long: "authorizer", file: "authorizer = 'iam'", env: "none", flag: "iam",
         shown: |c| format!("{:?}", c.authorizer), want: ["None", "Iam", "None", "Iam"] },
+    Row { long: "jwt-issuer", file: "jwt-issuer = 'https://file'", env: "https://env", flag: "https://flag",
+        shown: |c| jwt(c).issuer, want: ["", "https://file", "https://env", "https://flag"] },
+    Row { long: "jwt-audience", file: "jwt-audience = 'file'", env: "env", flag: "flag",
+        shown: |c| jwt(c).audience, want: ["", "file", "env", "flag"] },
+    Row { long: "jwt-token", file: "jwt-token = 'query:file'", env: "header:env", flag: "protocol",
+        shown: |c| jwt(c).token.to_string(), want: ["query:token", "query:file", "header:env", "protocol"] },
     Row { long: "throttle-rate", file: "throttle-rate = 1", env: "2", flag: "3",
         shown: |c| c.throttle.map_or(0, |t| t.rate).to_string(), want: ["0", "1", "2", "3"] },
     Row { long: "throttle-burst", file: "throttle-burst = 1", env: "2", flag: "3",
@@ -120,11 +126,14 @@ fn flag_over_environment_over_file_over_default() {
     for row in ROWS {
         let with = |file: bool, env: bool, flag: bool| {
             let mut run = chatctl("up");
-            // Throttling takes both numbers or none, and a rate of delivery is a queue's.
+            // Throttling takes both numbers or none, a rate of delivery is a queue's, and checking tokens takes all there is.
             let other = match row.long {
                 "throttle-rate" => "throttle-burst = 9\n",
                 "throttle-burst" => "throttle-rate = 9\n",
                 "delivery-rate" => "delivery = 'queue'\n",
+                "jwt-issuer" => "authorizer = 'jwt'\njwt-audience = 'us'\n",
+                "jwt-audience" => "authorizer = 'jwt'\njwt-issuer = 'https://issuer'\n",
+                "jwt-token" => "authorizer = 'jwt'\njwt-audience = 'us'\njwt-issuer = 'https://issuer'\n",
                 _ => "",
             };
             if file || !other.is_empty() && (env || flag) {
@@ -148,6 +157,14 @@ fn flag_over_environment_over_file_over_default() {
         assert_eq!(with(false, false, true), flag, "{} from the flag", row.long);
         assert_eq!(with(true, true, false), env, "{}: environment over file", row.long);
         assert_eq!(with(true, true, true), flag, "{}: flag over all", row.long);
+    }
+}
+
+/// What tokens are checked by; nothing where none are.
+fn jwt(config: &Config) -> Jwt {
+    match &config.authorizer {
+        Authorizer::Jwt(jwt) => jwt.clone(),
+        _ => Jwt { issuer: String::new(), audience: String::new(), token: TokenPlace::Query("token".to_owned()) },
     }
 }
 

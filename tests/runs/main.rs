@@ -7,6 +7,7 @@ mod battery;
 mod contract;
 mod crash;
 mod faults;
+mod jwt;
 mod lag;
 mod life;
 mod queue;

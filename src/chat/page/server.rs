@@ -171,7 +171,9 @@ impl Site {
             known.endpoint.clone()
         };
         let (status, body) = match endpoint.address().await {
-            Ok(url) => ("200 OK", json!({ "url": url, "keepAlive": self.keep_alive })),
+            Ok(url) => {
+                ("200 OK", json!({ "url": url, "protocols": endpoint.protocols(), "keepAlive": self.keep_alive }))
+            }
             Err(error) => ("502 Bad Gateway", json!({ "error": error.to_string() })),
         };
         Answer { status, kind: "application/json", policy: "default-src 'none'".into(), body: body.to_string() }

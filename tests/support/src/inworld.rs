@@ -227,16 +227,16 @@ pub fn problems(world: &World, name: &str) -> Vec<String> {
         let is_ours = |tags: &world::Tags| tags.get("chatctl:name").is_some_and(|owner| owner == name);
         let is_worker = |function: &world::Function| function.name == format!("{name}-broadcast");
         let with_queue = usize::from(account.region(REGION).functions.values().any(is_worker));
-        count("roles", account.roles.values().filter(|role| is_ours(&role.tags)).count(), 3 + with_queue);
+        // The one that checks tokens, which a route's guard alone would call.
+        let is_authorizer = |function: &world::Function| function.name == format!("{name}-authorizer");
+        let with_authorizer = usize::from(account.region(REGION).functions.values().any(is_authorizer));
+        let functions = 3 + with_queue + with_authorizer;
+        count("roles", account.roles.values().filter(|role| is_ours(&role.tags)).count(), functions);
         for role in account.roles.values().filter(|role| is_ours(&role.tags)) {
             count("policies of a role", role.inline.len() + role.attached.len(), 1);
         }
         let region = account.region(REGION);
-        count(
-            "functions",
-            region.functions.values().filter(|function| is_ours(&function.tags)).count(),
-            3 + with_queue,
-        );
+        count("functions", region.functions.values().filter(|function| is_ours(&function.tags)).count(), functions);
         count("queues", region.queues.values().filter(|queue| is_ours(&queue.tags)).count(), 2 * with_queue);
         count("mappings", region.mappings.values().filter(|mapping| is_ours(&mapping.tags)).count(), with_queue);
         for function in region.functions.values().filter(|function| is_ours(&function.tags) && !is_worker(function)) {
@@ -249,7 +249,7 @@ pub fn problems(world: &World, name: &str) -> Vec<String> {
         let keeps = |table: &&world::Table| is_ours(&table.tags) && !expires(table);
         count("tables whose rows stay", region.tables.values().filter(keeps).count(), 0);
         count("tables", region.tables.values().filter(|table| is_ours(&table.tags)).count(), 1);
-        count("log groups", region.log_groups.values().filter(|group| is_ours(&group.tags)).count(), 3 + with_queue);
+        count("log groups", region.log_groups.values().filter(|group| is_ours(&group.tags)).count(), functions);
         let apis: Vec<&world::Api> = region.apis.values().filter(|api| is_ours(&api.tags)).collect();
         count("APIs", apis.len(), 1);
         for api in &apis {

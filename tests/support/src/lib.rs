@@ -5,6 +5,7 @@ mod binary;
 mod client;
 mod hostile;
 mod inworld;
+mod issuer;
 mod ministack;
 mod node;
 mod process;
@@ -27,6 +28,7 @@ pub use hostile::{HOSTILE, is_harmless};
 pub use inworld::{
     ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, brisk, problems, put_function, run,
 };
+pub use issuer::Issuer;
 pub use ministack::{DataDir, Ministack, installation, ministack, private_ministack, sdk_config};
 pub use node::axe;
 pub use process::Service;
