@@ -159,7 +159,17 @@ impl Written {
     }
 }
 
-/// What exists and what is to be done, once what the last pass has written is shown.
+/// Whether what exists tells of something that is not shown, perhaps not yet (I1): it needs it, and was made after it.
+fn tells_of_more(graph: &Graph, observed: &Observed) -> bool {
+    let is_hidden = |key: &Key| {
+        let facts = graph.kind(key).facts();
+        facts.is_shown_late && facts.parent.is_none() && observed.get(key).is_none()
+    };
+    observed.found.iter().any(|found| graph.needs(&found.key).iter().any(is_hidden))
+}
+
+/// What exists and what is to be done, once what the last pass has written is shown, and, where all is to go, what somebody
+/// else has just made: nothing would ever look for that again.
 async fn looked(
     ctx: &Ctx,
     graph: &Graph,
@@ -168,10 +178,14 @@ async fn looked(
     last: Option<&Written>,
 ) -> Result<(Observed, Plan)> {
     const LOOK_AGAIN: Duration = Duration::from_secs(1);
+    const LATE: Duration = Duration::from_secs(25);
+    let begun = Instant::now();
     loop {
         let observed = observe(ctx, graph, patience).await?;
         let plan = plan(&ctx.scope, graph, &observed, wish);
+        let may_be_late = wish == Wish::Absent && begun.elapsed() < LATE && tells_of_more(graph, &observed);
         match last {
+            None if may_be_late && ctx.pause(begun.elapsed().max(LOOK_AGAIN)).await => {}
             Some(last) if last.is_shown_late(graph, &plan) && ctx.pause(LOOK_AGAIN).await => {}
             _ => return Ok((observed, plan)),
         }
