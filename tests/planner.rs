@@ -329,8 +329,7 @@ impl Case {
         let (before, now) = (self.before.index(SCOPES.len()), self.now.get(&SCOPES));
         let mut paper = WHOLE[before].clone();
         paper.suffer(&SCOPES[before], &self.mishaps);
-        // That its deployment is out of date is written on the stage, where there is one.
-        if self.raced && paper.has(&names::stage(now)) {
+        if self.raced {
             let key = names::deployment(&SCOPES[before]);
             let snapshot = paper.snapshot(&Graph::declare(KINDS, &SCOPES[before]), &key);
             for found in paper.found.iter_mut().filter(|found| found.key == key) {

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod run;
 pub mod scope;
 pub mod trace;
+pub mod wait;
 
 use std::time::Duration;
 

@@ -105,18 +105,16 @@ impl Kind for DeploymentKind {
     }
 
     /// The wanted one is a snapshot of the routes as they are now; of several, the one in use. There is none after a
-    /// run that died between changing a route and deploying it, which the stage tells.
+    /// run that died between changing a route and deploying it, which the stage tells. Where there is no stage nobody
+    /// can tell, and nobody is connected: a new one is made.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
-        let stage = observed.get(&names::stage(scope));
-        if stage.is_some_and(stage::is_outdated) {
-            return;
-        }
-        let in_use = stage.map(|stage| stage.text("deployment").to_owned());
+        let stage = observed.get(&names::stage(scope)).filter(|stage| !stage::is_outdated(stage));
+        let Some(in_use) = stage.map(|stage| stage.text("deployment").to_owned()) else { return };
         let description = description(scope);
         let best = observed
             .of_kind(names::DEPLOYMENT)
             .filter(|found| found.text("description") == description && found.broken.is_none())
-            .min_by_key(|found| (in_use.as_ref() != Some(&found.id), found.id.clone()))
+            .min_by_key(|found| (in_use != found.id, found.id.clone()))
             .map(|found| found.id.clone());
         for found in observed.found.iter_mut().filter(|found| found.key.kind == names::DEPLOYMENT) {
             if Some(&found.id) == best.as_ref() {

@@ -19,6 +19,7 @@ use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
+use crate::engine::wait::Wait;
 
 /// Messages that the worker takes to everybody in one go: the most that a FIFO queue hands out at once.
 const BATCH: i32 = 10;
@@ -116,18 +117,14 @@ impl Kind for EventSourceMappingKind {
         })
         .await
         .gone()?;
-        ctx.run.reporter.waiting(&key.to_string(), "the mapping to be gone");
-        let operation = Operation { service: "lambda", name: "ListEventSourceMappings" };
-        let begun = Instant::now();
-        while !self.find(ctx, &key.name).await?.is_empty() {
-            if begun.elapsed() > BUDGET {
-                return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the mapping has not gone in time"));
-            }
-            if !ctx.pause(self.facts().look_again).await {
-                return Err(Failure::interrupted(operation, &key.to_string()));
-            }
-        }
-        Ok(())
+        ctx.waiting(key, "the mapping to be gone");
+        let wait = Wait {
+            look: Operation { service: "lambda", name: "ListEventSourceMappings" },
+            step: self.facts().look_again,
+            budget: Duration::from_secs(120),
+            too_long: "the mapping has not gone in time",
+        };
+        ctx.until(key, wait, || async { Ok(self.find(ctx, &key.name).await?.is_empty()) }).await
     }
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
@@ -209,8 +206,6 @@ impl Resource for EventSourceMappingKind {
         }]
     }
 }
-
-const BUDGET: Duration = Duration::from_secs(120);
 
 /// Waits until everything that was sent has been delivered, where messages are to go another way from now on: until
 /// `sendMessage` sends nothing to the queue any more, and the queue has been empty for a while.

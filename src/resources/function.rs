@@ -10,7 +10,6 @@ use aws_sdk_lambda::types::{
 };
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::tags::{self, Tags};
 use super::{names, role_policy};
@@ -24,6 +23,7 @@ use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::{Scope, UNKNOWN};
+use crate::engine::wait::Wait;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
 
@@ -377,22 +377,23 @@ fn settling(now: &FunctionConfiguration) -> Option<String> {
 }
 
 async fn settle(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
-    const BUDGET: Duration = Duration::from_secs(60);
-    let operation = Operation { service: "lambda", name: "GetFunction" };
-    let begun = Instant::now();
-    loop {
+    let wait = Wait {
+        look: Operation { service: "lambda", name: "GetFunction" },
+        step: LOOK_AGAIN,
+        budget: Duration::from_secs(60),
+        too_long: "the function has not settled in time",
+    };
+    let look = || async {
         let answer = ctx
             .call("lambda:GetFunction", key, || ctx.aws.lambda.get_function().function_name(&key.name).send())
             .await?;
-        let Some(what) = answer.configuration.as_ref().and_then(settling) else { return Ok(()) };
-        ctx.waiting(key, &what);
-        if begun.elapsed() > BUDGET {
-            return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the function has not settled in time"));
+        let busy = answer.configuration.as_ref().and_then(settling);
+        if let Some(what) = &busy {
+            ctx.waiting(key, what);
         }
-        if !ctx.pause(LOOK_AGAIN).await {
-            return Err(Failure::interrupted(operation, &key.to_string()));
-        }
-    }
+        Ok(busy.is_none())
+    };
+    ctx.until(key, wait, look).await
 }
 
 /// Lambda writes dates as `2026-11-24T10:00:00.000+0000`.

@@ -19,6 +19,7 @@ use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
+use crate::engine::wait::Wait;
 
 /// How often a message is handed out before it counts as undeliverable: a worker that dies each time lets it go again
 /// after 20 s, which makes five minutes (`lambda/broadcast.mjs`).
@@ -283,23 +284,22 @@ impl QueueKind {
         ctx: &Ctx,
         key: &Key,
         what: &str,
-        is_so: impl Fn(Option<&Found>) -> bool + Send,
+        is_so: impl Fn(Option<&Found>) -> bool + Send + Sync,
     ) -> Result<(), Failure> {
-        const BUDGET: Duration = Duration::from_secs(120);
-        let operation = Operation { service: "sqs", name: "GetQueueAttributes" };
-        let begun = Instant::now();
-        loop {
-            if is_so(self.find(ctx, &key.name).await?.first()) {
-                return Ok(());
+        let wait = Wait {
+            look: Operation { service: "sqs", name: "GetQueueAttributes" },
+            step: self.facts().look_again,
+            budget: Duration::from_secs(120),
+            too_long: "the queue has not settled in time",
+        };
+        let look = || async {
+            let is_so = is_so(self.find(ctx, &key.name).await?.first());
+            if !is_so {
+                ctx.waiting(key, what);
             }
-            ctx.run.reporter.waiting(&key.to_string(), what);
-            if begun.elapsed() > BUDGET {
-                return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the queue has not settled in time"));
-            }
-            if !ctx.pause(Duration::from_millis(450)).await {
-                return Err(Failure::interrupted(operation, &key.to_string()));
-            }
-        }
+            Ok(is_so)
+        };
+        ctx.until(key, wait, look).await
     }
 }
 

@@ -25,6 +25,7 @@ use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
+use crate::engine::wait::Wait;
 
 /// The attribute that holds when a row expires, in epoch seconds.
 const TTL_ATTRIBUTE: &str = "expiresAt";
@@ -463,30 +464,28 @@ async fn repair_ttl(ctx: &Ctx, key: &Key, now: &str) -> Result<(), Failure> {
     }
 }
 
-/// Looks at the table until `done` says so; not by the SDK's waiters, whose steps are 20 s (D5).
+/// Looks at the table until `done` says so.
 async fn wait_until(
     ctx: &Ctx,
     key: &Key,
-    done: impl Fn(Option<&TableDescription>) -> bool + Send,
+    done: impl Fn(Option<&TableDescription>) -> bool + Send + Sync,
 ) -> Result<(), Failure> {
-    const STEP: Duration = Duration::from_millis(450);
-    const BUDGET: Duration = Duration::from_secs(300);
     // Just made or just asked to go: for a while, not to be found means nothing (D1).
     const UNSEEN: Duration = Duration::from_secs(30);
-    let operation = Operation { service: "dynamodb", name: "DescribeTable" };
+    let wait = Wait {
+        look: Operation { service: "dynamodb", name: "DescribeTable" },
+        step: Duration::from_millis(450),
+        budget: Duration::from_secs(300),
+        too_long: "the table has not settled in time",
+    };
     let begun = Instant::now();
-    loop {
+    let look = || async {
         let table = describe(ctx, key).await?;
-        if done(table.as_ref()) {
-            return Ok(());
-        }
-        if begun.elapsed() > BUDGET || (table.is_none() && begun.elapsed() > UNSEEN) {
-            return Err(Failure::ours(operation, &key.to_string(), "Timeout", "the table has not settled in time"));
-        }
-        if !ctx.pause(STEP).await {
-            return Err(Failure::interrupted(operation, &key.to_string()));
-        }
-    }
+        let is_done = done(table.as_ref());
+        let is_missing = !is_done && table.is_none() && begun.elapsed() > UNSEEN;
+        if is_missing { Err(wait.timeout(key)) } else { Ok(is_done) }
+    };
+    ctx.until(key, wait, look).await
 }
 
 fn hash_key(table: &TableDescription) -> String {
