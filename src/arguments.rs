@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, obeyed};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::host::Env;
@@ -33,9 +34,8 @@ const OTHER_VARIABLES: [&str; 7] = [
 
 /// A warning for each variable that begins like ours and is none: a misspelt one would do nothing, silently.
 pub fn strangers(env: &Env) -> Vec<String> {
-    let command = Cli::command();
-    let options: BTreeSet<String> =
-        command.get_arguments().filter(|arg| arg.is_global_set()).filter_map(variable).collect();
+    let mut options = BTreeSet::new();
+    variables(&Cli::command(), &mut options);
     let known = || options.iter().map(String::as_str).chain(OTHER_VARIABLES);
     let ours = env.0.keys().filter(|name| name.starts_with("CHATCTL_") && !known().any(|known| known == *name));
     ours.map(|name| {
@@ -73,12 +73,12 @@ pub fn parse(args: &[String], env: &Env) -> Result<Asked> {
         }
         Err(error) => return Err(usage(args, &error)),
     };
-    let set = from_environment(&given, env)?;
-    let given = if set.is_empty() {
+    let with_environment = with_environment(args, &given, env)?;
+    let given = if with_environment.len() == args.len() {
         given
     } else {
         // The arguments alone are right, so whatever is wrong now comes from the environment.
-        matches(&[&set, args].concat()).map_err(|error| {
+        matches(&with_environment).map_err(|error| {
             let option = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
             let long = option.split_whitespace().next().unwrap_or_default().trim_start_matches("--");
             usage(args, &error).hint(format!("it comes from `{}` in the environment", variable_of(long)))
@@ -118,15 +118,25 @@ fn spotted<'a>(args: &'a [String], long: &str, short: Option<char>) -> Option<&'
     })
 }
 
-/// The command line, each global option with the variable that stands for it.
+/// The command line, each option with the variable that stands for it, and each verb with the options that it obeys.
 pub fn command() -> clap::Command {
-    Cli::command().mut_args(|arg| match variable(&arg) {
-        Some(variable) if arg.is_global_set() => {
+    obeyed::shown(with_variables(Cli::command()))
+}
+
+fn with_variables(command: Command) -> Command {
+    let told = command.mut_args(|arg| match variable(&arg) {
+        Some(variable) if !reads_its_variable_itself(&arg) => {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             arg.help(format!("{help} [env: {variable}]"))
         }
         _ => arg,
-    })
+    });
+    told.mut_subcommands(with_variables)
+}
+
+/// Whether it says so in its help: its values may be secrets, so they do not become arguments.
+fn reads_its_variable_itself(arg: &Arg) -> bool {
+    arg.get_help().is_some_and(|help| help.to_string().contains("[env: "))
 }
 
 fn matches(args: &[String]) -> Result<ArgMatches, clap::Error> {
@@ -137,7 +147,15 @@ fn with_name(args: &[String]) -> impl Iterator<Item = &str> {
     std::iter::once("chatctl").chain(args.iter().map(String::as_str))
 }
 
-fn variable(arg: &clap::Arg) -> Option<String> {
+/// The variables of all options, those of the verbs included.
+fn variables(command: &Command, found: &mut BTreeSet<String>) {
+    found.extend(command.get_arguments().filter_map(variable));
+    for verb in command.get_subcommands() {
+        variables(verb, found);
+    }
+}
+
+fn variable(arg: &Arg) -> Option<String> {
     arg.get_long().map(variable_of)
 }
 
@@ -145,28 +163,64 @@ fn variable_of(long: &str) -> String {
     format!("CHATCTL_{}", long.to_uppercase().replace('-', "_"))
 }
 
-/// The options that only the environment sets, as arguments.
-fn from_environment(given: &ArgMatches, env: &Env) -> Result<Vec<String>> {
-    let is_given = |id: &str| given.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+/// The arguments, and with them the options that only the environment sets: those of the whole program before all, those of
+/// the verb behind it.
+fn with_environment(args: &[String], given: &ArgMatches, env: &Env) -> Result<Vec<String>> {
+    let (mut command, mut own, mut path) = (&Cli::command(), given, Vec::new());
+    let everywhere = from_environment(command, given, env)?;
+    while let Some((name, below)) = own.subcommand() {
+        let Some(verb) = command.find_subcommand(name) else { break };
+        (command, own) = (verb, below);
+        path.push(name);
+    }
+    let of_verb = if path.is_empty() { Vec::new() } else { from_environment(command, own, env)? };
+    let (before, behind) = args.split_at(if of_verb.is_empty() { 0 } else { end_of_verb(args, &path) });
+    Ok([&everywhere, before, &of_verb, behind].concat())
+}
+
+/// Where the verb ends, which is only known once the values of the options before it are.
+fn end_of_verb(args: &[String], path: &[&str]) -> usize {
+    let verb = |until: usize| {
+        let read = command().ignore_errors(true).try_get_matches_from(with_name(&args[..until])).ok()?;
+        let (mut found, mut at) = (Vec::new(), &read);
+        while let Some((name, below)) = at.subcommand() {
+            found.push(name.to_owned());
+            at = below;
+        }
+        Some(found)
+    };
+    (1..args.len()).find(|until| verb(*until).is_some_and(|found| found == path)).unwrap_or(args.len())
+}
+
+/// The options of `command` that only the environment sets, as arguments.
+fn from_environment(command: &Command, given: &ArgMatches, env: &Env) -> Result<Vec<String>> {
+    let is_given = |arg: &Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     let mut set = Vec::new();
-    for arg in Cli::command().get_arguments().filter(|arg| arg.is_global_set()) {
+    for arg in command.get_arguments().filter(|arg| !reads_its_variable_itself(arg)) {
         let (Some(long), Some(variable)) = (arg.get_long(), variable(arg)) else { continue };
-        // A name that was given is not made from anything else.
-        let rival = matches!(long, "name" | "name-from") && (is_given("name") || is_given("name_from"));
         // Set to nothing counts as not set, but for this one: a branch that is not known must not become the default.
         let set_to = if long == "name-from" { env.0.get(&variable).map(String::as_str) } else { env.get(&variable) };
         let Some(value) = set_to else { continue };
-        if rival || is_given(arg.get_id().as_str()) {
+        // An argument goes before a variable, also before that of another option which excludes it.
+        if is_given(arg)
+            || command.get_arguments().any(|other| is_given(other) && exclude_each_other(command, arg, other))
+        {
             continue;
         }
         match arg.get_action() {
-            clap::ArgAction::Append => set.extend(value.split(',').map(|value| format!("--{long}={value}"))),
+            ArgAction::Append => set.extend(value.split(',').map(|value| format!("--{long}={value}"))),
             action if action.takes_values() => set.push(format!("--{long}={value}")),
             _ if is_true(&variable, value)? => set.push(format!("--{long}")),
             _ => {}
         }
     }
     Ok(set)
+}
+
+fn exclude_each_other(command: &Command, one: &Arg, other: &Arg) -> bool {
+    let excludes =
+        |one, other: &Arg| command.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id());
+    excludes(one, other) || excludes(other, one)
 }
 
 fn is_true(variable: &str, value: &str) -> Result<bool> {

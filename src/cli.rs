@@ -1,6 +1,7 @@
 //! The command line: types and help texts, no logic.
 
 mod examples;
+pub mod obeyed;
 
 use std::path::PathBuf;
 

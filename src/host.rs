@@ -98,6 +98,11 @@ impl Output {
     }
 }
 
+/// Columns of the terminal behind stderr; 80 where there is none.
+pub fn columns() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+}
+
 /// 128 bits that nobody guesses, as 32 hex digits.
 ///
 /// # Errors

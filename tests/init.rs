@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use chatctl::commands::init::{SCHEMA, SETTINGS};
@@ -376,6 +376,23 @@ async fn verbose_names_every_file_that_is_packed() {
     packed.sort();
     assert_eq!(told(&["-v"]).await, packed);
     assert_eq!(told(&[]).await, [""; 0]);
+}
+
+/// An older Node.js than that of the functions takes less: then it is said which of them speaks.
+#[tokio::test]
+async fn a_syntax_error_of_an_older_node_names_both_versions() {
+    let (folder, tools) = (Folder::new(), Folder::new());
+    run(&folder, &["init"]).run().await.expect(0);
+    let node = tools.0.join("node");
+    let flaw = r#"{"file":"onConnect.mjs","line":3,"what":"Unexpected token"}"#;
+    fs::write(&node, format!("#!/bin/sh\n[ \"$1\" = --version ] && echo v20.11.1 || echo '{flaw}'\n")).unwrap();
+    fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
+    let up = run(&folder, &["up"]).credentials("http://127.0.0.1:1", "000000000001", "local");
+    let path = format!("{}:/usr/bin:/bin", tools.0.display());
+    let up = up.env("PATH", path).run().await.expect(2);
+    let said =
+        "onConnect.mjs:3`: Unexpected token (says Node.js 20.11.1; the functions run on nodejs24.x, which may take";
+    assert!(up.stderr.contains(said), "{}", up.stderr);
 }
 
 /// A file that grows without end would fill the memory before anybody could say that it is too large.

@@ -9,7 +9,10 @@ pub const UP: &str = "\
 Examples:
   chatctl up --local
   URL=$(chatctl up --name pr-42 --ttl 72h)
-  chatctl up --memory 1024 --tag team=chat --verify";
+  chatctl up --memory 1024 --tag team=chat --verify
+
+Flags are not remembered: the next `up` without them takes the defaults again.
+Put what is to last into `chatctl.toml`; `chatctl init` writes one.";
 
 pub const DEV: &str = "\
 Examples:

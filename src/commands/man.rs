@@ -33,7 +33,7 @@ the resources stand, but the chat round trip failed
 130
 interrupted; a re\-run continues
 .SH ENVIRONMENT
-Each option of the whole program is also a variable: \-\-log\-retention\-days is CHATCTL_LOG_RETENTION_DAYS. A flag
+Each option is also a variable: \-\-log\-retention\-days is CHATCTL_LOG_RETENTION_DAYS. A flag
 goes before its variable, and a variable before the settings file. Credentials, region and endpoint come from the variables of
 the AWS SDKs, such as AWS_PROFILE and AWS_REGION.
 .TP

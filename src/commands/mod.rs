@@ -140,7 +140,7 @@ impl Session {
                     reporter.note(why);
                 }
             };
-            syntax::check(&host.env, folder, &bundles.entries(&config.app), skipped).await?;
+            syntax::check(&host.env, folder, &bundles.entries(&config.app), &config.runtime, skipped).await?;
         }
         let local = match needs {
             _ if !config.local => None,

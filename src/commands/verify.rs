@@ -49,7 +49,11 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, options: &VerifyOp
         on_disconnect: function_behind("$disconnect"),
         send_message: function_behind("sendmessage"),
     };
-    verify_chat(&session.host, &*session.ctx.run.reporter, endpoint, options, Some(&backstage)).await
+    let verified = verify_chat(&session.host, &*session.ctx.run.reporter, endpoint, options, Some(&backstage)).await?;
+    if config.local {
+        session.ctx.run.reporter.note("the times are those of the local AWS on this machine, not of AWS");
+    }
+    Ok(verified)
 }
 
 pub fn options(load: &cli::Load) -> VerifyOptions {

@@ -241,7 +241,7 @@ pub(super) fn delivery(text: Option<String>, rate: Option<i32>) -> Result<Delive
     match (text.as_str(), rate) {
         ("queue", rate) => Ok(Delivery::Queue { rate: rate.unwrap_or(DELIVERY_RATE) }),
         (_, None) => Ok(Delivery::Direct),
-        (_, Some(_)) => Err(Error::usage("a delivery rate is for `--delivery queue` alone, and this is direct")
+        (_, Some(_)) => Err(Error::usage("`delivery-rate` works only with `--delivery queue`")
             .hint("set `--delivery queue` too, or leave the rate out")),
     }
 }

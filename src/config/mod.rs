@@ -119,7 +119,7 @@ impl Config {
             // A pipeline whose branch is not set would share one deployment with all others of that kind.
             (None, Some(text), _) if text.trim().is_empty() => {
                 return Err(Error::usage("`--name-from` got an empty text, which would give everybody the same name")
-                    .hint("is the variable set that it comes from? `--name` gives a name by hand"));
+                    .hint("perhaps the variable that it comes from is empty; `--name` takes a name as it is"));
             }
             (None, Some(text), _) => Name::from_text(text),
             (None, None, Some(name)) => Name::parse(name)?,

@@ -200,8 +200,9 @@ fn refuse_guarded(observed: &Observed) -> Result<()> {
     if guarded.is_empty() {
         return Ok(());
     }
-    Err(Error::failed("Guarded", format!("somebody protected it, nothing was removed: {}", guarded.join("; ")))
-        .hint("if it is to go, `chatctl up` takes the protection off; then run the same command again"))
+    Err(Error::failed("Guarded", format!("somebody protected it, nothing was removed: {}", guarded.join("; "))).hint(
+        "if it is to go, take the protection off (`chatctl up` does so for a table), then run the same command again",
+    ))
 }
 
 fn interrupted() -> Error {

@@ -59,11 +59,12 @@ fn skip_to(chars: &mut Peekable<CharIndices<'_>>, to: usize) {
     while chars.next_if(|(at, _)| *at < to).is_some() {}
 }
 
-/// How many bytes at the beginning of `text` are a colour, as the faces write it.
+/// How many bytes at the beginning of `text` are a colour, as the faces write it. Others hide what they stand before, or
+/// blink.
 fn color(text: &str) -> usize {
-    let Some(code) = text.strip_prefix("\u{1b}[") else { return 0 };
-    let digits = code.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
-    if code[digits..].starts_with('m') { 2 + digits + 1 } else { 0 }
+    let Some((codes, _)) = text.strip_prefix("\u{1b}[").and_then(|code| code.split_once('m')) else { return 0 };
+    let is_ours = |code: &str| matches!(code, "0" | "1" | "2" | "31" | "32" | "33" | "34" | "35" | "36");
+    if codes.split(';').all(is_ours) { 2 + codes.len() + 1 } else { 0 }
 }
 
 /// JSON that says the same in a line that is harmless wherever it is shown.
@@ -158,6 +159,10 @@ mod tests {
     #[test]
     fn our_colours_and_tabs_stay_in_lines_and_nothing_else_does() {
         assert_eq!(lines("\u{1b}[1;31mred\u{1b}[0m\tx"), "\u{1b}[1;31mred\u{1b}[0m\tx");
+        // Concealed, black on black, blinking.
+        for code in ["8", "30;40", "5", "", "1;8"] {
+            assert_eq!(lines(&format!("\u{1b}[{code}mx")), format!("\\u{{1b}}[{code}mx"));
+        }
         assert_eq!(lines("\u{1b}[2J\u{1b}]0;title\u{7}\u{1b}"), "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}");
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::child::{command, which};
@@ -30,15 +31,15 @@ struct Flaw {
 ///
 /// # Errors
 /// A usage error with the first flaw, by file and line.
-pub async fn check(env: &Env, folder: &Path, entries: &[String], skipped: impl Fn(&str)) -> Result<()> {
-    let Some(node) = which(env, "node") else {
+pub async fn check(env: &Env, folder: &Path, entries: &[String], runtime: &str, skipped: impl Fn(&str)) -> Result<()> {
+    let Some(program) = which(env, "node") else {
         skipped("the handlers were not checked: there is no Node.js here");
         return Ok(());
     };
     // Where it is now, since Node.js is started elsewhere.
     let Ok(folder) = folder.canonicalize() else { return Ok(()) };
     let wish = json!({ "folder": folder, "entries": entries }).to_string();
-    let mut node = command(&node, env);
+    let mut node = command(&program, env);
     node.args([
         "--experimental-vm-modules",
         "--no-warnings",
@@ -64,6 +65,25 @@ pub async fn check(env: &Env, folder: &Path, entries: &[String], skipped: impl F
     };
     let place = if *line == 0 { String::new() } else { format!(":{line}") };
     let path = folder.join(file);
-    Err(Error::usage(format!("`{}{place}`: {what}{more}", path.display()))
+    // A missing module is missing for every Node.js.
+    let read_by = match version(command(&program, env)).await {
+        Some(here) if major(&here) < major(runtime) && !what.starts_with("cannot find module") => {
+            format!(" (says Node.js {here}; the functions run on {runtime}, which may take newer syntax)")
+        }
+        _ => String::new(),
+    };
+    Err(Error::usage(format!("`{}{place}`: {what}{read_by}{more}", path.display()))
         .hint("the functions would fail to start; nothing was touched"))
+}
+
+/// `20.11.1`, if this Node.js says so.
+async fn version(mut node: Command) -> Option<String> {
+    let output = timeout(PATIENCE, node.arg("--version").output()).await.ok()?.ok()?;
+    let told = String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('v').to_owned();
+    Some(told).filter(|told| !told.is_empty())
+}
+
+/// 20 of `20.11.1`, 24 of `nodejs24.x`.
+fn major(version: &str) -> Option<u32> {
+    version.trim_start_matches("nodejs").split('.').next()?.parse().ok()
 }

@@ -1,14 +1,17 @@
 //! Progress on a terminal: one line a resource, alive until it is done.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use unicode_width::UnicodeWidthStr;
 
 use super::style::{self, Tone, paint};
+use super::text::fitted;
 use crate::config::Face;
-use crate::host::{Host, Output, visible};
+use crate::host::{Host, Output, columns, visible};
 use crate::progress::{Ended, Reporter};
 
 pub struct Terminal {
@@ -41,8 +44,9 @@ impl Terminal {
             .entry(task.to_owned())
             .or_insert_with(|| {
                 let bar = self.bars.add(ProgressBar::new_spinner());
-                bar.set_style(line("{spinner} {prefix:<44!} {wide_msg} {elapsed:>5}"));
-                bar.set_prefix(visible(task));
+                let name = name_width();
+                bar.set_style(line(&format!("{{spinner}} {{prefix:<{name}!}} {{wide_msg}} {{took:>7}}")));
+                bar.set_prefix(fitted(&visible(task), name));
                 bar.set_message(doing.to_owned());
                 bar.enable_steady_tick(Duration::from_millis(100));
                 bar
@@ -58,7 +62,11 @@ impl Reporter for Terminal {
     }
 
     fn waiting(&self, task: &str, what: &str) {
-        self.bar(task, "").set_message(visible(&format!("waiting for {what}")));
+        let room = columns().saturating_sub(name_width() + BESIDE);
+        // Where there is little room, the spinner says that it waits.
+        let whole = visible(&format!("waiting for {what}"));
+        let text = if whole.width() > room { fitted(&visible(what), room) } else { whole };
+        self.bar(task, "").set_message(text);
     }
 
     fn end(&self, task: &str, ended: Ended) {
@@ -66,10 +74,13 @@ impl Reporter for Terminal {
         let (mark, tone, text) = match ended {
             Ended::Done(what) => ("✓", Tone::Good, what.to_owned()),
             Ended::Failed(_) => ("✗", Tone::Bad, "failed".to_owned()),
-            Ended::Skipped(why) => ("-", Tone::Quiet, visible(&format!("skipped: {why}"))),
+            Ended::Skipped(why) => {
+                let room = columns().saturating_sub(name_width() + BESIDE);
+                ("-", Tone::Quiet, fitted(&visible(&format!("skipped: {why}")), room))
+            }
         };
-        let mark = paint(self.colored, tone, mark);
-        bar.set_style(line(&format!("{mark} {{prefix:<44!}} {{wide_msg}} {{elapsed:>5}}")));
+        let (mark, name) = (paint(self.colored, tone, mark), name_width());
+        bar.set_style(line(&format!("{mark} {{prefix:<{name}!}} {{wide_msg}} {{took:>7}}")));
         bar.finish_with_message(text);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tasks.remove(task);
@@ -114,8 +125,20 @@ impl Drop for Terminal {
     }
 }
 
+/// Columns of a line that are neither name nor message: mark, time, and the gaps.
+const BESIDE: usize = 11;
+
+/// Columns of the names: half of the line, so that what is waited for can be read.
+fn name_width() -> usize {
+    (columns() / 2).clamp(20, 44)
+}
+
 fn line(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    style.with_key("took", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // Writing into the line cannot fail.
+        let _ = write!(out, "{:.1} s", state.elapsed().as_secs_f64());
+    })
 }
 
 #[cfg(test)]
@@ -208,7 +231,7 @@ mod tests {
             terminal.note(text);
             drop(terminal);
             // Notes are whole lines of ours, which keep tabs and colours.
-            let shown = shown.0.lock().unwrap().concat().replace('\t', " ").replace("\u{1b}[8m", "");
+            let shown = shown.0.lock().unwrap().concat().replace('\t', " ");
             assert!(shown.contains("created") && shown.contains("skipped: "), "{shown:?}");
             let is_plain = |line: &str| visible(line) == line;
             assert!(shown.lines().all(is_plain), "{text:?}: {shown:?}");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::difference;
 use super::style::{Tone, paint};
 use crate::engine::change::{Action, Change};
@@ -98,17 +100,28 @@ pub fn state_of(change: Option<&Change>) -> &'static str {
     }
 }
 
+/// `text` in at most so many columns of a terminal, with `…` for what is left out.
+pub fn fitted(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    // By the width of all that stands before: signs that join others take no column of their own.
+    let end = ends.take_while(|end| text[..*end].width() < columns).last().unwrap_or_default();
+    if columns == 0 { String::new() } else { format!("{}…", &text[..end]) }
+}
+
 /// Rows in columns, two spaces apart; the last column is not padded.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> = row
             .iter()
             .enumerate()
             .map(|(column, cell)| {
-                let pad = width(column).unwrap_or(0) - cell.chars().count();
+                let pad = width(column).unwrap_or(0) - cell.width();
                 if column + 1 == row.len() { cell.clone() } else { format!("{cell}{}", " ".repeat(pad)) }
             })
             .collect();
@@ -131,5 +144,38 @@ pub fn span(time: time::Duration) -> String {
         (0, hours, minutes) => format!("{hours} h {minutes} min"),
         (1, hours, _) => format!("1 day {hours} h"),
         (days, hours, _) => format!("{days} days {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_by_columns_and_says_so() {
+        for (text, columns, fits) in [
+            ("short", 5, "short"),
+            ("shorter", 5, "shor…"),
+            ("ünder", 5, "ünder"),
+            ("u\u{308}nderneath", 5, "u\u{308}nde…"),
+            ("日本語です", 6, "日本…"),
+            ("日本語", 6, "日本語"),
+            ("👩‍💻👩‍💻", 3, "👩‍💻…"),
+            ("any", 1, "…"),
+            ("any", 0, ""),
+        ] {
+            assert_eq!(fitted(text, columns), fits, "{text} in {columns}");
+        }
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_is_in_them() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        assert_eq!(
+            columns(&[row(["日本", "a"]), row(["ünder", "b"])]),
+            "日本   a
+ünder  b
+"
+        );
     }
 }

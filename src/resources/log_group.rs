@@ -70,7 +70,9 @@ impl Kind for LogGroupKind {
             }
             let (tags, _) = tags::split(all);
             let spec = LogGroupSpec { retention_days: group.retention_in_days(), tags };
-            Ok::<_, Failure>(Some(Found { owner, ..Found::new(key, arn_in(&group), fields(&spec)) }))
+            let is_protected = group.deletion_protection_enabled().unwrap_or_default();
+            let guarded = is_protected.then(|| "its deletion protection is on".to_owned());
+            Ok::<_, Failure>(Some(Found { owner, guarded, ..Found::new(key, arn_in(&group), fields(&spec)) }))
         }))
         .await?;
         Ok(found.into_iter().flatten().collect())

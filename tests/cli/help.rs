@@ -40,21 +40,49 @@ async fn every_help() {
     let mut text = String::new();
     for verb in verbs() {
         let help = help(&format!("{verb} --help")).await;
-        // What all verbs share is in the help of the program.
-        let (own, rest) = help.split_once("\nDeployment:\n").unwrap();
-        let examples = rest.find("\nExamples:\n").map_or("", |at| &rest[at..]);
-        text.push_str(&format!("$ chatctl {verb} --help\n{own}{examples}\n"));
+        // What verbs share is in the help of the program; here it is named.
+        let sections = ["Deployment", "Functions", "Security", "Where", "How"].map(|name| format!("\n{name}:\n"));
+        let shared = sections.iter().filter_map(|section| help.find(section)).min().unwrap_or(help.len());
+        let examples = help.find("\nExamples:\n").unwrap_or(help.len());
+        let (own, shared) = (&help[..shared.min(examples)], &help[shared.min(examples)..examples]);
+        let options = shared.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let names: Vec<&str> =
+            options.filter_map(|line| line.split(['[', ' ']).find(|word| word.starts_with("--"))).collect();
+        let obeys = if names.is_empty() { String::new() } else { format!("\n({})\n", names.join(" ")) };
+        text.push_str(&format!("$ chatctl {verb} --help\n{own}{obeys}{}\n", &help[examples..]));
     }
     assert_snapshot("help-of-verbs", &text);
 }
 
-#[tokio::test]
-async fn every_option_that_describes_a_run_has_its_variable_in_the_help() {
-    let help = help("--help").await.split_whitespace().collect::<Vec<_>>().join(" ");
-    for arg in arguments::command().get_arguments().filter(|arg| arg.is_global_set()) {
-        let long = arg.get_long().unwrap();
-        assert!(help.contains(&format!("[env: CHATCTL_{}]", long.replace('-', "_").to_uppercase())), "{long}");
+#[test]
+fn every_option_has_its_variable_in_the_help() {
+    fn look(command: &Command) {
+        for arg in command.get_arguments() {
+            let Some(long) = arg.get_long() else { continue };
+            let help = arg.get_help().unwrap().to_string();
+            let variable = format!("[env: CHATCTL_{}]", long.replace('-', "_").to_uppercase());
+            assert_eq!(help.matches(&variable).count(), 1, "--{long} of {}: {help}", command.get_name());
+        }
+        command.get_subcommands().for_each(look);
     }
+    look(&arguments::command());
+}
+
+/// What does nothing is only in the way of who reads.
+#[tokio::test]
+async fn a_verb_shows_only_what_it_obeys() {
+    for (line, shown, hidden) in [
+        ("local stop", "--timeout", "--memory"),
+        ("completions", "Usage:", "--name"),
+        ("down", "--name", "--memory"),
+        ("list", "--region", "--stage"),
+        ("up", "--memory", "--max-p99"),
+    ] {
+        let help = help(&format!("{line} --help")).await;
+        assert!(help.contains(shown) && !help.contains(hidden), "{line}: {help}");
+    }
+    // It is taken nonetheless: nobody has to think of it.
+    assert_eq!(run::chatctl("completions bash --name x --memory 512").run().await.exit, Exit::Done);
 }
 
 /// Such an option of a verb would set the other one as well.
@@ -63,7 +91,7 @@ fn no_option_of_a_verb_has_the_id_of_one_that_all_have() {
     let command = arguments::command();
     let everywhere: BTreeSet<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
     for verb in command.get_subcommands() {
-        for arg in verb.get_arguments() {
+        for arg in verb.get_arguments().filter(|arg| !arg.is_global_set()) {
             assert!(!everywhere.contains(arg.get_id()), "`{}` of `{}`", arg.get_id(), verb.get_name());
         }
     }
@@ -76,7 +104,7 @@ fn examples_of(verb: &str) -> Vec<String> {
     }
     let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let lines = text.strip_prefix("Examples:\n").unwrap_or_default().lines();
-    lines.map(|line| line.trim().to_owned()).collect()
+    lines.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
 }
 
 /// In an order in which each finds what it needs; all against one local AWS.
@@ -142,13 +170,38 @@ async fn completions_for_every_shell() {
             assert!(ended.stdout.contains(word), "{shell} does not know `{word}`");
         }
     }
-    // The shell itself takes it, and completes with it.
-    let script = format!(
-        "source <({PROGRAM} completions bash); COMP_WORDS=(chatctl sta); COMP_CWORD=1; \
-         _chatctl chatctl sta chatctl; echo \"${{COMPREPLY[@]}}\""
-    );
-    let ended = chatctl("/bin/bash").args(["-ec", &script]).run().await.expect(0);
-    assert_eq!(ended.stdout.trim(), "status");
+}
+
+/// As somebody presses Tab, in the shell itself.
+#[tokio::test]
+async fn bash_completes_verbs_options_and_values() {
+    let complete = async |line: &str| {
+        let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
+        let (last, before) = (words.last().unwrap(), &words[words.len() - 2]);
+        let script = format!(
+            "source <({PROGRAM} completions bash); COMP_WORDS=({}); COMP_CWORD={}; _chatctl chatctl {last} {before}; \
+             echo \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len() - 1
+        );
+        chatctl("/bin/bash").args(["-ec", &script]).run().await.expect(0).stdout.trim().to_owned()
+    };
+    for (line, completed) in [
+        ("chatctl sta", "status"),
+        ("chatctl --local sta", "status"),
+        ("chatctl -q --name pr-7 red", "redrive"),
+        ("chatctl up --architecture ", "arm64 x86_64"),
+        ("chatctl --output ", "text json"),
+        ("chatctl --local status -o j", "json"),
+        ("chatctl status --color al", "always"),
+        ("chatctl up --delivery q", "queue"),
+        ("chatctl logs --function send", "sendMessage"),
+        ("chatctl list --region eu-c", "eu-central-1"),
+        ("chatctl plan --exit", "--exit-code"),
+        ("chatctl completions f", "fish"),
+    ] {
+        assert_eq!(complete(line).await, completed, "{line}");
+    }
 }
 
 #[tokio::test]

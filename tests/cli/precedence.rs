@@ -168,6 +168,68 @@ fn jwt(config: &Config) -> Jwt {
     }
 }
 
+/// Every option of every verb, in the same way: what the variable says is what the flag would say.
+#[test]
+fn an_option_of_a_verb_is_a_variable_too() {
+    fn check(command: &clap::Command, path: &str, count: &mut usize) {
+        for verb in command.get_subcommands() {
+            check(verb, &format!("{path}{} ", verb.get_name()), count);
+        }
+        let own = command.get_arguments().filter(|arg| !arg.is_global_set() && arg.get_long().is_some());
+        for arg in own.filter(|_| !path.is_empty()) {
+            let long = arg.get_long().unwrap();
+            // What may be a secret does not become an argument.
+            if ["header", "query", "token"].contains(&long) {
+                continue;
+            }
+            let line = if long == "github" { format!("{path}--account 123456789012") } else { path.to_owned() };
+            let possible = arg.get_possible_values();
+            let value = possible.first().map_or("3", |value| value.get_name());
+            let (flag, value) = if arg.get_action().takes_values() {
+                (format!("--{long}={value}"), value)
+            } else {
+                (format!("--{long}"), "1")
+            };
+            let parsed = |run: Run| match arguments::parse(
+                run.args(),
+                &run.host(&Written::default(), &Written::default()).env,
+            ) {
+                Ok(Asked::Run(cli)) => format!("{cli:?}"),
+                Ok(Asked::Tell(text)) => panic!("{line}: {text}"),
+                Err(error) => panic!("{line}--{long}: {error}"),
+            };
+            let by_variable = parsed(chatctl(&line).env(&variable(long), value));
+            assert_eq!(by_variable, parsed(chatctl(&line).arg(&flag)), "{line}{flag}");
+            assert_ne!(by_variable, parsed(chatctl(&line)), "{line}{flag} does nothing");
+            *count += 1;
+        }
+    }
+    let mut count = 0;
+    check(&arguments::command(), "", &mut count);
+    assert!(count > 25, "only {count}");
+}
+
+#[test]
+fn an_argument_goes_before_a_variable_of_a_verb() {
+    let parsed = |run: Run| match arguments::parse(run.args(), &run.host(&Written::default(), &Written::default()).env)
+    {
+        Ok(Asked::Run(cli)) => format!("{:?}", cli.verb),
+        Ok(Asked::Tell(text)) => panic!("{text}"),
+        Err(error) => panic!("{error}"),
+    };
+    let run = chatctl("--name verify verify --clients 3").env("CHATCTL_CLIENTS", "5").env("CHATCTL_MESSAGES", "7");
+    let verb = parsed(run);
+    assert!(verb.contains("clients: 3") && verb.contains("messages: 7"), "{verb}");
+    // Also before one that excludes it, and never into what follows `--`.
+    let verb = parsed(chatctl("policy --read-only").env("CHATCTL_BOUNDARY", "1"));
+    assert!(verb.contains("read_only: true") && verb.contains("boundary: false"), "{verb}");
+    let verb = parsed(chatctl("export").env("CHATCTL_DIR", "there").arg("--local"));
+    assert!(verb.contains("there"), "{verb}");
+    let run = chatctl("verify").env("CHATCTL_CLIENTS", "many");
+    let error = arguments::parse(run.args(), &run.host(&Written::default(), &Written::default()).env).err().unwrap();
+    assert_eq!(error.hint.as_deref(), Some("it comes from `CHATCTL_CLIENTS` in the environment"), "{error}");
+}
+
 fn variable(long: &str) -> String {
     format!("CHATCTL_{}", long.to_uppercase().replace('-', "_"))
 }

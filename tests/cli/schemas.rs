@@ -8,8 +8,8 @@ use chatctl::resources::KINDS;
 use serde_json::{Value, json};
 use support::schema::{fits, schemas};
 
-/// Verbs whose output is no document of ours: a conversation, IAM's own JSON, a script, a page.
-const WITHOUT: [&str; 4] = ["chat", "policy", "completions", "man"];
+/// Verbs whose output is no document of their own: a conversation, what `up` prints, IAM's own JSON, a script, a page, another schema.
+const WITHOUT: [&str; 6] = ["chat", "dev", "policy", "completions", "man", "schema"];
 
 /// The verbs without verbs below them, as their schemas are named.
 fn verbs(command: &clap::Command, before: &str) -> BTreeSet<String> {

@@ -91,9 +91,9 @@ async fn the_live_view_ends_with_a_line_a_resource() {
     let url = seen.screen.lines().last().unwrap().to_owned();
     let api = url.rsplit('/').nth(1).unwrap();
     // How long each took, on the right, and what was waited for on the way.
-    let lines = seen.screen.lines().map(|line| match line.strip_suffix('s') {
-        Some(time) if time.ends_with(|c: char| c.is_ascii_digit()) => {
-            time.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end()
+    let lines = seen.screen.lines().map(|line| match line.strip_suffix(" s") {
+        Some(time) if time.ends_with(|c: char| c.is_ascii_digit()) && !line.contains("ready after") => {
+            time.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end()
         }
         _ => line,
     });
@@ -106,6 +106,25 @@ async fn the_live_view_ends_with_a_line_a_resource() {
         &masked(&lines.join("\n"), &[(host, "<aws>"), (api, "<api>"), (&account, "<account>")]),
     );
     assert!(seen.raw.contains("\u{1b}[32m✓"), "no green tick");
+}
+
+/// Half of a narrow terminal is for the name, so that it can be read what goes on; nothing runs into the next line.
+#[tokio::test]
+async fn the_live_view_fits_narrow_terminals() {
+    let server = ministack().await;
+    for columns in [80, 60] {
+        let run = OnTerminal::start(server, "up", (60, columns), false, &[]);
+        let seen = tokio::task::spawn_blocking(|| run.finish()).await.unwrap();
+        assert_eq!(seen.code, Some(0), "{}", seen.screen);
+        let bars: Vec<&str> = seen.screen.lines().take_while(|line| !line.starts_with("ready after")).collect();
+        assert!(bars.len() >= 25, "{}", seen.screen);
+        for bar in &bars {
+            let is_whole = bar.starts_with("✓ ") && [" created ", " ready "].iter().any(|what| bar.contains(what));
+            assert!(is_whole && bar.ends_with(" s"), "{columns}: {bar:?}");
+        }
+        let cut = bars.iter().any(|bar| bar.contains("log-group /aws/lambda/chat-on…"));
+        assert_eq!(cut, columns == 60, "{}", seen.screen);
+    }
 }
 
 #[tokio::test]

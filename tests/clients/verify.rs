@@ -232,6 +232,23 @@ async fn the_answer_to_a_message_without_data_goes_to_its_sender_alone() {
     assert!(error.message.contains("without `data` went to others too"), "{error}");
 }
 
+/// Thousands of clients take minutes: how far they are is told all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_round_tells_how_far_it_is() {
+    let server = ChatServer::start_with(Faults { held: true, ..Faults::default() }).await;
+    let (ear, stage, endpoint) = (Ear::default(), Stage::new(), endpoint(&server));
+    let (options, backstage) = (VerifyOptions::default(), backstage(&server));
+    let verifying = verify(&stage.host, &ear, &endpoint, &options, Some(&backstage));
+    let watching = async {
+        while !ear.0.lock().unwrap().iter().any(|line| line == "chat round trip: waiting for 4 of 4 deliveries") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        server.let_go();
+    };
+    let (verified, ()) = tokio::join!(verifying, watching);
+    assert_eq!(verified.unwrap().deliveries, 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_is_gone_from_the_table() {
     let error = failure(Faults { rows_stay: true, ..Faults::default() }).await;

@@ -99,9 +99,35 @@ async fn down_removes_nothing_around_a_protected_table() {
     let error =
         "error: somebody protected it, nothing was removed: table chat-connections: its deletion protection is on\n";
     assert!(down.stderr.contains(error), "{}", down.stderr);
-    assert!(down.stderr.contains("hint: if it is to go, `chatctl up` takes the protection off; "), "{}", down.stderr);
+    assert!(
+        down.stderr.contains("hint: if it is to go, take the protection off (`chatctl up` does so for a table), "),
+        "{}",
+        down.stderr
+    );
     run(&world, "status").await.expect(Exit::Differs);
     run(&world, "up").await.expect(Exit::Done);
+    run(&world, "down").await.expect(Exit::Done);
+    support::assert_nothing_left(&world);
+}
+
+/// Said before anything is removed, and not half way.
+#[tokio::test(start_paused = true)]
+async fn down_removes_nothing_around_a_protected_log_group() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    let protect = |on: bool| {
+        world.edit(|state| {
+            let groups = &mut state.account(ACCOUNT).region(REGION).log_groups;
+            groups.get_mut("/aws/lambda/chat-onConnect").expect("a log group").deletion_protection = on;
+        });
+    };
+    protect(true);
+    world.clear_calls();
+    let down = run(&world, "down").await.expect(Exit::Failed);
+    assert!(!world.calls().iter().any(|call| call.write), "{}", down.stderr);
+    let protected = "log-group /aws/lambda/chat-onConnect: its deletion protection is on";
+    assert!(down.stderr.contains(&format!("nothing was removed: {protected}\n")), "{}", down.stderr);
+    protect(false);
     run(&world, "down").await.expect(Exit::Done);
     support::assert_nothing_left(&world);
 }

@@ -1,6 +1,9 @@
 //! One round of `verify`, and the verdict on it.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +28,8 @@ const CONNECTING: usize = 100;
 const STALL: Duration = Duration::from_secs(10);
 /// How long after the last delivery a second copy is still waited for.
 const LINGER: Duration = Duration::from_millis(300);
+/// How often it is told how far a round is that takes long.
+const TOLD: Duration = Duration::from_secs(3);
 /// `$disconnect` is best effort, and takes a moment (H4).
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -37,7 +42,7 @@ pub(super) async fn round(
 ) -> Result<VerifyReport, Broken> {
     let mut backstage = backstage;
     let before = look(reporter, &mut backstage).await?;
-    let connected = connect(endpoint, scale, deadline).await?;
+    let connected = connect(reporter, endpoint, scale, deadline).await?;
     let (sockets, mut handshakes): (Vec<Socket>, Vec<u32>) = connected.into_iter().unzip();
 
     let shared = Arc::new(Shared::new(scale));
@@ -47,7 +52,10 @@ pub(super) async fn round(
         let part = take_part(shared.clone(), endpoint.clone(), me, socket, leave.subscribe());
         clients.spawn(async move { (me, part.await) });
     }
-    let cut_short = settle(&shared, deadline).await;
+    let all = scale.deliveries();
+    // One more than the deliveries is waited for: the answer to the message without data.
+    let how_far = || format!("{} of {} deliveries", grouped(shared.outstanding().min(all)), grouped(all));
+    let cut_short = telling(reporter, how_far, settle(&shared, deadline)).await;
     let after = look(reporter, &mut backstage).await?;
 
     leave.send_replace(true);
@@ -65,7 +73,7 @@ pub(super) async fn round(
     let table = match (backstage, before, after) {
         (Some(backstage), Some(before), Some(after)) => {
             let joined = after.difference(&before).cloned().collect();
-            gone(backstage, scale, joined, deadline).await?;
+            gone(reporter, backstage, scale, joined, deadline).await?;
             TableCheck::Clean
         }
         _ => TableCheck::Unchecked,
@@ -91,9 +99,34 @@ pub(super) async fn round(
     })
 }
 
+/// Does `work`, and tells now and then what it still waits for.
+async fn telling<T>(reporter: &dyn Reporter, waits_for: impl Fn() -> String, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = sleep(TOLD) => reporter.waiting(TASK, &waits_for()),
+        }
+    }
+}
+
+/// `10,000`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
 /// Connects all clients, not faster than the service takes them; with each, its handshake's microseconds.
-async fn connect(endpoint: &Endpoint, scale: Scale, deadline: Instant) -> Result<Vec<(Socket, u32)>, Broken> {
-    let begun = Instant::now();
+async fn connect(
+    reporter: &dyn Reporter,
+    endpoint: &Endpoint,
+    scale: Scale,
+    deadline: Instant,
+) -> Result<Vec<(Socket, u32)>, Broken> {
+    let connected = Cell::new(0);
+    let (begun, connected) = (Instant::now(), &connected);
     let client = |me: usize| async move {
         sleep_until(
             begun + Duration::from_secs(1) * u32::try_from(me).unwrap_or(u32::MAX) / CONNECTS_PER_SECOND as u32,
@@ -101,7 +134,10 @@ async fn connect(endpoint: &Endpoint, scale: Scale, deadline: Instant) -> Result
         .await;
         let begun = Instant::now();
         match tokio::time::timeout_at(deadline, endpoint.connect()).await {
-            Ok(Ok(socket)) => Ok((socket, u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX))),
+            Ok(Ok(socket)) => {
+                connected.set(connected.get() + 1);
+                Ok((socket, u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX)))
+            }
             Ok(Err(error)) => Err(Broken::refused(me, endpoint, &error)),
             Err(_) => {
                 let what = format!("client {}: the handshake got no answer before the time was up", me + 1);
@@ -109,7 +145,9 @@ async fn connect(endpoint: &Endpoint, scale: Scale, deadline: Instant) -> Result
             }
         }
     };
-    stream::iter((0..scale.clients).map(client)).buffered(CONNECTING).try_collect().await
+    let all = scale.clients as u64;
+    let how_far = || format!("{} of {} clients to connect", grouped(all.saturating_sub(connected.get())), grouped(all));
+    telling(reporter, how_far, stream::iter((0..scale.clients).map(client)).buffered(CONNECTING).try_collect()).await
 }
 
 /// Returns when all has been heard, something broke, or nothing more comes; whether the deadline came before that.
@@ -189,6 +227,7 @@ fn judge(scale: Scale, seen: &[Seen]) -> Result<(), Broken> {
 ///
 /// Which ids are ours nobody tells, and others come and go; but as many as ours must come, and go.
 async fn gone(
+    reporter: &dyn Reporter,
     Backstage { aws, table, .. }: &Backstage,
     scale: Scale,
     joined: BTreeSet<String>,
@@ -198,9 +237,9 @@ async fn gone(
         let what = format!("{} of {} clients were in table `{table}`", joined.len(), scale.clients);
         return Err(Broken::at(At::Connect, what));
     }
-    let enough = Instant::now() + LEAVING + scale.allowance();
-    let cut_short = deadline < enough;
-    let deadline = deadline.min(enough);
+    let patience = LEAVING + scale.allowance();
+    let (mut fewest, mut enough) = (scale.clients, Instant::now() + patience);
+    let mut told = Instant::now();
     let mut pause = Duration::from_millis(100);
     loop {
         let now = connections::ids(aws, table).await.map_err(|error| Broken::at(At::Network, error.message))?;
@@ -208,10 +247,24 @@ async fn gone(
         if stay == 0 {
             return Ok(());
         }
-        if Instant::now() + pause >= deadline {
+        // As long as they get fewer, it works.
+        if stay < fewest {
+            (fewest, enough) = (stay, Instant::now() + patience);
+        }
+        if Instant::now() + pause >= deadline.min(enough) {
             let what = format!("{stay} of {} clients that left are still in table `{table}`", scale.clients);
-            let hint = "the function behind `$disconnect` fails, or API Gateway may not invoke it; the table's TTL removes them";
+            let hint = if stay < scale.clients {
+                "the function behind `$disconnect` works, but not for all in this time; the table's TTL removes the rest"
+            } else {
+                "the function behind `$disconnect` fails, or API Gateway may not invoke it; the table's TTL removes them"
+            };
+            let cut_short = deadline < enough;
             return Err(Broken { hint: Some(hint.to_owned()), cut_short, ..Broken::at(At::Disconnect, what) });
+        }
+        if told.elapsed() >= TOLD {
+            told = Instant::now();
+            let (stay, all) = (grouped(stay as u64), grouped(scale.clients as u64));
+            reporter.waiting(TASK, &format!("{stay} of {all} clients to leave the table"));
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
@@ -253,6 +306,13 @@ mod tests {
         assert_eq!(verdict(seen(all, &[("no data", 2)]), seen(all, &[])), "`sendmessage` without `data` got 2 answers");
         let others = "the answer to `sendmessage` without `data` went to others too";
         assert_eq!(verdict(seen(all, &[answer]), seen(all, &[answer])), others);
+    }
+
+    #[test]
+    fn large_numbers_are_read_in_groups() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
     }
 
     #[test]
