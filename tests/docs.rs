@@ -221,6 +221,41 @@ fn every_error_code_of_ours_is_documented() {
     assert!(unknown.is_empty() && missing.is_empty(), "not in the sources: {unknown:?}; not on the page: {missing:?}");
 }
 
+/// Each row of the page says what it is proven on, and the tests that it names are there.
+#[test]
+fn every_guarantee_names_what_it_is_proven_on_and_its_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let mut files = Vec::new();
+    written(&root.join("tests"), &mut files);
+    written(&root.join("lambda"), &mut files);
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"));
+    let mut count = 0;
+    for row in rows {
+        let mut cells = row.rsplitn(3, " | ");
+        let (tests, places) = (cells.next().unwrap().trim_end_matches(" |"), cells.next().unwrap());
+        for place in places.split(", ") {
+            assert!(["model", "local AWS", "servers that fail", "plans alone", "Node.js"].contains(&place), "{row}");
+        }
+        for group in tests.split("; ") {
+            let mut names = group.split('`').skip(1).step_by(2);
+            let file = names.next().unwrap();
+            let named = files.iter().filter(|(path, _)| path.ends_with(file));
+            let text = named.map(|(_, text)| text.as_str()).collect::<String>();
+            assert!(!text.is_empty(), "there is no {file}: {row}");
+            let is_test =
+                |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_…".contains(c));
+            for test in names.filter(is_test) {
+                let wanted =
+                    test.strip_suffix('…').map_or_else(|| format!("fn {test}("), |begun| format!("fn {begun}"));
+                assert!(text.contains(&wanted), "{file} has no {test}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 50, "only {count} tests were found");
+}
+
 /// A promise whose test is gone is no promise.
 #[test]
 fn every_test_that_the_security_page_names_exists() {

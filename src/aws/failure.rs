@@ -166,6 +166,10 @@ impl Failure {
             Class::Transient if self.code == "Connection" => {
                 format!("is the network up, and does {service} exist in this region? if so, run the same command again")
             }
+            // AWS's own answers have an id, also those that went wrong.
+            Class::Transient if self.code.starts_with(NO_CODE) && self.request_id.is_none() => {
+                "run the same command again; if it stays, `AWS_ENDPOINT_URL` or a proxy leads to something that does not know this call".to_owned()
+            }
             Class::Transient => "run the same command again".to_owned(),
             Class::Other if self.code == "LimitExceeded" || self.code == "LimitExceededException" => {
                 "a quota of the account is reached; remove what is not needed or ask AWS for more".to_owned()
@@ -327,4 +331,23 @@ where
         Some(meta) => format!("{}: {}", meta.code().unwrap_or("no code"), meta.message().unwrap_or("no message")),
         None => cause.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_500_that_is_not_of_aws_names_the_endpoint() {
+        let failure = |request_id: Option<&str>| Failure {
+            operation: Operation { service: "apigateway", name: "GetAuthorizers" },
+            subject: "authorizer list".to_owned(),
+            code: "Http500".to_owned(),
+            message: "no message".to_owned(),
+            request_id: request_id.map(str::to_owned),
+            class: Class::Transient,
+        };
+        assert!(failure(None).hint().is_some_and(|hint| hint.contains("AWS_ENDPOINT_URL")));
+        assert_eq!(failure(Some("1-2")).hint().as_deref(), Some("run the same command again"));
+    }
 }
