@@ -31,6 +31,8 @@ pub struct Faults {
     pub refuse_with: Refusal,
     /// … and after those, no handshake gets an answer.
     pub mute: bool,
+    /// Takes connections without naming any of the subprotocols that are offered.
+    pub names_no_protocol: bool,
     /// Every `n`th connection receives no broadcast.
     pub deaf: Option<usize>,
     /// Broadcasts are kept back, and told by [`ChatServer::let_go`].
@@ -271,9 +273,15 @@ impl State {
             return std::future::pending().await;
         }
         #[allow(clippy::result_large_err, reason = "the callback's type is given")]
-        let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-            let token = request.headers().get("x-token").map(|value| value.to_str().unwrap().to_owned());
-            self.handshakes.lock().unwrap().push((request.uri().to_string(), token));
+        let check = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+            let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            let offered = header("sec-websocket-protocol");
+            let named =
+                offered.iter().flat_map(|offers| offers.split(", ")).find(|offer| !offer.starts_with("bearer."));
+            if let Some(named) = named.filter(|_| !self.faults().names_no_protocol) {
+                response.headers_mut().insert("sec-websocket-protocol", named.parse().unwrap());
+            }
+            self.handshakes.lock().unwrap().push((request.uri().to_string(), header("x-token").or(offered)));
             let status = match refusal {
                 Some(Refusal::Forbidden) => 403,
                 Some(Refusal::Status(status)) => status,

@@ -11,5 +11,6 @@ mod logs;
 mod open;
 mod proxy;
 mod stage;
+mod token;
 mod tty;
 mod verify;

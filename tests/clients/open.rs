@@ -158,6 +158,20 @@ async fn a_machine_is_told_the_address_in_json() {
 }
 
 /// Sends what is in the message box.
+/// A page has no other place for a token that is not in an address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_offers_its_token_as_a_subprotocol_and_has_it_in_no_address() {
+    let server = ChatServer::start().await;
+    let open = Open::start(&server, Auth::Protocol("open.se.same".into())).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&open.address, "light").await;
+    page.until(CONNECTED).await;
+    assert_eq!(server.handshakes(), [("/prod".to_owned(), Some("chatctl, bearer.open.se.same".to_owned()))]);
+    let seen = "location.href + document.documentElement.outerHTML + JSON.stringify([localStorage, sessionStorage])";
+    assert!(!page.value(seen).await.as_str().unwrap().contains("se.same"));
+    assert_eq!(page.complaints(), [""; 0]);
+}
+
 async fn say(page: &Page, text: &str) {
     page.value("document.getElementById('message').focus()").await;
     page.types(text).await;

@@ -296,6 +296,7 @@ async fn tokens_and_signatures_reach_the_authorizer() {
         Auth::Headers(vec![("x-token".into(), "sesame".into())]),
         Auth::Query(vec![("token".into(), "open sesame".into())]),
         Auth::Iam { credentials, region: "eu-west-1".into() },
+        Auth::Protocol("open.se.same".into()),
     ] {
         let endpoint = Endpoint { url: server.url.clone(), auth };
         verify(&Stage::new().host, &Ear::default(), &endpoint, &VerifyOptions::default(), None).await.unwrap();
@@ -308,6 +309,7 @@ async fn tokens_and_signatures_reach_the_authorizer() {
         signed.contains("X-Amz-Credential=AKID%2F") && signed.contains("%2Fexecute-api%2Faws4_request"),
         "{signed}"
     );
+    assert_eq!(handshakes[6], ("/prod".to_owned(), Some("chatctl, bearer.open.se.same".to_owned())));
 }
 
 #[tokio::test]
