@@ -522,7 +522,7 @@ fn calls() -> BTreeSet<String> {
     let mut source = String::new();
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
     // One call, or one a page.
-    let calls = [".call(", ".all("].into_iter().flat_map(|call| source.split(call).skip(1));
+    let calls = [".call(", ".call_upon(", ".all("].into_iter().flat_map(|call| source.split(call).skip(1));
     let literals = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
     literals.map(str::to_owned).collect()
 }
