@@ -57,7 +57,7 @@ impl Place {
     }
 
     async fn dev(&self, args: &[&str]) -> Dev {
-        Dev::start(self.command(&[&["dev"], args].concat())).await
+        Dev::start(&mut self.command(&[&["dev"], args].concat())).await
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -81,7 +81,7 @@ impl Place {
 }
 
 /// `dev` at work, without a terminal.
-struct Dev {
+pub struct Dev {
     child: Child,
     stdout: Captured,
     stderr: Captured,
@@ -92,7 +92,7 @@ struct Dev {
 }
 
 impl Dev {
-    async fn start(mut command: Command) -> Self {
+    pub async fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, of_stdout) = captured(child.stdout.take().unwrap());
         let (stderr, of_stderr) = captured(child.stderr.take().unwrap());
@@ -107,7 +107,7 @@ impl Dev {
     }
 
     /// Waits for `text` on stderr, after what was waited for before; gives all up to the end of its line.
-    async fn says(&mut self, text: &str) -> String {
+    pub async fn says(&mut self, text: &str) -> String {
         let from = self.seen;
         let end = |all: &str| {
             let at = from + all.get(from..)?.find(text)?;

@@ -9,6 +9,7 @@ mod examples;
 mod hostile_page;
 mod logs;
 mod open;
+mod page_of_apps;
 mod proxy;
 mod stage;
 mod token;
