@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chatctl::error::Exit;
-use support::{ACCOUNT, REGION, assert_whole, run};
+use support::{ACCOUNT, Process, REGION, assert_whole, run};
 use world::World;
 
 /// Every `up` renews the time to live, so that alone is nothing to wake anybody for.
@@ -165,4 +165,20 @@ async fn an_integration_that_gives_up_sooner_is_repaired() {
     assert_eq!(status.matches("    timeoutMs is 50, should be 29000\n").count(), 3, "{status}");
     run(&world, "up").await.expect(Exit::Done);
     run(&world, "status").await.expect(Exit::Done);
+}
+
+/// So that nobody takes an emulator of one service for AWS.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_led_elsewhere_is_told_by_status() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    let elsewhere = || Process::new(&world, "status").env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:4566");
+    let told = elsewhere().run().await.expect(Exit::Done);
+    assert!(
+        told.stdout.contains("\ncloudwatch_logs through the endpoint override http://127.0.0.1:4566\n"),
+        "{}",
+        told.stdout
+    );
+    let ignored = elsewhere().env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true").run().await.expect(Exit::Done);
+    assert!(!ignored.stdout.contains("override"), "{}", ignored.stdout);
 }
