@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 
@@ -71,8 +73,20 @@ pub struct Route {
     pub function: FunctionName,
     /// Whether what the function returns goes back to the sender (H9).
     pub reply: bool,
+    /// What its messages must be like for the function to be called at all.
+    pub schema: Option<MessageSchema>,
     /// What it takes, where that is not what the stage does.
     pub throttle: Option<Throttle>,
+}
+
+/// A JSON Schema in a file.
+#[derive(Clone, Debug)]
+pub struct MessageSchema {
+    pub path: PathBuf,
+    /// Where in the settings it is named: `chatctl.toml:3:1`.
+    pub declared_at: String,
+    /// What is in the file; none in a run in which it does not matter.
+    pub content: Option<Value>,
 }
 
 /// How much is let through: both numbers, because a lone one is stored as zero and refuses everybody (G12).
@@ -148,7 +162,7 @@ impl App {
         });
         let routes = WALKTHROUGH.map(|(key, name)| {
             let (key, function) = (RouteKey(key.to_owned()), FunctionName(name.to_owned()));
-            Route { key, function, reply: false, throttle: None }
+            Route { key, function, reply: false, schema: None, throttle: None }
         });
         Self { functions, routes: routes.into() }
     }
@@ -185,6 +199,10 @@ impl App {
 
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    pub fn schemas_mut(&mut self) -> impl Iterator<Item = &mut MessageSchema> {
+        self.routes.iter_mut().filter_map(|route| route.schema.as_mut())
     }
 
     pub fn route(&self, key: &str) -> Option<&Route> {

@@ -1,6 +1,7 @@
 //! The handlers as Lambda takes them: one reproducible zip a function, and its SHA-256 (L11).
 
 mod folder;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};

@@ -9,6 +9,9 @@ use crate::engine::kind::{Access, Permission};
 use crate::engine::scope::Scope;
 use crate::resources::{KINDS, names, role_policy};
 
+/// Characters of a managed policy, white space not counted.
+const LARGEST: usize = 6_144;
+
 /// Whom a policy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -59,14 +62,21 @@ pub fn boundary(scope: &Scope) -> Value {
         })
     });
     let is_key = |action: &str| action.starts_with("kms:");
-    document(
-        grants
-            .map(|(action, resource, condition)| {
-                let resource = if is_key(&action) { resource } else { resource.replacen(&own, &family, 1) };
-                Grant { action, resource, condition }
-            })
-            .collect(),
-    )
+    let mut grants: Vec<Grant> = grants
+        .map(|(action, resource, condition)| {
+            let resource = if is_key(&action) { resource } else { resource.replacen(&own, &family, 1) };
+            Grant { action, resource, condition }
+        })
+        .collect();
+    let exact = document(grants.clone());
+    if exact.to_string().len() <= LARGEST {
+        return exact;
+    }
+    // Of many functions, the log groups are told by what all their names begin with.
+    let all = scope.arn("logs", &format!("log-group:{}:*", names::log_group_name(&family)));
+    let logs: Vec<Grant> = grants.iter().filter(|grant| grant.action.starts_with("logs:")).cloned().collect();
+    grants.extend(logs.into_iter().map(|grant| Grant { resource: all.clone(), ..grant }));
+    document(grants)
 }
 
 /// What another back end needs to post to the connections of this deployment: who is there, and POST, as our own senders

@@ -58,6 +58,11 @@ fn a_route_that_cannot_be_is_told_with_its_place_and_the_rule() {
         ("[routes.join]\nenvironment = { TABLE_NAME = \"x\" }", "2:17", "it is set by chatctl"),
         ("[routes.join]\nenvironment = { AWS_REGION = \"x\" }", "2:17", "set by Lambda"),
         ("[routes.\"$disconnect\"]\nreply = true", "2:9", "nobody is there for the reply of `$disconnect`"),
+        (
+            "[routes.\"$connect\"]\nschema = \"x.json\"",
+            "2:10",
+            "`$connect` has no message that a schema could be about",
+        ),
         ("[routes.join]\nenvironment = { \"2\" = \"x\" }", "2:17", "it begins with a letter"),
         ("[routes.a]\nhandler = \"join\"\n[routes.b]\nhandler = \"Join\"", "4:11", "functions `join` and `Join`"),
         ("table-indexes = [\"room\", \"id\"]", "1:26", "`id` is not a valid index of the table: it takes 3 to 64"),

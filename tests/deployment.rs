@@ -690,6 +690,14 @@ async fn a_route_of_ones_own_comes_changes_and_goes_while_others_chat() {
     run("up").await;
     carl.send(r#"{"action":"join","room":"kitchen"}"#).await;
     assert_eq!(answer(&mut carl, "hello").await, "hello, 1 of 50");
+    let returning =
+        join_handler("hi").replace("return { statusCode: 200 }", "return { statusCode: 200, body: 'done' }");
+    write("lambda/join.mjs", &returning);
+    write("chatctl.toml", &format!("{}reply = true\n\n[routes.leave]\nhandler = \"join\"\n", JOIN.replace("50", "60")));
+    run("up").await;
+    carl.send(r#"{"action":"join","room":"kitchen"}"#).await;
+    assert_eq!(answer(&mut carl, "hi").await, "hi, 1 of 60");
+    assert_eq!(answer(&mut carl, "done").await, "done");
     carl.leave().await;
 
     write("chatctl.toml", "handlers = \"lambda/\"\n");

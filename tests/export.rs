@@ -77,8 +77,10 @@ async fn python(script: &str, input: Value) -> Value {
 #[tokio::test]
 async fn cfn_lint_finds_nothing_and_reads_what_was_meant() {
     let folder = Folder::new();
-    let routes = "table-indexes = [\"room\"]\n[routes.shout]\nhandler = \"sendMessage\"\nrate = 5\nburst = 9\n\n[routes.\"$default\"]\nhandler = \"sendMessage\"\n";
+    let routes = "table-indexes = [\"room\"]\n[routes.shout]\nhandler = \"sendMessage\"\nrate = 5\nburst = 9\nreply = true\nschema = \"shout.json\"\n\n[routes.\"$default\"]\nhandler = \"sendMessage\"\n";
     fs::write(folder.0.join("own.toml"), routes).unwrap();
+    let schema = json!({ "type": "object", "properties": { "data": { "type": "string" } }, "required": ["data"] });
+    fs::write(folder.0.join("shout.json"), schema.to_string()).unwrap();
     let (mut files, mut meant) = (Vec::new(), Vec::new());
     for (at, args) in VARIANTS.into_iter().enumerate() {
         let file = folder.0.join(format!("{at}.yaml"));
@@ -99,6 +101,14 @@ print(json.dumps([cfn_yaml.load(file) for file in json.load(sys.stdin)]))
 ";
     let read = python(script, json!(files.iter().step_by(2).collect::<Vec<_>>())).await;
     assert_eq!(read, json!(meant));
+    let of_type = |kind: &str| -> Vec<&Value> {
+        let resources = meant.iter().flat_map(|template| template["Resources"].as_object().unwrap().values());
+        resources.filter(|resource| resource["Type"] == kind).collect()
+    };
+    let models = of_type("AWS::ApiGatewayV2::Model");
+    assert!(!models.is_empty() && models.iter().all(|model| model["Properties"]["Schema"] == schema));
+    let held = json!({ "$default": models[0]["Properties"]["Name"] });
+    assert!(of_type("AWS::ApiGatewayV2::Route").iter().any(|route| route["Properties"]["RequestModels"] == held));
 }
 
 /// CloudFormation makes side by side whatever does not depend on one another, and API Gateway refuses that (G24).

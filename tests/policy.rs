@@ -629,6 +629,31 @@ for policy in json.load(sys.stdin):
 }
 
 #[tokio::test]
+async fn a_boundary_of_sixty_functions_still_fits_a_managed_policy() {
+    const LONGEST: &str = "a-name-of-no-less-than-32-letter";
+    let folder = Folder::new();
+    let boundary = async |count: usize| {
+        let routes = (0..count).map(|n| format!("[routes.own_handler_{n}]\ntable = \"read-write\"\nposts = true\n"));
+        fs::write(folder.0.join("chatctl.toml"), routes.collect::<String>()).unwrap();
+        let config = folder.0.join("chatctl.toml").display().to_string();
+        let place = ["--boundary", "--account", "123456789012", "--region", "ap-southeast-1"];
+        printed(&[&place[..], &["--name", LONGEST, "--config", &config]].concat()).await
+    };
+    let logs = |policy: &Value| -> Vec<String> {
+        let of_logs = |statement: &&Value| texts(&statement["Action"]).contains(&"logs:PutLogEvents");
+        statements(policy).iter().filter(of_logs).flat_map(|s| texts(&s["Resource"])).map(str::to_owned).collect()
+    };
+    let (few, many) = (boundary(3).await, boundary(60).await);
+    assert_eq!(logs(&few).len(), 6, "as exact as there is room for");
+    assert!(many.to_string().len() <= 6_144, "{} characters", many.to_string().len());
+    assert_eq!(
+        logs(&many),
+        ["arn:aws:logs:ap-southeast-1:123456789012:log-group:/aws/lambda/NAME-*:*".replace("NAME", LONGEST)]
+    );
+    assert_eq!(actions(&many), actions(&few));
+}
+
+#[tokio::test]
 async fn of_an_authorizers_function_the_policy_allows_its_permission_and_nothing_else() {
     let arn = "arn:aws:lambda:eu-central-1:123456789012:function:gate";
     let on_it = |policy: &Value| -> BTreeSet<String> {

@@ -19,14 +19,14 @@ const LARGEST_IN_REQUEST: usize = 51_200;
 ///
 /// # Errors
 /// A usage error: handlers that cannot be read, or that do not go into a template; a folder that takes no files.
-pub fn export(host: &Host, config: Config, folder: Option<&Path>) -> Result<Exit> {
+pub fn export(host: &Host, mut config: Config, folder: Option<&Path>) -> Result<Exit> {
     let reporter = report::reporter(config.face, host);
     let json = config.face.json;
     if folder.is_none() && config.handlers.is_some() {
         return Err(Error::usage("only the handlers that are built in go into a template, yours are files")
             .hint("`--dir DIR` writes the template with the zips beside it"));
     }
-    let bundles = super::bundles(&config, &*reporter)?;
+    let bundles = super::bundles(&mut config, &*reporter)?;
     let scope = scope(config, bundles);
     let Some(folder) = folder else {
         let template = template(&scope, Code::Inline);

@@ -19,7 +19,11 @@ use crate::config::duration;
 use crate::error::{Error, Exit, Result};
 use crate::host::{Host, visible};
 
-/// CloudWatch allows about five reads a second in an account; three groups every two seconds leave room for others.
+/// CloudWatch allows about five reads a second in an account: so many groups are read at once, and of more the next when
+/// this has passed, which leaves room for others.
+const AT_ONCE: usize = 4;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Until they are read again.
 const POLL: Duration = Duration::from_secs(2);
 /// Events come late and out of order: each poll looks back this far, and known ids are not shown again.
 const LATE: Duration = Duration::from_secs(60);
@@ -184,7 +188,7 @@ impl Reading {
     }
 
     async fn next(&mut self, aws: &SdkConfig, functions: &[&str]) -> Result<New> {
-        let logs = try_join_all(functions.iter().map(|function| log_events::since(aws, function, self.from))).await?;
+        let logs = read(aws, functions, self.from).await?;
         let mut new = New { events: Vec::new(), missing: Vec::new() };
         for (function, log) in functions.iter().zip(logs) {
             match log {
@@ -200,6 +204,19 @@ impl Reading {
         self.shown.retain(|_, at| *at >= from);
         Ok(new)
     }
+}
+
+/// The events of each function, of any number of functions at the pace that CloudWatch allows. A local AWS has no quota.
+async fn read(aws: &SdkConfig, functions: &[&str], from: i64) -> Result<Vec<Option<Vec<LogEvent>>>> {
+    let at_once = if aws.endpoint_url().is_some() { usize::MAX } else { AT_ONCE };
+    let mut logs = Vec::new();
+    for some in functions.chunks(at_once) {
+        if !logs.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        logs.extend(try_join_all(some.iter().map(|function| log_events::since(aws, function, from))).await?);
+    }
+    Ok(logs)
 }
 
 fn not_deployed() -> Error {

@@ -39,7 +39,7 @@ use crate::engine::graph::Graph;
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 use crate::error::{Error, Exit, Result};
-use crate::handlers::Bundles;
+use crate::handlers::{self, Bundles};
 use crate::host::Host;
 use crate::local::{find, not_running, start, syntax};
 use crate::progress::Reporter;
@@ -125,7 +125,7 @@ impl Session {
     /// A usage error: handlers that Lambda will not take, or no region; a local AWS that cannot be had, or `NotRunning`.
     pub async fn open(
         host: &Host,
-        config: Config,
+        mut config: Config,
         given: &Settings,
         reporter: Arc<dyn Reporter>,
         needs: Needs,
@@ -133,7 +133,7 @@ impl Session {
     ) -> Result<Self> {
         // Handlers that are gone or broken keep nobody from `down`.
         let has_handlers = matches!(needs, Needs::Handlers | Needs::Account);
-        let bundles = if has_handlers { bundles(&config, &*reporter)? } else { Bundles::default() };
+        let bundles = if has_handlers { bundles(&mut config, &*reporter)? } else { Bundles::default() };
         if let Some(folder) = config.handlers.as_deref().filter(|_| needs == Needs::Account) {
             let skipped = |why: &str| {
                 if config.face.verbose {
@@ -152,6 +152,9 @@ impl Session {
         let region = if needs == Needs::Nothing { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
+        if has_handlers && endpoint.is_some() && config.app.routes().iter().any(|route| route.schema.is_some()) {
+            reporter.note("warning: an emulator holds no messages to a schema; AWS does");
+        }
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
         let mut session = Self::with(host.clone(), sdk, scope, given.clone(), reporter, deadline);
         if needs != Needs::Nothing && matches!(session.config().authorizer, Authorizer::Lambda(_)) {
@@ -264,11 +267,12 @@ impl Session {
     }
 }
 
-/// The handlers as configured; with `-v`, each file of the user's that goes into their zips is named.
+/// The handlers as configured, and the schemas read that the routes name; with `-v`, each file of the user's that goes into their zips is named.
 ///
 /// # Errors
 /// A usage error: handlers that Lambda will not take.
-pub fn bundles(config: &Config, reporter: &dyn Reporter) -> Result<Bundles> {
+pub fn bundles(config: &mut Config, reporter: &dyn Reporter) -> Result<Bundles> {
+    handlers::schema::read(&mut config.app)?;
     let bundles = Bundles::load(&config.app, config.handlers.as_deref())?;
     if config.face.verbose && config.handlers.is_some() {
         bundles.files().iter().for_each(|path| reporter.note(&format!("packed {path}")));

@@ -28,6 +28,11 @@ impl Source {
         format!("{}:{line}:{column}", self.path.display())
     }
 
+    /// The folder that relative paths start from.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// `error`, which is about what stands at `span`.
     pub fn locate(&self, span: &Range<usize>, error: Error) -> Error {
         Error { message: format!("{}: {}", self.place(span), error.message), ..error }

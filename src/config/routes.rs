@@ -1,13 +1,16 @@
 //! `[routes.…]` of `chatctl.toml`: what becomes of the walkthrough by them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::checks::{FUNCTION_TIMEOUT, MEMORY, RATES, in_range};
 use super::file::Source;
-use crate::app::{App, Delivery, Function, FunctionName, QueueEnd, Route, RouteKey, TableAccess, Throttle};
+use crate::app::{
+    App, Delivery, Function, FunctionName, MessageSchema, QueueEnd, Route, RouteKey, TableAccess, Throttle,
+};
 use crate::error::{Error, Result};
 
 /// Bytes of all names and values that Lambda takes, with room for ours.
@@ -38,6 +41,9 @@ pub struct RouteSettings {
     /// Whether what the handler returns as `body` goes back to the sender [default: false]
     #[cfg_attr(test, schemars(with = "bool"))]
     reply: Option<Spanned<bool>>,
+    /// File with the JSON Schema (draft 4) of its messages: API Gateway refuses what does not fit
+    #[cfg_attr(test, schemars(with = "PathBuf"))]
+    schema: Option<Spanned<PathBuf>>,
     /// Memory of its function in MB [default: that of all functions]
     #[cfg_attr(test, schemars(with = "i32"))]
     memory: Option<Spanned<i32>>,
@@ -105,7 +111,8 @@ pub(super) fn app(routes: &Routes, delivery: Delivery, source: &Source) -> Resul
         }
         let throttle = throttle(key, settings, source)?;
         let reply = reply(key.get_ref(), settings, source)?;
-        app.lead(Route { key: key.get_ref().clone(), function: name.clone(), reply, throttle });
+        let schema = schema(key.get_ref(), settings, source)?;
+        app.lead(Route { key: key.get_ref().clone(), function: name.clone(), reply, schema, throttle });
         of_functions.entry(name).or_default().push(settings);
     }
     app.drop_unused();
@@ -137,6 +144,17 @@ fn reply(key: &RouteKey, settings: &RouteSettings, source: &Source) -> Result<bo
         }
         reply => Ok(reply.as_ref().is_some_and(|reply| *reply.get_ref())),
     }
+}
+
+/// The file is read by the runs that need what is in it.
+fn schema(key: &RouteKey, settings: &RouteSettings, source: &Source) -> Result<Option<MessageSchema>> {
+    let Some(path) = &settings.schema else { return Ok(None) };
+    if key.is_about_connections() {
+        let error = Error::usage(format!("`{key}` has no message that a schema could be about"));
+        return Err(source.locate(&path.span(), error));
+    }
+    let declared_at = source.place(&path.span());
+    Ok(Some(MessageSchema { path: source.folder().join(path.get_ref()), declared_at, content: None }))
 }
 
 fn throttle(key: &Spanned<RouteKey>, settings: &RouteSettings, source: &Source) -> Result<Option<Throttle>> {

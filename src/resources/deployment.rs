@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::authorizer::AuthorizerKind;
 use super::integration::IntegrationKind;
+use super::model::ModelKind;
 use super::route::RouteKind;
 use super::{api, names, stage};
 use crate::aws::failure::{Failure, Operation, Outcome};
@@ -36,12 +37,13 @@ fn description(scope: &Scope) -> String {
     let parts: Vec<_> = routes
         .flat_map(|(integration, route)| [integration, route])
         .chain(AuthorizerKind.declare(scope))
+        .chain(ModelKind.declare(scope))
         .map(|Wanted { key, resource, .. }| {
             let mut wanted = resource.wanted(scope);
             // Not in what earlier versions said, which nobody is to deploy anew for: what is the same for all, and what
             // counts only where it is used.
             wanted.remove("timeoutMs");
-            for field in ["status", "answer", "responds", "identitySource"] {
+            for field in ["status", "answer", "responds", "identitySource", "requestModel"] {
                 let is_unused =
                     |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || *value == json!([]);
                 if wanted.get(field).is_some_and(is_unused) {
@@ -60,7 +62,7 @@ fn description(scope: &Scope) -> String {
 impl Kind for DeploymentKind {
     fn facts(&self) -> Facts {
         Facts {
-            snapshot_of: &[names::ROUTE, names::INTEGRATION, names::AUTHORIZER],
+            snapshot_of: &[names::ROUTE, names::INTEGRATION, names::AUTHORIZER, names::MODEL],
             referred_to_by: &[names::STAGE],
             ..api::child(names::DEPLOYMENT)
         }

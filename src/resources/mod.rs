@@ -9,6 +9,7 @@ pub mod event_source_mapping;
 pub mod function;
 pub mod integration;
 pub mod log_group;
+pub mod model;
 pub mod names;
 pub mod permission;
 mod policy_document;
@@ -37,6 +38,7 @@ pub const KINDS: Kinds = &[
     &permission::PermissionKind,
     &authorizer_permission::AuthorizerPermissionKind,
     &integration::IntegrationKind,
+    &model::ModelKind,
     &route::RouteKind,
     &deployment::DeploymentKind,
     &stage::StageKind,

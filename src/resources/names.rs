@@ -18,6 +18,7 @@ pub const EVENT_SOURCE_MAPPING: &str = "event-source-mapping";
 pub const FUNCTION: &str = "function";
 pub const INTEGRATION: &str = "integration";
 pub const LOG_GROUP: &str = "log-group";
+pub const MODEL: &str = "model";
 pub const PERMISSION: &str = "permission";
 pub const QUEUE: &str = "queue";
 pub const ROLE: &str = "role";
@@ -114,6 +115,22 @@ pub fn routes(scope: &Scope) -> Vec<RouteKey> {
     of_app.chain(scope.config.keep_alive.then(RouteKey::ping)).collect()
 }
 
+/// The routes whose messages are held to a schema. An emulator knows no models.
+pub fn modelled(scope: &Scope) -> impl Iterator<Item = &Route> {
+    let routes = scope.config.app.routes().iter().filter(|route| route.schema.is_some());
+    routes.filter(|_| scope.endpoint_override.is_none())
+}
+
+/// Named after the route whose messages it describes.
+pub fn model(route_key: &RouteKey) -> Key {
+    Key::new(MODEL, route_key.as_str())
+}
+
+/// What API Gateway calls it: letters and digits, and no two routes have the same.
+pub fn model_name(route_key: &RouteKey) -> String {
+    logical_id(route_key.as_str(), "Message")
+}
+
 /// What a template calls the resources of a route.
 pub fn label(scope: &Scope, route_key: &RouteKey) -> String {
     scope.config.app.route(route_key.as_str()).map_or_else(|| "Ping".to_owned(), Route::label)
@@ -205,6 +222,12 @@ pub fn queue_arn(scope: &Scope, queue: &Key) -> String {
 /// Role names are global to the account, so the region is part of the name (I2).
 pub fn role(scope: &Scope, function: &FunctionName) -> Key {
     Key::new(ROLE, format!("{}-{}-{function}", scope.config.name, scope.region))
+}
+
+/// The deployment that a role of this region is named after, if it is named like one of ours.
+pub fn deployment_of_role<'a>(scope: &Scope, name: &'a str) -> Option<&'a str> {
+    let (deployment, function) = name.rsplit_once(&format!("-{}-", scope.region))?;
+    FunctionName::parse(function).is_ok().then_some(deployment)
 }
 
 /// The functions whose roles are ours to make: all but those with a role brought along (I7).

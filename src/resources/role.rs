@@ -1,5 +1,6 @@
 //! The functions' IAM roles: one each, so that each may do only what it must.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +22,9 @@ use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
 pub struct RoleKind;
+
+/// So many roles tell of their deployment, which has one a function.
+const ENOUGH: usize = 3;
 
 /// The role of a function.
 struct FunctionRole(FunctionName);
@@ -134,9 +138,6 @@ impl Kind for RoleKind {
     /// The roles of this region; listing them omits their tags (I5).
     async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let key = &Key::new(names::ROLE, "list");
-        // Every deployment has most of these, and nobody knows what else another one has.
-        let ending = |function| format!("-{}-{function}", ctx.scope.region);
-        let endings: Vec<String> = Function::of_walkthrough().map(ending).collect();
         let listed = ctx.all(
             "iam:ListRoles",
             key,
@@ -144,11 +145,16 @@ impl Kind for RoleKind {
             |page| (page.roles, page.marker.filter(|_| page.is_truncated)),
         );
         let listed = listed.await?;
-        let of_region = listed.iter().map(|role| &role.role_name);
-        let names = of_region.filter(|name| endings.iter().any(|ending| name.ends_with(ending)));
+        let mut by_deployment: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for name in listed.iter().map(|role| role.role_name()) {
+            if let Some(deployment) = names::deployment_of_role(&ctx.scope, name) {
+                by_deployment.entry(deployment).or_default().push(name);
+            }
+        }
+        let names = by_deployment.values().flat_map(|roles| roles.iter().take(ENOUGH));
         let roles = try_join_all(names.map(|name| async move {
-            let key = Key::new(names::ROLE, name);
-            ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(name).send()).await.optional()
+            let key = Key::new(names::ROLE, *name);
+            ctx.call("iam:GetRole", &key, || ctx.aws.iam.get_role().role_name(*name).send()).await.optional()
         }))
         .await?;
         let roles = roles.into_iter().flatten().filter_map(|answer| answer.role);

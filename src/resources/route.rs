@@ -1,7 +1,9 @@
 //! The routes: by which integration each kind of message is answered.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
-use aws_sdk_apigatewayv2::types::AuthorizationType;
+use aws_sdk_apigatewayv2::types::{AuthorizationType, Route};
 use serde::Serialize;
 use serde_json::json;
 
@@ -30,10 +32,24 @@ struct RouteSpec {
     api_key_required: bool,
     /// Whether what its integration answers goes back to the sender (H9).
     responds: bool,
+    /// What its messages are held to, by the name of the model.
+    request_model: Option<String>,
 }
 
 /// Which response a route has; there is no other (G28).
 const RESPONSE: &str = "$default";
+
+/// The key of the only model of a route: whatever the expression selects, there is no other (G31).
+const ANY_MESSAGE: &str = "$default";
+
+fn model(scope: &Scope, route_key: &str) -> Option<String> {
+    let mut modelled = names::modelled(scope);
+    modelled.find(|route| route.key.as_str() == route_key).map(|route| names::model_name(&route.key))
+}
+
+fn models(of: Option<&String>) -> Option<HashMap<String, String>> {
+    of.map(|model| HashMap::from([(ANY_MESSAGE.to_owned(), model.clone())]))
+}
 
 /// Only `$connect` is authorized: the others come over a connection that has been.
 fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
@@ -51,6 +67,7 @@ fn spec(scope: &Scope, route_key: &str) -> RouteSpec {
         authorizer,
         api_key_required: false,
         responds: scope.config.app.route(route_key).is_none_or(|route| route.reply),
+        request_model: model(scope, route_key),
     }
 }
 
@@ -66,6 +83,7 @@ impl Kind for RouteKind {
             .map(|route| {
                 let mut needs = vec![names::integration(&route)];
                 needs.extend(names::wanted_authorizer(scope));
+                needs.extend(model(scope, route.as_str()).map(|_| names::model(&route)));
                 Wanted::new(names::route(&route), needs, AppRoute(route))
             })
             .collect()
@@ -98,6 +116,7 @@ impl Kind for RouteKind {
                 // Without it no response of the route is ever looked at.
                 responds: route.route_response_selection_expression().is_some_and(|text| !text.is_empty())
                     && !responses(ctx, key, &api_id, id).await?.is_empty(),
+                request_model: model_of(&route),
             };
             let taken = found.iter().any(|other| other.key.name == route_key);
             let name = if taken { format!("{route_key} ({id})") } else { route_key.to_owned() };
@@ -145,6 +164,10 @@ impl Resource for AppRoute {
                     .authorization_type(AuthorizationType::from(spec.authorization.as_str()))
                     .set_authorizer_id(spec.authorizer.clone())
                     .set_route_response_selection_expression(spec.responds.then(|| RESPONSE.to_owned()))
+                    .set_request_models(models(spec.request_model.as_ref()))
+                    .set_model_selection_expression(
+                        spec.request_model.as_ref().map(|_| api::ROUTE_SELECTION.to_owned()),
+                    )
                     .send()
             })
             .await?;
@@ -162,6 +185,9 @@ impl Resource for AppRoute {
         // Only `NONE` lets go of an authorizer (G22), which could not be deleted otherwise.
         let let_go = (!found.text("authorizer").is_empty() && spec.authorizer.is_none()).then_some(none);
         let wanted = Some(spec.authorization.as_str()).filter(|wanted| let_go != Some(wanted));
+        // What is left out stays, so an empty one takes it off.
+        let models = changes.touches("requestModel").then(|| models(spec.request_model.as_ref()).unwrap_or_default());
+        let selection = models.as_ref().map(|models| if models.is_empty() { "" } else { api::ROUTE_SELECTION });
         for authorization in let_go.into_iter().chain(wanted) {
             ctx.call("apigateway:UpdateRoute", &found.key, || {
                 ctx.aws
@@ -174,6 +200,8 @@ impl Resource for AppRoute {
                     .set_authorizer_id(spec.authorizer.clone())
                     .api_key_required(false)
                     .set_route_response_selection_expression(spec.responds.then(|| RESPONSE.to_owned()))
+                    .set_request_models(models.clone())
+                    .set_model_selection_expression(selection.map(str::to_owned))
                     .send()
             })
             .await?;
@@ -210,6 +238,10 @@ impl Resource for AppRoute {
         if let Some(authorizer) = spec.authorizer {
             properties["AuthorizerId"] = json!(authorizer);
         }
+        if let Some(models) = models(spec.request_model.as_ref()) {
+            properties["RequestModels"] = json!(models);
+            properties["ModelSelectionExpression"] = json!(api::ROUTE_SELECTION);
+        }
         let mut response = None;
         if spec.responds {
             properties["RouteResponseSelectionExpression"] = json!(RESPONSE);
@@ -226,6 +258,14 @@ impl Resource for AppRoute {
         let route = Part { logical_id, r#type: "AWS::ApiGatewayV2::Route", properties };
         [route].into_iter().chain(response).collect()
     }
+}
+
+/// The model that all messages of a route are held to; nothing that we know where it is chosen in another way.
+fn model_of(route: &Route) -> Option<String> {
+    let models = route.request_models().filter(|models| !models.is_empty())?;
+    let selection = route.model_selection_expression().unwrap_or_default();
+    let only = models.get(ANY_MESSAGE).filter(|_| models.len() == 1 && selection == api::ROUTE_SELECTION);
+    Some(only.cloned().unwrap_or_else(|| format!("{} by {selection}", json!(models))))
 }
 
 /// The ids of the responses of a route.

@@ -38,6 +38,11 @@ impl Project {
         fs::write(self.folder.0.join("lambda").join(format!("{name}.mjs")), HANDLER).unwrap();
     }
 
+    /// What the messages of a route must be like.
+    pub fn schema(&self, text: &str) {
+        fs::write(self.folder.0.join("join.schema.json"), text).unwrap();
+    }
+
     /// Another file each time, so that nobody takes the policy of one for that of another.
     fn settings(&self, settings: &str) {
         fs::write(self.path(), format!("handlers = \"lambda/\"\n{settings}")).unwrap();
@@ -147,6 +152,42 @@ async fn what_is_taken_out_of_the_file_is_removed_by_the_next_up_or_by_a_down_th
         }
         assert_nothing_left(&world);
     }
+}
+
+/// A deployment is one of few that an account may make in a time (G1), and it is what clients meet.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_is_taken_exactly_when_a_route_changed() {
+    let (world, project) = (World::new(support::brisk()), Project::new(THREE));
+    project.handler("leave");
+    project.run(&world, "up").await.expect(Exit::Done);
+    let with = |from: &str, to: &str| {
+        assert!(THREE.contains(from), "{from}");
+        THREE.replace(from, to)
+    };
+    for (settings, deployments, what) in [
+        (THREE.to_owned(), 0, "nothing"),
+        (with("ROOM_SIZE = \"50\"", "ROOM_SIZE = \"60\""), 0, "a variable"),
+        (with("memory = 1024\ntimeout = 10", "memory = 512\ntimeout = 20"), 0, "memory and timeout"),
+        (with("posts = true", "posts = false"), 0, "rights"),
+        (with("rate = 50\nburst = 100", ""), 0, "throttling"),
+        (with("posts = true", "posts = true\nreply = true"), 1, "a reply"),
+        (with("handler = \"leave\"\ntable = \"write\"", "handler = \"join\"\ntable = \"write\""), 1, "another handler"),
+        (format!("{THREE}[routes.more]\nhandler = \"leave\"\n"), 1, "one more route"),
+        (with("[routes.\"$default\"]\nhandler = \"leave\"", ""), 1, "a route less"),
+    ] {
+        project.settings(&settings);
+        world.clear_calls();
+        project.run(&world, "up").await.expect(Exit::Done);
+        let taken = || world.effects().iter().filter(|call| call.operation == "CreateDeployment").count();
+        assert_eq!(taken(), deployments, "for {what}");
+        project.settings(THREE);
+        project.run(&world, "up").await.expect(Exit::Done);
+        assert_eq!(taken(), 2 * deployments, "and back again, for {what}");
+    }
+    std::fs::write(project.folder.0.join("lambda/join.mjs"), format!("{HANDLER}// edited\n")).unwrap();
+    world.clear_calls();
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(written(&world), ["UpdateFunctionCode"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,11 +317,97 @@ async fn a_reply_is_a_response_of_the_route_that_comes_and_goes_with_its_setting
     assert_nothing_left(&world);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_schema_is_a_model_of_its_route_that_comes_changes_and_goes_with_its_file() {
+    let held = "[routes.join]\nschema = \"join.schema.json\"\n[routes.\"a.b\"]\nhandler = \"join\"\n";
+    let (world, project) = (World::new(support::brisk()), Project::new(held));
+    let models = || {
+        world.edit(|state| {
+            let api = state.region(ACCOUNT, REGION).apis.values().next().expect("an API").clone();
+            let route = api.route("join").expect("a route").other.clone();
+            let models = api.models.values().map(|model| (model.name.clone(), model.schema.clone()));
+            let selection = route.get("modelSelectionExpression").and_then(Value::as_str).unwrap_or_default();
+            let named = route.get("requestModels").cloned().unwrap_or_default();
+            (models.collect::<Vec<_>>(), named, selection.to_owned())
+        })
+    };
+    // Before anything is touched.
+    let settings = project.path();
+    let missing = project.run(&world, "up").await.expect(Exit::Usage);
+    let says = format!("error: {}:3:10: cannot read `{}", settings.display(), project.folder.0.display());
+    assert!(missing.stderr.starts_with(&says), "{}", missing.stderr);
+    for (text, says) in
+        [("{\n\"type\": \"object\"", ":2:16: EOF"), ("{\n  \"const\": 1\n}", ":2:3: draft 4 has no `const`")]
+    {
+        project.schema(text);
+        for verb in ["up", "plan", "status", "export --dir out"] {
+            let refused = project.run(&world, verb).await.expect(Exit::Usage);
+            assert!(refused.stderr.contains(&format!("join.schema.json{says}")), "{}", refused.stderr);
+        }
+    }
+    assert_eq!(world.calls().len(), 0);
+
+    let first = r#"{"properties":{"room":{"type":"string"}},"type":"object"}"#;
+    project.schema(first);
+    project.run(&world, "up").await.expect(Exit::Done);
+    let named = serde_json::json!({ "$default": "JoinMessage" });
+    let as_wanted = |schema: &str| {
+        (vec![("JoinMessage".to_owned(), schema.to_owned())], named.clone(), "$request.body.action".to_owned())
+    };
+    assert_eq!(models(), as_wanted(first));
+    world.clear_calls();
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(written(&world), [""; 0], "twice is a no-op");
+    project.schema(&format!("  {first}\n"));
+    project.run(&world, "status").await.expect(Exit::Done);
+
+    let second = r#"{"required":["room"],"type":"object"}"#;
+    project.schema(second);
+    let plan = project.run(&world, "plan").await.expect(Exit::Done);
+    assert!(plan.stdout.contains("schema.required: none → [\"room\"]"), "{}", plan.stdout);
+    project.run(&world, "up").await.expect(Exit::Done);
+    let mut expected = DEPLOYED.to_vec();
+    expected.push("UpdateModel");
+    expected.sort_unstable();
+    assert_eq!(written(&world), expected, "a deployment has the schema of its time");
+    assert_eq!(models(), as_wanted(second));
+
+    // By hand.
+    let by_hand: [fn(&mut world::Api); 4] = [
+        |api| api.models.values_mut().for_each(|model| model.schema = "{}".to_owned()),
+        |api| api.models.clear(),
+        |api| api.routes.values_mut().for_each(|route| drop(route.other.remove("modelSelectionExpression"))),
+        |api| {
+            let mut more = api.models.values().next().expect("a model").clone();
+            ("more".clone_into(&mut more.id), "More".clone_into(&mut more.name));
+            api.models.insert(more.id.clone(), more);
+        },
+    ];
+    for edit in by_hand {
+        world.edit(|state| edit(state.region(ACCOUNT, REGION).apis.values_mut().next().expect("an API")));
+        project.run(&world, "status").await.expect(Exit::Differs);
+        project.run(&world, "up").await.expect(Exit::Done);
+        assert_eq!(models(), as_wanted(second));
+    }
+
+    project.settings("[routes.join]\n");
+    project.run(&world, "up").await.expect(Exit::Done);
+    assert_eq!(models(), (vec![], serde_json::json!({}), String::new()));
+    project.run(&world, "status").await.expect(Exit::Done);
+    project.settings(held);
+    project.run(&world, "up").await.expect(Exit::Done);
+    fs::remove_file(project.folder.0.join("join.schema.json")).unwrap();
+    project.run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
 /// What was asked, however often because of quotas.
 fn looks(world: &World) -> usize {
     let calls = world.calls();
     calls.iter().map(|call| format!("{} {}", call.operation, call.resource)).collect::<BTreeSet<_>>().len()
 }
+
+const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How much sixty routes cost: the numbers are in docs/performance.md.
 #[tokio::test(start_paused = true)]
@@ -302,6 +429,12 @@ async fn sixty_routes_are_one_deployment_like_any_other() {
     project.run(&world, "up").await.expect(Exit::Done);
     let (second, looks) = (world.calls().len(), looks(&world));
     assert_eq!(world.effects().len(), 0);
+    world.clear_calls();
+    project.run(&world, "logs").await.expect(Exit::Done);
+    let reads: Vec<_> = world.calls().into_iter().filter(|call| call.operation == "FilterLogEvents").collect();
+    let in_a_second = |from| reads.iter().filter(|call| call.start >= from && call.start < from + SECOND).count();
+    assert_eq!(reads.len(), 63, "each is read once");
+    assert!(reads.iter().all(|call| in_a_second(call.start) <= 5), "CloudWatch takes five reads a second");
     world.clear_calls();
     project.run(&world, "down").await.expect(Exit::Done);
     println!(

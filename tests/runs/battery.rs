@@ -265,8 +265,8 @@ fn tampering(kind: &str) -> Tampering {
             look_alike: Some(|world| mappings(world, |mapping| mapping.tags.clear())),
             ..NONE
         },
-        // Only there when it is configured: `authorizer.rs`.
-        "authorizer" | "authorizer-permission" => NONE,
+        // Only there when they are configured: `app.rs`, `authorizer.rs`.
+        "model" | "authorizer" | "authorizer-permission" => NONE,
         other => panic!("say how a {other} can be tampered with"),
     }
 }

@@ -177,7 +177,8 @@ async fn an_up_after_a_half_done_down_may_die_anywhere() {
 /// Whatever was made by then of an app that is wanted no more, the next run finds it.
 #[tokio::test(start_paused = true)]
 async fn a_fresh_up_of_an_app_may_die_anywhere_and_be_followed_by_one_without_it() {
-    let project = Project::new("[routes.join]\ntable = \"read\"\n");
+    let project = Project::new("[routes.join]\ntable = \"read\"\nreply = true\nschema = \"join.schema.json\"\n");
+    project.schema(r#"{"type":"object"}"#);
     let dies = &project.line("up");
     let then = &["up", "down"];
     matrix(&Scenario { name: "an app of one's own", before: &[], edit: AS_IT_IS, dies, then }).await;

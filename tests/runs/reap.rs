@@ -6,6 +6,8 @@ use chatctl::error::Exit;
 use support::{ACCOUNT, Process, REGION, assert_whole, run};
 use world::World;
 
+use crate::app::Project;
+
 const EXPIRES_AT: &str = "chatctl:expires-at";
 
 /// Whatever says when the only deployment expires, from now on.
@@ -65,6 +67,25 @@ async fn a_half_made_deployment_is_reaped_by_what_is_left_of_it() {
         region.apis.clear();
         region.tables.clear();
     });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(run(&world, "reap").await.expect(Exit::Done).stdout, "chat\n");
+    support::assert_nothing_left(&world);
+}
+
+/// None of its functions need be one of the walkthrough's.
+#[tokio::test(start_paused = true)]
+async fn a_half_made_app_of_ones_own_is_listed_and_reaped_too() {
+    let keys = ["\"$connect\"", "\"$disconnect\"", "sendmessage"];
+    let project = Project::new(&keys.map(|key| format!("[routes.{key}]\nhandler = \"join\"\n")).concat());
+    let world = World::new(support::brisk());
+    run(&world, &project.line("up --ttl 1s")).await.expect(Exit::Done);
+    world.edit(|state| {
+        let region = state.account(ACCOUNT).region(REGION);
+        assert_eq!(region.functions.keys().collect::<Vec<_>>(), ["chat-join"]);
+        region.apis.clear();
+        region.tables.clear();
+    });
+    assert!(run(&world, "list").await.expect(Exit::Done).stdout.contains("half made"));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(run(&world, "reap").await.expect(Exit::Done).stdout, "chat\n");
     support::assert_nothing_left(&world);

@@ -16,6 +16,7 @@ OPERATIONS = {
         CreateApi GetApi GetApis UpdateApi DeleteApi
         CreateIntegration GetIntegration GetIntegrations UpdateIntegration DeleteIntegration
         CreateIntegrationResponse GetIntegrationResponses DeleteIntegrationResponse
+        CreateModel GetModels UpdateModel DeleteModel
         CreateRoute GetRoute GetRoutes UpdateRoute DeleteRoute
         CreateRouteResponse GetRouteResponses DeleteRouteResponse
         CreateDeployment GetDeployment GetDeployments UpdateDeployment DeleteDeployment

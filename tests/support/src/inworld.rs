@@ -255,6 +255,7 @@ pub fn problems(world: &World, name: &str) -> Vec<String> {
         for api in &apis {
             count("routes", api.routes.len(), 3);
             count("integrations", api.integrations.len(), 3);
+            count("models", api.models.len(), 0);
             count("deployments", api.deployments.len(), 1);
             count("stages", api.stages.len(), 1);
         }

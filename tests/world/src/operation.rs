@@ -282,6 +282,8 @@ fn apigateway(wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
             let name = match (method, *kind) {
                 ("POST", "integrations") => "CreateIntegration",
                 ("GET", "integrations") => "GetIntegrations",
+                ("POST", "models") => "CreateModel",
+                ("GET", "models") => "GetModels",
                 ("POST", "routes") => "CreateRoute",
                 ("GET", "routes") => "GetRoutes",
                 ("POST", "deployments") => "CreateDeployment",
@@ -299,6 +301,8 @@ fn apigateway(wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
                 ("GET", "integrations") => "GetIntegration",
                 ("PATCH", "integrations") => "UpdateIntegration",
                 ("DELETE", "integrations") => "DeleteIntegration",
+                ("PATCH", "models") => "UpdateModel",
+                ("DELETE", "models") => "DeleteModel",
                 ("GET", "routes") => "GetRoute",
                 ("PATCH", "routes") => "UpdateRoute",
                 ("DELETE", "routes") => "DeleteRoute",

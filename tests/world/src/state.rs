@@ -140,6 +140,7 @@ pub struct Api {
     /// By name.
     pub stages: BTreeMap<String, Stage>,
     pub authorizers: BTreeMap<String, Authorizer>,
+    pub models: BTreeMap<String, Model>,
     /// A custom domain still points here, so that `DeleteApi` is refused (G14).
     pub has_mappings: bool,
     /// Members that the model stores and gives back only.
@@ -174,6 +175,16 @@ pub struct Route {
     /// By id.
     pub responses: BTreeMap<String, Map<String, Value>>,
     pub other: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    pub id: String,
+    pub name: String,
+    pub description: String,
+    pub content_type: String,
+    pub schema: String,
+    pub created: Moment,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -75,6 +75,31 @@ async fn integrations_are_checked() {
     refused(outcome(delete.send().await), "ConflictException: Cannot delete Integration");
 }
 
+/// G31
+#[tokio::test(start_paused = true)]
+async fn a_model_is_there_before_its_route_and_not_deleted_while_it_names_it() {
+    let (_, c) = world();
+    let api = c.create_api("chat").await;
+    let create = || c.apigateway.create_model().api_id(&api).content_type("application/json");
+    refused(outcome(create().name("a-b").schema("{}").send().await), "BadRequestException: Model name must be");
+    refused(outcome(create().name("Join").schema("{").send().await), "BadRequestException: Invalid model");
+    let newer = create().name("Join").schema(r#"{"const":1}"#).send().await;
+    refused(outcome(newer), "BadRequestException: Invalid model schema specified. Unsupported keyword(s)");
+    let made = create().name("Join").schema("{}").send().await.unwrap();
+    refused(outcome(create().name("Join").schema("{}").send().await), "ConflictException: Model name already exists");
+    let route = || c.apigateway.create_route().api_id(&api).route_key("join").model_selection_expression("$default");
+    refused(
+        outcome(route().request_models("$default", "Other").send().await),
+        "BadRequestException: Invalid model name",
+    );
+    let route = route().request_models("$default", "Join").send().await.unwrap();
+    let delete = || c.apigateway.delete_model().api_id(&api).model_id(made.model_id().unwrap()).send();
+    refused(outcome(delete().await), "ConflictException: Cannot delete model");
+    let update = c.apigateway.update_route().api_id(&api).route_id(route.route_id().unwrap());
+    update.set_request_models(Some([].into())).send().await.unwrap();
+    assert_eq!(outcome(delete().await), Ok(()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn routes_are_checked() {
     let (_, c) = world();

@@ -4,6 +4,7 @@ mod apis;
 mod authorizers;
 mod deployments;
 mod integrations;
+mod models;
 mod responses;
 mod routes;
 mod stages;
@@ -38,6 +39,10 @@ pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fiel
         "CreateRouteResponse" => responses::create(cx, fields, Of::Route),
         "GetRouteResponses" => responses::list(cx, fields, Of::Route),
         "DeleteRouteResponse" => responses::delete(cx, fields, Of::Route),
+        "CreateModel" => models::create(cx, fields),
+        "GetModels" => models::list(cx, fields),
+        "UpdateModel" => models::update(cx, fields),
+        "DeleteModel" => models::delete(cx, fields),
         "CreateRoute" => routes::create(cx, fields),
         "GetRoute" => routes::get(cx, fields),
         "GetRoutes" => routes::list(cx, fields),

@@ -75,6 +75,12 @@ fn check(api: &Api, route: &Route) -> Result<(), Refusal> {
             return Err(bad_request(format!("Invalid authorization type specified: '{other}'")));
         }
     }
+    if let Some(models) = route.other.get("requestModels").and_then(Value::as_object) {
+        let is_known = |name: &Value| api.models.values().any(|model| *name == model.name);
+        if let Some(unknown) = models.values().find(|name| !is_known(name)) {
+            return Err(bad_request(format!("Invalid model name specified: {unknown}")));
+        }
+    }
     if key != "$connect" && route.other.get("requestParameters").is_some() {
         return Err(bad_request("Request parameters are only supported on the $connect route"));
     }
