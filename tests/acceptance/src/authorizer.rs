@@ -32,11 +32,23 @@ const CODE: &str = "export const handler = async (event) => ({
 impl Life<'_> {
     pub async fn guarded(&mut self) -> Ended {
         let arn = self.make_authorizer().await?;
-        self.up(&format!("--authorizer {arn}")).await?;
-        self.ends(&format!("status --authorizer {arn}"), 0).await?;
+        let mut flags = format!("--authorizer {arn}");
+        if self.place.no_clients().is_none() {
+            // So that a handler tells who connects.
+            flags += &format!(" --config {}", self.project()?);
+        }
+        self.up(&flags).await?;
+        self.ends(&format!("status {flags}"), 0).await?;
         if self.place.no_clients().is_none() {
             self.ends("verify --query key=right", 0).await?;
             self.ledger.confirm("G20", "with the permission, who has the right key connects");
+            let key = vec![("key".to_owned(), "right".to_owned())];
+            let right = Endpoint { url: self.url.clone(), auth: Auth::Query(key) };
+            let mut socket = right.connect().await.map_err(|error| error.to_string())?;
+            let reply = self.echoed(&mut socket).await?;
+            chatctl::websocket::close(socket, Duration::from_secs(20)).await;
+            let is_told = reply.as_deref() == Some("somebody");
+            self.ledger.is_so("H21", "who it is, told to a handler", is_told, format!("{reply:?}"));
             let key = vec![("key".to_owned(), "wrong".to_owned())];
             let wrong = Endpoint { url: self.url.clone(), auth: Auth::Query(key) };
             if wrong.connect().await.is_ok() {
@@ -49,6 +61,25 @@ impl Life<'_> {
         let free = routes.iter().all(|route| route.authorizer_id().is_none());
         self.ledger.is_so("G22", "no id of an authorizer under NONE", free, if free { "no id" } else { "an id" });
         self.remove_authorizer().await?;
+        Ok(String::new())
+    }
+
+    /// An authorizer of `chatctl`'s own. Nobody here has a token of its issuer.
+    pub async fn asked_for_tokens(&mut self) -> Ended {
+        let flags = "--authorizer jwt --jwt-issuer https://accounts.google.com --jwt-audience acceptance";
+        self.up(flags).await?;
+        self.ends(&format!("status {flags}"), 0).await?;
+        if self.place.no_clients().is_none() {
+            let without = Endpoint { url: self.url.clone(), auth: Auth::None }.connect().await;
+            let seen = without.as_ref().map_or_else(|error| error.to_string(), |_| "a client connects".to_owned());
+            self.ledger.is_so("G30", "401 without a token", seen.contains("401"), seen);
+            let token = vec![("token".to_owned(), "a.b.c".to_owned())];
+            if (Endpoint { url: self.url.clone(), auth: Auth::Query(token) }).connect().await.is_ok() {
+                return Err("who has a token of nobody's connects".to_owned());
+            }
+        }
+        self.up("").await?;
+        self.ends("status", 0).await?;
         Ok(String::new())
     }
 

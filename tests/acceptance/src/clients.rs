@@ -133,15 +133,7 @@ impl Life<'_> {
         let flags = format!("--config {}", self.project()?);
         self.up(&flags).await?;
         let mut ada = self.connect().await?;
-        let mut reply = None;
-        for _ in 0..10 {
-            send(&mut ada, r#"{"action":"echo"}"#).await.map_err(|error| error.to_string())?;
-            reply = hear(&mut ada).await;
-            if reply.as_deref().is_some_and(|reply| !reply.contains("Forbidden")) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        let reply = self.echoed(&mut ada).await?;
         self.ledger.is_so(
             "H9",
             "a reply where the route has a response",
@@ -158,6 +150,19 @@ impl Life<'_> {
         self.up("").await?;
         self.ends("status", 0).await?;
         Ok(String::new())
+    }
+
+    /// What the route `echo` answers: a new deployment of the API reaches clients after a moment.
+    pub async fn echoed(&self, socket: &mut Socket) -> Result<Option<String>, String> {
+        for _ in 0..10 {
+            send(socket, r#"{"action":"echo"}"#).await.map_err(|error| error.to_string())?;
+            let reply = hear(socket).await;
+            if reply.as_deref().is_some_and(|reply| !reply.contains("Forbidden")) {
+                return Ok(reply);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(None)
     }
 
     async fn ping(&self, socket: &mut Socket) -> Option<String> {

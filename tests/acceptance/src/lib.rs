@@ -7,6 +7,7 @@ mod authorizer;
 mod clients;
 mod drift;
 mod gateway;
+mod hosts;
 mod lag;
 mod ledger;
 mod life;

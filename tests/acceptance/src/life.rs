@@ -93,11 +93,13 @@ impl Life<'_> {
         self.step("a queue, and back", async |life| life.queued().await).await;
         self.step("what the stage takes", async |life| life.look_at_stage().await).await;
         self.step("what IAM asks of whom", async |life| life.look_at_permissions().await).await;
+        self.step("where calls go", async |life| life.look_at_hosts().await).await;
         self.step("how late IAM is", async |life| life.measured().await).await;
         for (what, edit) in crate::drift::EDITS {
             self.step(&format!("by hand: {what}"), async |life| life.repaired(*edit).await).await;
         }
         self.step("a function as authorizer", async |life| life.guarded().await).await;
+        self.step("tokens of an issuer", async |life| life.asked_for_tokens().await).await;
         self.step("a role made anew under its function", async |life| life.new_role().await).await;
         if self.place.no_clients().is_none() {
             self.step("clients", async |life| life.look_at_clients().await).await;
@@ -134,7 +136,7 @@ impl Life<'_> {
         (self.options.told)(name);
         let began = Instant::now();
         let ended = match self.renewed_credentials().await {
-            Ok(()) => work(self).await,
+            Ok(()) => Box::pin(work(self)).await,
             Err(why) => Err(why),
         };
         self.ledger.steps.push(Step { name: name.to_owned(), took: began.elapsed(), ended });
@@ -476,7 +478,7 @@ handler = "sendMessage"
 
 /// A route that answers its sender, and one that always fails.
 const PROJECT: &str = "handlers = \"lambda/\"\n\n[routes.echo]\nreply = true\n\n[routes.broken]\n";
-const ECHO: &str = "export const handler = async () => ({ statusCode: 200, body: 'echo' });\n";
+const ECHO: &str = "export const handler = async ({ requestContext }) =>\n  ({ statusCode: 200, body: requestContext.authorizer?.principalId ?? 'echo' });\n";
 const BROKEN: &str = "export const handler = async () => { throw new Error('on purpose'); };\n";
 
 /// Settings that are taken on and off again, one at a time.
