@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// When a run ends at the latest.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Deadline {
             done = work => done,
             () = self.passed() => {
                 let limit = humantime::format_duration(self.limit);
-                Err(Error::failed("Deadline", format!("not done within {limit}"))
+                Err(Error::failed(Code::Deadline, format!("not done within {limit}"))
                     .hint("run the same command again; `--timeout` gives it longer"))
             }
         }

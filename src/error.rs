@@ -32,12 +32,76 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
+macro_rules! codes {
+    ($($code:ident),* $(,)?) => {
+        /// Every code of ours, by its own name; `docs/exit-codes.md` says what each means.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $($code),*
+        }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$code),*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => stringify!($code)),*
+                }
+            }
+        }
+    };
+}
+
+codes!(
+    BadResponse,
+    ChatFailed,
+    Client,
+    Connection,
+    Credentials,
+    Deadline,
+    DeploymentFailed,
+    Guarded,
+    InstallFailed,
+    Interrupted,
+    LocalFolder,
+    Man,
+    MissingNode,
+    MissingNpm,
+    MissingPython,
+    NoIdentity,
+    NoPort,
+    NoQueue,
+    NoRandomness,
+    NoUrl,
+    NotConverging,
+    NotDeployed,
+    NotOurs,
+    NotRunning,
+    OpenFiles,
+    StartFailed,
+    StopFailed,
+    Terminal,
+    Timeout,
+    TooLong,
+    TooSlow,
+    Unfinished,
+    Unsent,
+    Unwritable,
+    Usage,
+);
+
+impl From<Code> for String {
+    fn from(code: Code) -> Self {
+        code.as_str().to_owned()
+    }
+}
+
 /// An error as a person and a pipeline see it: what failed, what stands now, what to do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Error {
     #[serde(skip)]
     pub exit: Exit,
-    /// A stable word for machines: an AWS error code, or one of ours such as `Usage`.
+    /// A stable word for machines: an AWS error code, or one of ours (`Code`).
     pub code: String,
     pub message: String,
     pub hint: Option<String>,
@@ -52,14 +116,14 @@ impl Error {
         Self { exit, code: code.into(), message: message.into(), hint: None, leftovers: Vec::new() }
     }
 
-    /// Exit 1, with a word of ours as the code.
-    pub fn failed(code: &str, message: impl Into<String>) -> Self {
+    /// Exit 1.
+    pub fn failed(code: Code, message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, code, message)
     }
 
     /// Exit 2: refused before anything was touched.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, "Usage", message)
+        Self::new(Exit::Usage, Code::Usage, message)
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

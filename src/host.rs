@@ -13,7 +13,7 @@ use aws_config::SdkConfig;
 use rustls::crypto::ring;
 use tokio::sync::watch;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 pub use escape::{json, lines, visible};
 
@@ -110,7 +110,7 @@ pub fn columns() -> usize {
 pub fn random() -> Result<String> {
     let mut bytes = [0; 16];
     let filled = ring::default_provider().secure_random.fill(&mut bytes);
-    filled.map_err(|_| Error::failed("NoRandomness", "this machine gives no random bytes"))?;
+    filled.map_err(|_| Error::failed(Code::NoRandomness, "this machine gives no random bytes"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -16,7 +16,7 @@ use crate::resources::{KINDS, names};
 
 /// Where the functions' code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
+pub enum Source {
     /// In the template itself; only for the handlers that are built in.
     Inline,
     /// Zips in a bucket, which two parameters name.
@@ -32,7 +32,7 @@ pub fn scope(config: Config, bundles: Bundles) -> Scope {
 }
 
 /// The template. An id that AWS will choose is a reference by the time another kind asks for it, as in a run.
-pub fn template(scope: &Scope, code: Code) -> Value {
+pub fn template(scope: &Scope, source: Source) -> Value {
     let graph = Graph::declare(KINDS, scope);
     let mut scope = scope.clone();
     let mut parts = Vec::new();
@@ -50,7 +50,7 @@ pub fn template(scope: &Scope, code: Code) -> Value {
         .into_iter()
         .map(|(key, part)| {
             let needs = needs(&graph, &ids, &mut chain, key, &part);
-            (part.logical_id.clone(), resource(scope, needs, key, part, code))
+            (part.logical_id.clone(), resource(scope, needs, key, part, source))
         })
         .collect();
     let stage = &scope.config.stage;
@@ -61,7 +61,7 @@ pub fn template(scope: &Scope, code: Code) -> Value {
         "Resources": resources,
         "Outputs": { "Url": { "Description": "Where clients connect", "Value": substituted(json!(url)) } }
     });
-    if code == Code::Zips {
+    if source == Source::Zips {
         template["Parameters"] = json!({
             "CodeBucket": { "Type": "String", "Description": "The bucket with the functions' zips" },
             "CodePrefix": { "Type": "String", "Default": "", "Description": "What their keys begin with" }
@@ -95,11 +95,11 @@ fn needs(
     needs.chain(chain.remove(&part.logical_id)).filter(|id| !text.contains(&format!("${{{id}}}"))).collect()
 }
 
-fn resource(scope: &Scope, depends_on: BTreeSet<String>, key: &Key, part: Part, code: Code) -> Value {
+fn resource(scope: &Scope, depends_on: BTreeSet<String>, key: &Key, part: Part, source: Source) -> Value {
     let mut properties = part.properties;
     let mut inlined = None;
     let mut functions = scope.config.app.functions().iter();
-    if let Some(function) = functions.find(|f| code == Code::Inline && names::function(scope, &f.name) == *key) {
+    if let Some(function) = functions.find(|f| source == Source::Inline && names::function(scope, &f.name) == *key) {
         properties["Handler"] = json!("index.handler");
         inlined = Some(json!({ "ZipFile": inline(function) }));
     }

@@ -7,7 +7,7 @@ use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::error::{Error, Exit};
+use crate::error::{Code, Error, Exit};
 
 /// One operation of one service, as IAM and CloudTrail write it: `lambda:CreateFunction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,24 +73,24 @@ impl Failure {
                 let code = meta.code().map_or_else(|| format!("{NO_CODE}{}", status.unwrap_or(0)), str::to_owned);
                 (code, meta.message().unwrap_or("no message").to_owned())
             }
-            SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
+            SdkError::TimeoutError(_) => (Code::Timeout.into(), "no answer in time".to_owned()),
             SdkError::DispatchFailure(_) if is_about_credentials(error) && !is_network(error) => {
-                ("Credentials".to_owned(), inmost(error))
+                (Code::Credentials.into(), inmost(error))
             }
-            SdkError::DispatchFailure(_) => ("Connection".to_owned(), inmost(error)),
-            SdkError::ResponseError(_) => ("BadResponse".to_owned(), inmost(error)),
-            _ => ("Client".to_owned(), DisplayErrorContext(error).to_string()),
+            SdkError::DispatchFailure(_) => (Code::Connection.into(), inmost(error)),
+            SdkError::ResponseError(_) => (Code::BadResponse.into(), inmost(error)),
+            _ => (Code::Client.into(), DisplayErrorContext(error).to_string()),
         };
         let class = classify(operation, &code, &message, status, error);
         Self { operation, subject: subject.to_owned(), code, message, request_id, class }
     }
 
     /// A failure of ours rather than of a call: what was found stands in the way.
-    pub fn ours(operation: Operation, subject: &str, code: &str, message: impl Into<String>) -> Self {
+    pub fn ours(operation: Operation, subject: &str, code: Code, message: impl Into<String>) -> Self {
         Self {
             operation,
             subject: subject.to_owned(),
-            code: code.to_owned(),
+            code: code.into(),
             message: message.into(),
             request_id: None,
             class: Class::Other,
@@ -98,7 +98,7 @@ impl Failure {
     }
 
     pub fn interrupted(operation: Operation, subject: &str) -> Self {
-        let mut failure = Self::ours(operation, subject, "Interrupted", "interrupted while waiting");
+        let mut failure = Self::ours(operation, subject, Code::Interrupted, "interrupted while waiting");
         failure.class = Class::Interrupted;
         failure
     }
@@ -160,10 +160,10 @@ impl Failure {
                 "sign in with `aws sso login` or `aws login`, set `AWS_PROFILE` or the `AWS_ACCESS_KEY_ID` variables, or use `--local`".to_owned()
             }
             Class::Throttled => "the account's request quota is used up; wait a minute and run the same command again".to_owned(),
-            Class::Transient if self.code == "Connection" && self.message.contains("connection refused") => {
+            Class::Transient if self.code == Code::Connection.as_str() && self.message.contains("connection refused") => {
                 "nothing listens there; does `AWS_ENDPOINT_URL`, an `endpoint_url` of the profile or a proxy lead to the wrong place?".to_owned()
             }
-            Class::Transient if self.code == "Connection" => {
+            Class::Transient if self.code == Code::Connection.as_str() => {
                 format!("is the network up, and does {service} exist in this region? if so, run the same command again")
             }
             // AWS's own answers have an id, also those that went wrong.

@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::time::Instant;
 
 use crate::aws::log_events;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::host::{Host, visible};
 use crate::progress::{Ended, Reporter};
 use crate::websocket::Endpoint;
@@ -125,7 +125,7 @@ async fn attempt(
     let verified = tokio::select! {
         verified = rounds(reporter, endpoint, scale, options.patience, backstage) => verified,
         () = host.interrupt.raised(1) => {
-            Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted before the chat was verified").into())
+            Err(Error::new(Exit::Interrupted, Code::Interrupted, "interrupted before the chat was verified").into())
         }
     };
     let verified = verified.and_then(|report| quick_enough(report, options.max_p99_ms));
@@ -186,7 +186,7 @@ fn quick_enough(report: VerifyReport, max_p99_ms: Option<u32>) -> Result<VerifyR
             let message = format!(
                 "the p99 latency of {deliveries} deliveries is {p99:.1} ms, above the {most} ms of `--max-p99`"
             );
-            let error = Error::new(Exit::ChatFailed, "TooSlow", message)
+            let error = Error::new(Exit::ChatFailed, Code::TooSlow, message)
                 .hint("`chatctl verify` without `--max-p99` shows how the latencies are spread");
             Err(Failure { at: Some(At::Latency), error })
         }
@@ -205,7 +205,7 @@ fn failure(broken: Broken, rounds: u32, took: Duration, log: Option<Log>) -> Err
     } else {
         broken.hint
     };
-    Error { hint, ..Error::new(Exit::ChatFailed, "ChatFailed", message) }
+    Error { hint, ..Error::new(Exit::ChatFailed, Code::ChatFailed, message) }
 }
 
 /// What a function has logged since the verification began, but for the lines that Lambda itself writes about every call.
@@ -260,6 +260,9 @@ fn allow_open_files(clients: u64) -> Result<()> {
     if now >= need || (most >= need && setrlimit(Resource::RLIMIT_NOFILE, need, most).is_ok()) {
         return Ok(());
     }
-    Err(Error::failed("OpenFiles", format!("{clients} clients need {need} open files, this process may have {most}"))
-        .hint(format!("`ulimit -Hn {need}` as root, or fewer `--clients`")))
+    Err(Error::failed(
+        Code::OpenFiles,
+        format!("{clients} clients need {need} open files, this process may have {most}"),
+    )
+    .hint(format!("`ulimit -Hn {need}` as root, or fewer `--clients`")))
 }

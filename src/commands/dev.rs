@@ -17,7 +17,7 @@ use crate::deadline::Deadline;
 use crate::engine::Converged;
 use crate::engine::apply::Step;
 use crate::engine::scope::Scope;
-use crate::error::{Error, Exit, MANY, Result};
+use crate::error::{Code, Error, Exit, MANY, Result};
 use crate::host::keys::Terminal;
 use crate::report::{self, hints, style};
 use crate::watch::Watch;
@@ -158,7 +158,7 @@ impl Dev<'_> {
         let session = Session::open(host, config, given, reporter, Needs::Account, deadline.clone());
         tokio::select! {
             session = deadline.bound(Box::pin(session)) => session,
-            () = host.interrupt.raised(1) => Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted")),
+            () = host.interrupt.raised(1) => Err(Error::new(Exit::Interrupted, Code::Interrupted, "interrupted")),
         }
     }
 

@@ -57,7 +57,7 @@ pub async fn deployments(session: &Session) -> Result<Vec<Deployment>> {
     let traces = try_join_all(
         KINDS
             .iter()
-            .map(|kind| async move { Ok::<_, crate::aws::failure::Failure>((kind.name(), kind.owners(ctx).await?)) }),
+            .map(|kind| async move { Ok::<_, crate::aws::failure::Failure>((kind.name(), kind.signs(ctx).await?)) }),
     )
     .await?;
     let mut known: BTreeMap<String, (u8, Option<OffsetDateTime>, Option<Found>)> = BTreeMap::new();

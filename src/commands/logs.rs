@@ -16,7 +16,7 @@ use super::Session;
 use crate::aws::log_events::{self, LogEvent};
 use crate::cli;
 use crate::config::duration;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::host::{Host, visible};
 
 /// CloudWatch allows about five reads a second in an account: so many groups are read at once, and of more the next when
@@ -220,7 +220,7 @@ async fn read(aws: &SdkConfig, functions: &[&str], from: i64) -> Result<Vec<Opti
 }
 
 fn not_deployed() -> Error {
-    Error::failed("NotDeployed", "there is no log of such a deployment here")
+    Error::failed(Code::NotDeployed, "there is no log of such a deployment here")
         .hint("`chatctl up` creates it; `chatctl list` shows those that exist")
 }
 

@@ -6,7 +6,7 @@ use clap::Command;
 use clap_mangen::Man;
 
 use crate::arguments;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::host::Host;
 
 /// What the options alone do not say.
@@ -60,7 +60,7 @@ the local AWS behind \-\-local; below XDG_DATA_HOME where that is set
 /// # Errors
 /// None that can happen: a page in memory takes every write.
 pub fn man(host: &Host) -> Result<Exit> {
-    let page = page().map_err(|error| Error::failed("Man", format!("cannot write the manual page: {error}")))?;
+    let page = page().map_err(|error| Error::failed(Code::Man, format!("cannot write the manual page: {error}")))?;
     host.stdout.write(&page);
     Ok(Exit::Done)
 }

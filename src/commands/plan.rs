@@ -20,7 +20,7 @@ use crate::resources::names;
 /// What cannot be read, or stands in the way.
 pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
     let wish = if flags.destroy { Wish::Absent } else { Wish::Present };
-    let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
+    let observed = observe(&session.ctx, &session.graph, Patience::Glance).await?;
     let mut plan = plan_for(&session.ctx.scope, &session.graph, &observed, wish);
     let renewed_to = take_renewals(&mut plan).then(|| session.ctx.scope.expires_at.clone()).flatten();
     let beside = Beside { warnings: warnings(session, &plan), files: files(session), renewed_to };

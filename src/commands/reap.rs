@@ -60,7 +60,8 @@ pub async fn reap(session: &Session, dry_run: bool) -> Result<Exit> {
         return Ok(Exit::Done);
     };
     let messages: Vec<String> = failed.iter().map(|(name, error)| format!("`{name}`: {}", error.message)).collect();
-    let mut error = Error::failed(&first.code, format!("{} not reaped: {}", failed.len(), messages.join("; ")));
+    let mut error =
+        Error::new(Exit::Failed, first.code.clone(), format!("{} not reaped: {}", failed.len(), messages.join("; ")));
     error.hint.clone_from(&first.hint);
     error.leftovers = failed.iter().flat_map(|(_, error)| error.leftovers.clone()).collect();
     Err(error)
@@ -75,14 +76,14 @@ async fn remove(session: &Session, name: &str, now: OffsetDateTime, dry_run: boo
     let one = session.of(Name::parse(name)?);
     let may = async |observed: &Observed| refuse_living(session, &one, observed, now).await;
     if dry_run {
-        return may(&observe(&one.ctx, &one.graph, Patience::None).await?).await;
+        return may(&observe(&one.ctx, &one.graph, Patience::Glance).await?).await;
     }
     converge_if(&one.ctx, &one.graph, Wish::Absent, may).await.map(drop)
 }
 
 /// Refuses to remove what was renewed since it was listed, or need not go any more. Only what surely says that its time is over goes.
 async fn refuse_living(session: &Session, one: &Session, observed: &Observed, now: OffsetDateTime) -> Result<()> {
-    let alive = |why: &str| Err(Error::failed(ALIVE, why));
+    let alive = |why: &str| Err(Error::new(Exit::Failed, ALIVE, why));
     match expiry(session, one, observed).await?.map(|at| OffsetDateTime::parse(&at, &Rfc3339)) {
         Some(Ok(at)) if at <= now => Ok(()),
         Some(Ok(_)) => alive("was renewed in the meantime"),

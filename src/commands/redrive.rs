@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{About, Session};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::progress::Ended;
 use crate::report::text::messages;
 use crate::resources::{dead_letters, names};
@@ -17,7 +17,7 @@ pub async fn redrive(session: &Session) -> Result<Exit> {
     let ctx = &session.ctx;
     let queue = names::dead_letters(&ctx.scope);
     let Some((from, to)) = dead_letters::queues(ctx).await? else {
-        return Err(Error::failed("NoQueue", format!("there is no queue `{}` here", queue.name))
+        return Err(Error::failed(Code::NoQueue, format!("there is no queue `{}` here", queue.name))
             .hint("only messages that go through a queue can be sent again: `chatctl up --delivery queue`"));
     };
     let task = queue.to_string();
@@ -25,7 +25,7 @@ pub async fn redrive(session: &Session) -> Result<Exit> {
     let moved = Cell::new(0);
     let ended = tokio::select! {
         ended = dead_letters::send_again(ctx, &from, &to, &moved) => ended.map_err(Error::from),
-        () = ctx.run.interrupt.raised(2) => Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted")),
+        () = ctx.run.interrupt.raised(2) => Err(Error::new(Exit::Interrupted, Code::Interrupted, "interrupted")),
     };
     let summary = format!("{} sent again", messages(moved.get()));
     let left = ended.map_err(|error| {

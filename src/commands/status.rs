@@ -40,7 +40,7 @@ pub fn nothing() -> Nothing {
 /// # Errors
 /// What cannot be read, or stands in the way.
 pub async fn status(session: &Session) -> Result<Exit> {
-    let observed = observe(&session.ctx, &session.graph, Patience::None).await?;
+    let observed = observe(&session.ctx, &session.graph, Patience::Glance).await?;
     let mut plan = plan(&session.ctx.scope, &session.graph, &observed, Wish::Present);
     leave_drift(&mut plan);
     let settling = observed.found.iter().any(|found| found.settling.is_some());

@@ -15,7 +15,7 @@ use crate::config::{Authorizer, Config, Jwt, Settings, TokenPlace};
 use crate::deadline::Deadline;
 use crate::engine::found::Found;
 use crate::engine::kind::Kind;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::progress::Reporter;
 use crate::resources::{api, names, route};
@@ -109,7 +109,7 @@ pub async fn deployed(session: &Session) -> Result<Found> {
     let name = session.config().name.as_str();
     let found = api::ApiKind.find(&session.ctx, name).await?;
     found.into_iter().find(|found| found.key == names::api(scope)).ok_or_else(|| {
-        Error::failed("NotDeployed", format!("there is no deployment `{name}` in {}", scope.region))
+        Error::failed(Code::NotDeployed, format!("there is no deployment `{name}` in {}", scope.region))
             .hint("`chatctl up` creates it; `chatctl list` shows those that exist")
     })
 }

@@ -11,7 +11,7 @@ use crate::engine::apply::Step;
 use crate::engine::change::Action;
 use crate::engine::key::Key;
 use crate::engine::{Converged, Wish, converge};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::report::github;
 use crate::resources::names;
 use crate::websocket::Endpoint;
@@ -45,7 +45,7 @@ pub async fn converged(session: &Session) -> Result<(Converged, String)> {
     let converged = converge(&session.ctx, &session.graph, Wish::Present).await?;
     let url = session
         .url(&converged.observed)
-        .ok_or_else(|| Error::failed("NoUrl", "the API has gone again since it was made"))?;
+        .ok_or_else(|| Error::failed(Code::NoUrl, "the API has gone again since it was made"))?;
     Ok((converged, url))
 }
 

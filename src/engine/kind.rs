@@ -114,7 +114,7 @@ pub trait Kind: Send + Sync {
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure>;
 
     /// The deployments that own something of this kind in this account and region; only of kinds that can be listed.
-    async fn owners(&self, _ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+    async fn signs(&self, _ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         Ok(vec![])
     }
 

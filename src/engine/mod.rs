@@ -28,7 +28,7 @@ use crate::engine::observe::{Patience, observe};
 use crate::engine::plan::Plan;
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
-use crate::error::{Error, Exit, MANY, Result};
+use crate::error::{Code, Error, Exit, MANY, Result};
 
 /// What a run is to bring about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub async fn converge_if(
 async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observed) -> Result<()>) -> Result<Converged> {
     let patience = match wish {
         Wish::Present => Patience::Wait,
-        Wish::Absent => Patience::Farewell,
+        Wish::Absent => Patience::Teardown,
     };
     let mut steps = Vec::new();
     let mut failed = Vec::new();
@@ -200,13 +200,13 @@ fn refuse_guarded(observed: &Observed) -> Result<()> {
     if guarded.is_empty() {
         return Ok(());
     }
-    Err(Error::failed("Guarded", format!("somebody protected it, nothing was removed: {}", guarded.join("; "))).hint(
+    Err(Error::failed(Code::Guarded, format!("somebody protected it, nothing was removed: {}", guarded.join("; "))).hint(
         "if it is to go, take the protection off (`chatctl up` does so for a table), then run the same command again",
     ))
 }
 
 fn interrupted() -> Error {
-    Error::new(Exit::Interrupted, "Interrupted", "interrupted; no further step was begun")
+    Error::new(Exit::Interrupted, Code::Interrupted, "interrupted; no further step was begun")
         .hint("run the same command again")
 }
 
@@ -215,7 +215,7 @@ fn not_converging(plan: &Plan, failed: &[Failure]) -> Error {
     let differing = few(plan.0.iter().map(|change| &change.key));
     let mut message = format!("after {} passes there still differ {differing}", PASSES - 1);
     append(&mut message, "the last time", failed);
-    Error::failed("NotConverging", message)
+    Error::failed(Code::NotConverging, message)
         .hint("somebody or something else keeps changing them; stop that, then run the same command again")
 }
 

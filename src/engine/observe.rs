@@ -13,18 +13,18 @@ use crate::engine::graph::Graph;
 use crate::engine::key::Key;
 use crate::engine::kind::Kind;
 use crate::engine::run::Ctx;
-use crate::error::{Error, Exit};
+use crate::error::{Code, Error, Exit};
 use crate::progress::Ended;
 
 /// Whether to wait for what AWS still works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     /// Show things as they are at this moment.
-    None,
+    Glance,
     /// Look again until everything has settled.
     Wait,
-    /// All this is to go: as `None`, and what vanishes with its parent may stay unseen where nobody can show it.
-    Farewell,
+    /// All this is to go: as `Glance`, and what vanishes with its parent may stay unseen where nobody can show it.
+    Teardown,
 }
 
 /// A log is never silent for long, also while reads are tried again (R2).
@@ -67,7 +67,7 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
         found = looks => found?,
         never = say_slow => match never {},
         () = ctx.run.interrupt.raised(1) => {
-            return Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted while reading what exists"));
+            return Err(Error::new(Exit::Interrupted, Code::Interrupted, "interrupted while reading what exists"));
         }
     };
     if begun.elapsed() > SLOW {
@@ -103,7 +103,7 @@ fn look<'a>(
             .await;
         let mut found = match found {
             Err(failure)
-                if failure.is_unknown_call() && patience == Patience::Farewell && kind.facts().vanishes_with_parent =>
+                if failure.is_unknown_call() && patience == Patience::Teardown && kind.facts().vanishes_with_parent =>
             {
                 vec![]
             }
@@ -202,7 +202,7 @@ fn refuse_foreign(found: &[Found]) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::failed(
-        "NotOurs",
+        Code::NotOurs,
         format!("somebody else's resources stand in the way, nothing was touched: {}", foreign.join("; ")),
     )
     .hint("choose another `--name`, or remove them yourself if nobody needs them"))

@@ -18,6 +18,7 @@ use crate::engine::book::Book;
 use crate::engine::key::Key;
 use crate::engine::scope::Scope;
 use crate::engine::trace::{Call, Trace};
+use crate::error::Code;
 use crate::host::Interrupt;
 use crate::progress::Reporter;
 
@@ -222,7 +223,7 @@ impl Ctx {
             let caller = self.call("sts:GetCallerIdentity", &us, || self.aws.sts.get_caller_identity().send()).await?;
             caller.arn().and_then(Identity::from_arn).ok_or_else(|| {
                 let operation = Operation { service: "sts", name: "GetCallerIdentity" };
-                Failure::ours(operation, "identity", "NoIdentity", "the answer has no ARN")
+                Failure::ours(operation, "identity", Code::NoIdentity, "the answer has no ARN")
             })
         };
         self.run.identity.get_or_try_init(ask).await

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::aws::failure::{Failure, Operation};
 use crate::engine::key::Key;
 use crate::engine::run::Ctx;
+use crate::error::Code;
 
 /// What is waited for, and how long.
 #[derive(Clone, Copy)]
@@ -22,7 +23,7 @@ pub struct Wait {
 
 impl Wait {
     pub fn timeout(self, key: &Key) -> Failure {
-        Failure::ours(self.look, &key.to_string(), "Timeout", self.too_long)
+        Failure::ours(self.look, &key.to_string(), Code::Timeout, self.too_long)
     }
 }
 

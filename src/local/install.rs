@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::child::{command, which};
 use super::{ended, failed_io, own};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::{Env, private};
 use crate::progress::Reporter;
 
@@ -159,13 +159,16 @@ impl Python {
                 return Ok(Self::Itself(python));
             } else {
                 let name = python.display();
-                return Err(Error::failed("MissingPython", format!("the `venv` module of `{name}` is missing"))
+                return Err(Error::failed(Code::MissingPython, format!("the `venv` module of `{name}` is missing"))
                     .hint("install it (Debian and Ubuntu: `apt install python3-venv`), or install `uv`"));
             }
         }
         let (major, minor) = OLDEST_PYTHON;
-        Err(Error::failed("MissingPython", format!("the local AWS needs Python {major}.{minor} or newer: {problem}"))
-            .hint("install Python 3 (https://www.python.org/downloads), or `uv` (https://docs.astral.sh/uv)"))
+        Err(Error::failed(
+            Code::MissingPython,
+            format!("the local AWS needs Python {major}.{minor} or newer: {problem}"),
+        )
+        .hint("install Python 3 (https://www.python.org/downloads), or `uv` (https://docs.astral.sh/uv)"))
     }
 
     /// Installs what `requirements.txt` in `folder` asks for into a new environment, `venv` in `folder`.
@@ -201,7 +204,7 @@ fn words<'a>(words: &'a [&'a str]) -> impl Iterator<Item = &'a OsStr> {
 /// `npm`, once it is clear that it and a Node.js that is new enough are there.
 async fn npm(env: &Env) -> Result<PathBuf> {
     let missing = |problem: &str| {
-        Error::failed("MissingNode", format!("the local AWS needs Node.js {OLDEST_NODE} or newer: {problem}"))
+        Error::failed(Code::MissingNode, format!("the local AWS needs Node.js {OLDEST_NODE} or newer: {problem}"))
             .hint("install Node.js with npm (https://nodejs.org/en/download)")
     };
     let node = which(env, "node").ok_or_else(|| missing("`node` was not found"))?;
@@ -212,7 +215,7 @@ async fn npm(env: &Env) -> Result<PathBuf> {
         return Err(missing(&format!("`{}` is {version}", node.display())));
     }
     which(env, "npm").ok_or_else(|| {
-        Error::failed("MissingNpm", "the local AWS needs `npm`, which was not found beside Node.js")
+        Error::failed(Code::MissingNpm, "the local AWS needs `npm`, which was not found beside Node.js")
             .hint("install it (Debian and Ubuntu: `apt install npm`)")
     })
 }
@@ -230,13 +233,14 @@ async fn run(env: &Env, program: &Path, args: impl Iterator<Item = &OsStr>) -> R
     let output = step
         .output()
         .await
-        .map_err(|error| Error::failed("InstallFailed", format!("`{name}` could not be run: {error}")))?;
+        .map_err(|error| Error::failed(Code::InstallFailed, format!("`{name}` could not be run: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
     let message = format!("`{name}` could not install the local AWS ({}):\n{}", output.status, tail(&said));
-    Err(Error::failed("InstallFailed", message).hint("a re-run tries again; its package registry must be reachable"))
+    Err(Error::failed(Code::InstallFailed, message)
+        .hint("a re-run tries again; its package registry must be reachable"))
 }
 
 /// The last lines of what a program said, indented.

@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::host::{Env, Host};
 use crate::progress::{Ended, Reporter};
 
@@ -54,7 +54,7 @@ pub async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Endpoint> {
     tokio::select! {
         started = start => started,
         () = host.interrupt.raised(1) => {
-            Err(Error::new(Exit::Interrupted, "Interrupted", "interrupted while setting up the local AWS"))
+            Err(Error::new(Exit::Interrupted, Code::Interrupted, "interrupted while setting up the local AWS"))
         }
     }
 }
@@ -78,7 +78,7 @@ pub fn not_running(host: &Host) -> Error {
     } else {
         "no local AWS is running"
     };
-    Error::failed("NotRunning", what).hint("`chatctl up --local` starts one")
+    Error::failed(Code::NotRunning, what).hint("`chatctl up --local` starts one")
 }
 
 /// The place of the local AWS, if there is one yet; somebody else's is an error.
@@ -157,6 +157,6 @@ fn ended<T>(result: &Result<T>, done: &'static str) -> Ended {
 }
 
 fn failed_io(what: &str, path: &Path, error: std::io::Error) -> Error {
-    Error::failed("LocalFolder", format!("cannot {what} `{}`: {error}", path.display()))
+    Error::failed(Code::LocalFolder, format!("cannot {what} `{}`: {error}", path.display()))
         .hint("set `CHATCTL_DATA_DIR` to a folder that you may write to")
 }

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
 use super::failed_io;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::private;
 
 /// Stands in every folder that we made and may remove.
@@ -37,7 +37,7 @@ pub fn claim(folder: &Path, is_known: impl Fn(&str) -> bool) -> Result<()> {
         if let Some(stranger) = stranger {
             let (folder, stranger) = (folder.display(), stranger.file_name());
             let what = format!("`{folder}` holds other things, such as `{}`", stranger.display());
-            return Err(Error::failed("LocalFolder", format!("{what}, so the local AWS does not go there"))
+            return Err(Error::failed(Code::LocalFolder, format!("{what}, so the local AWS does not go there"))
                 .hint("set `CHATCTL_DATA_DIR` to a folder of its own"));
         }
         mark(folder).map_err(|error| failed_io("mark", folder, error))?;
@@ -60,7 +60,7 @@ pub fn check(folder: &Path) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::failed("LocalFolder", format!("`{}` {problem}, so nothing in it is trusted", folder.display()))
+    Err(Error::failed(Code::LocalFolder, format!("`{}` {problem}, so nothing in it is trusted", folder.display()))
         .hint("set `CHATCTL_DATA_DIR` to a folder that is yours alone"))
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::install::{is_hex, is_installation, tail};
 use super::{Installation, failed_io, own};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::{Env, private, random};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -145,7 +145,7 @@ impl Server {
         };
         let failed = |what: &str| {
             let said = fs::read(&log).unwrap_or_default();
-            Error::failed("StartFailed", format!("the local AWS {what}:\n{}", tail(&said)))
+            Error::failed(Code::StartFailed, format!("the local AWS {what}:\n{}", tail(&said)))
                 .hint(format!("its whole log is `{}`", log.display()))
         };
         let mut child = command.spawn().map_err(|error| failed(&format!("could not be run ({error})")))?;
@@ -181,7 +181,7 @@ impl Server {
             if !record.ends().await {
                 let _ = killpg(pid, Signal::SIGKILL);
                 if !record.ends().await {
-                    return Err(Error::failed("StopFailed", format!("process {pid}, the local AWS, does not end")));
+                    return Err(Error::failed(Code::StopFailed, format!("process {pid}, the local AWS, does not end")));
                 }
             }
         }

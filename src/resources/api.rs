@@ -151,7 +151,7 @@ impl Kind for ApiKind {
             .gone()
     }
 
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+    async fn signs(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let mut apis = list(ctx).await?;
         apis.sort_by_key(seniority);
         let mut traces = Vec::new();

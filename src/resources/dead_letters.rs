@@ -17,6 +17,7 @@ use crate::aws::failure::{Failure, Operation};
 use crate::engine::found::{Found, Owner};
 use crate::engine::kind::Kind;
 use crate::engine::run::Ctx;
+use crate::error::Code;
 
 const RECEIVE: Operation = Operation { service: "sqs", name: "ReceiveMessage" };
 
@@ -38,7 +39,7 @@ pub async fn queues(ctx: &Ctx) -> Result<Option<(Found, Found)>, Failure> {
         let found = QueueKind.find(ctx, &name).await?.pop();
         match &found {
             Some(Found { key, owner: Owner::Foreign(why) | Owner::Unclear(why), .. }) => {
-                Err(Failure::ours(RECEIVE, &key.to_string(), "NotOurs", format!("it is somebody else's: {why}")))
+                Err(Failure::ours(RECEIVE, &key.to_string(), Code::NotOurs, format!("it is somebody else's: {why}")))
             }
             _ => Ok(found),
         }

@@ -21,6 +21,7 @@ use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
+use crate::error::Code;
 
 pub struct DeploymentKind;
 
@@ -189,7 +190,7 @@ async fn wait_until_deployed(ctx: &Ctx, key: &Key, api_id: &str, id: &str) -> Re
     const STEP: Duration = Duration::from_millis(450);
     const BUDGET: Duration = Duration::from_secs(60);
     let operation = Operation { service: "apigateway", name: "GetDeployment" };
-    let fail = |code: &str, why: &str| Failure::ours(operation, &key.to_string(), code, why);
+    let fail = |code: Code, why: &str| Failure::ours(operation, &key.to_string(), code, why);
     ctx.waiting(key, "the deployment to be live");
     let begun = Instant::now();
     loop {
@@ -203,9 +204,9 @@ async fn wait_until_deployed(ctx: &Ctx, key: &Key, api_id: &str, id: &str) -> Re
             .await?;
         match now.deployment_status() {
             Some(DeploymentStatus::Pending) if begun.elapsed() < BUDGET => {}
-            Some(DeploymentStatus::Pending) => return Err(fail("Timeout", "the deployment is still pending")),
+            Some(DeploymentStatus::Pending) => return Err(fail(Code::Timeout, "the deployment is still pending")),
             Some(DeploymentStatus::Failed) => {
-                return Err(fail("DeploymentFailed", now.deployment_status_message().unwrap_or("no reason given")));
+                return Err(fail(Code::DeploymentFailed, now.deployment_status_message().unwrap_or("no reason given")));
             }
             _ => return Ok(()),
         }

@@ -20,6 +20,7 @@ use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 use crate::engine::wait::Wait;
+use crate::error::Code;
 
 /// Messages that the worker takes to everybody in one go: the most that a FIFO queue hands out at once.
 const BATCH: i32 = 10;
@@ -227,7 +228,7 @@ async fn run_empty(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
         ctx.run.reporter.waiting(&key.to_string(), "the queue to run empty");
         if begun.elapsed() > BUDGET {
             let why = format!("{waiting} messages are still in the queue, so it was not removed");
-            return Err(Failure::ours(operation, &key.to_string(), "Timeout", &why));
+            return Err(Failure::ours(operation, &key.to_string(), Code::Timeout, &why));
         }
         if !ctx.pause(Duration::from_secs(1)).await {
             return Err(Failure::interrupted(operation, &key.to_string()));

@@ -85,7 +85,7 @@ impl Kind for LogGroupKind {
             .gone()
     }
 
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+    async fn signs(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         // Every deployment has most of these, and nobody knows what else another one has.
         let is_ours = |name: &str| Function::of_walkthrough().any(|function| name.ends_with(&format!("-{function}")));
         let groups = groups(ctx, &names::log_group_name("")).await?;

@@ -136,7 +136,7 @@ impl Kind for RoleKind {
     }
 
     /// The roles of this region; listing them omits their tags (I5).
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+    async fn signs(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let key = &Key::new(names::ROLE, "list");
         let listed = ctx.all(
             "iam:ListRoles",

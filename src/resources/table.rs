@@ -121,7 +121,7 @@ impl Kind for TableKind {
         wait_until(ctx, key, |table| table.is_none_or(|table| table.table_status() != deleting)).await
     }
 
-    async fn owners(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
+    async fn signs(&self, ctx: &Ctx) -> Result<Vec<Sign>, Failure> {
         let key = &Key::new(names::TABLE, "list");
         let names = ctx.all(
             "dynamodb:ListTables",

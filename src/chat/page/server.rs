@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::entrance;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::random;
 use crate::websocket::{Endpoint, Place};
 
@@ -50,7 +50,7 @@ struct Chat {
 
 impl Server {
     pub async fn bind(endpoint: &Endpoint, place: Arc<dyn Place>, keep_alive: bool) -> Result<Self> {
-        let no_port = |e| Error::failed("NoPort", format!("the page cannot be served on 127.0.0.1: {e}"));
+        let no_port = |e| Error::failed(Code::NoPort, format!("the page cannot be served on 127.0.0.1: {e}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let at = listener.local_addr().map_err(no_port)?;
         let chat = Mutex::new(Chat { endpoint: endpoint.clone(), told: false });

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{self};
 use super::ChatOptions;
 use super::screen::Screen;
 use super::typing::Typed;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::websocket::{
     ConnectError, Endpoint, MESSAGE_BYTES, Notice, PING, Place, Socket, close, send, send_message, why_closed,
 };
@@ -172,7 +172,10 @@ impl<'a> Conversation<'a> {
                 Event::Enough if matches!(link, Link::Up(_)) => {}
                 Event::Enough => {
                     let lost = self.unsent.len();
-                    return Err(Error::failed("Unsent", format!("the connection dropped, {lost} lines were not sent")));
+                    return Err(Error::failed(
+                        Code::Unsent,
+                        format!("the connection dropped, {lost} lines were not sent"),
+                    ));
                 }
             }
             self.send_unsent(&mut link).await;
@@ -202,7 +205,7 @@ impl<'a> Conversation<'a> {
         if bytes > MESSAGE_BYTES {
             let what = format!("a message of {bytes} bytes is too long, API Gateway takes {MESSAGE_BYTES}");
             if !self.interactive {
-                return Err(Error::failed("TooLong", what));
+                return Err(Error::failed(Code::TooLong, what));
             }
             self.screen.note(&what);
             return Ok(false);

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::ChatOptions;
 use super::screen::Screen;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::keys::Terminal;
 
 /// Lines that may wait to be sent before reading from a pipe pauses.
@@ -31,7 +31,7 @@ type Input = mpsc::Receiver<Typed>;
 /// A line editor with a history that lasts as long as the chat.
 pub(super) fn edited(options: &ChatOptions) -> Result<(Input, Screen, Option<Terminal>)> {
     let unusable = |e: ReadlineError| {
-        Error::failed("Terminal", format!("this terminal cannot be used: {e}"))
+        Error::failed(Code::Terminal, format!("this terminal cannot be used: {e}"))
             .hint("pipe the messages in: `echo hello | chatctl chat`")
     };
     let terminal = Terminal::remember();

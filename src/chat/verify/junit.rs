@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::terms::At;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::visible;
 
 const STEPS: [At; 5] = [At::Network, At::Connect, At::SendMessage, At::Disconnect, At::Latency];
@@ -24,7 +24,7 @@ impl Junit {
         }
         let junit = Self(file);
         // Whatever ends the run from now on, no report of an earlier one stays and passes for its own.
-        let unfinished = Error::failed("Unfinished", "the verification did not end");
+        let unfinished = Error::failed(Code::Unfinished, "the verification did not end");
         junit.write(&document(Some((None, &unfinished)), false))?;
         Ok(junit)
     }
@@ -36,7 +36,10 @@ impl Junit {
 
     fn write(&self, document: &str) -> Result<()> {
         fs::write(&self.0, document).map_err(|error| {
-            Error::failed("Unwritable", format!("the JUnit report `{}` cannot be written: {error}", self.0.display()))
+            Error::failed(
+                Code::Unwritable,
+                format!("the JUnit report `{}` cannot be written: {error}", self.0.display()),
+            )
         })
     }
 }
