@@ -10,7 +10,6 @@ pub const UNSHOWN: &[(&str, &str)] = &[
     ("G1", DEAR),
     ("G2", RARE),
     ("G19", "there are WebSocket APIs in the region, or the run would end at once"),
-    ("G30", "a token takes an issuer, and the run has none"),
     ("G31", "its app is the walkthrough, no route of which has a schema"),
     (
         "L2",
