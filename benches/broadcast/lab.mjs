@@ -68,9 +68,10 @@ export class Lab {
   /**
    * One execution environment: loads `file` on `cores` of a core, then invokes its export `name`
    * `invocations` times (the first of them is the cold one). What passes the time limit is killed,
-   * as Lambda does. Resolves to `{load, runs}`.
+   * as Lambda does, and so is what is to die after `killMs`. `goesOn`: with what another environment has left.
+   * Resolves to `{load, runs}`.
    */
-  async environment({ file, name = 'handler', cores = 1, invocations = 2, limitMs = 15_000, event, table = { connections: 0, gonePercent: 0 }, latency, quota }) {
+  async environment({ env, killMs, goesOn = false, file, name = 'handler', cores = 1, invocations = 2, limitMs = 15_000, event, table = { connections: 0, gonePercent: 0 }, latency, quota }) {
     const logFile = path.join(this.folder, 'log');
     const output = fs.openSync(logFile, 'w');
     const child = fork(path.join(HERE, 'measured.mjs'), {
@@ -85,6 +86,7 @@ export class Lab {
         AWS_ENDPOINT_URL: this.endpoint,
         CHATCTL_CONNECTIONS_ENDPOINT: `${this.endpoint}/_aws/execute-api`,
         TABLE_NAME: 'chat-connections',
+        ...env,
       },
     });
     fs.closeSync(output);
@@ -93,9 +95,9 @@ export class Lab {
     const runs = [];
     const load = await ask(child, { load: { file, name } });
     while (!load.error && runs.length < invocations) {
-      await ask(this.standin, { table, latency, quota });
+      if (!goesOn) await ask(this.standin, { table, latency, quota });
       const sent = Number(process.hrtime.bigint()) / 1e6;
-      const kill = setTimeout(() => child.kill('SIGKILL'), limitMs);
+      const kill = setTimeout(() => child.kill('SIGKILL'), killMs ?? limitMs);
       const measured = await ask(child, { event, limitMs });
       clearTimeout(kill);
       const seen = await ask(this.standin, { report: true });

@@ -10,11 +10,12 @@ const cpu = () => {
 async function timed(work) {
   const start = now();
   const startCpu = cpu();
-  const error = await work().then(
-    () => undefined,
-    (failure) => String(failure),
+  const [returned, error] = await work().then(
+    (value) => [value],
+    (failure) => [undefined, String(failure)],
   );
-  return { start, ms: now() - start, cpuMs: cpu() - startCpu, peakMB: process.resourceUsage().maxRSS / 1024, error };
+  // What a worker hands back is to be continued.
+  return { left: returned?.batchItemFailures?.length, start, ms: now() - start, cpuMs: cpu() - startCpu, peakMB: process.resourceUsage().maxRSS / 1024, error };
 }
 
 let run;
