@@ -168,6 +168,7 @@ fn what_cannot_be_is_refused_by_name() {
         ("delivery = \"email\"", "not a valid delivery"),
         ("delivery = \"queue\"\ndelivery-rate = 9", "not a valid delivery rate"),
         ("delivery-rate = 100", "for `--delivery queue` alone"),
+        ("reserved-concurrency = 0", "not a valid reserved concurrency"),
         ("message-size = 129", "not a valid message size"),
         ("message-rate = 0", "not a valid message rate"),
         ("keep-alive = true\n[routes.ping]", "`keep-alive` makes the route `ping`"),

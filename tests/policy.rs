@@ -249,6 +249,12 @@ async fn every_action_is_needed() {
             fs::write(handlers.0.join(&name), fs::read_to_string(file.path()).unwrap() + edit).unwrap();
         }
     }
+    let lambda = aws_sdk_lambda::Client::new(&account.ministack.sdk_config(&account.id));
+    let brake = lambda.put_function_concurrency().function_name("p-onConnect").reserved_concurrent_executions(0);
+    brake.send().await.unwrap();
+    lacking!(["lambda:DeleteFunctionConcurrency"] => ["up"]);
+    account.root(&["up"]).await.expect(0);
+
     drift(&account).await;
     let folder = handlers.0.display().to_string();
     let change = ["up", "--handlers", &folder, "--memory", "768", "--throttle-rate", "9", "--throttle-burst", "9"];
@@ -548,7 +554,7 @@ const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-
 /// All settings that change policies.
 const VARIANTS: [&[&str]; 8] = [
     &[],
-    &["--delivery", "queue"],
+    &["--delivery", "queue", "--reserved-concurrency", "5"],
     &["--authorizer", "arn:aws:lambda:eu-central-1:123456789012:function:gate"],
     &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
     &["--permissions-boundary", BOUNDARY, "--kms-key", KEY, "--authorizer", "iam"],

@@ -180,6 +180,10 @@ impl Failure {
             Class::Other if service == "dynamodb" && self.message.contains("eletion protection") => {
                 "somebody protected the table; switch its deletion protection off, then run the same command again".to_owned()
             }
+            // L8
+            Class::Other if name == "PutFunctionConcurrency" && self.message.contains("UnreservedConcurrentExecution") => {
+                "the account runs too few functions at once to keep so many for one: ask AWS for more (Lambda's quota `Concurrent executions`), or set a smaller `--reserved-concurrency`".to_owned()
+            }
             // I3
             Class::Other if self.code == "DeleteConflict" && self.message.contains("instance profile") => {
                 "somebody put the role into an instance profile; take it out, then run the same command again".to_owned()

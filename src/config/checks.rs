@@ -18,6 +18,8 @@ const LONGEST_FUNCTION_TIMEOUT: i32 = 25;
 pub(super) const MEMORY: (i32, i32) = (128, 10_240);
 /// Seconds.
 pub(super) const FUNCTION_TIMEOUT: (i32, i32) = (1, LONGEST_FUNCTION_TIMEOUT);
+/// Runs at once. None at all would take no message.
+pub(super) const CONCURRENCY: (i32, i32) = (1, 100_000);
 /// KB.
 pub(super) const MESSAGE_SIZES: (i32, i32) = (1, 128);
 /// A second, or at once.

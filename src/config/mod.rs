@@ -17,9 +17,9 @@ use crate::app::{App, Delivery, FunctionName, RouteKey};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use checks::{
-    ARCHITECTURES, COLORS, FUNCTION_TIMEOUT, MEMORY, MESSAGE_SIZES, OUTPUTS, api_name, checked_arn, delivery,
-    description, in_range, message_throttle, one_of, region, retention, role_arns, role_path, runtime, stage, tags,
-    throttle,
+    ARCHITECTURES, COLORS, CONCURRENCY, FUNCTION_TIMEOUT, MEMORY, MESSAGE_SIZES, OUTPUTS, api_name, checked_arn,
+    delivery, description, in_range, message_throttle, one_of, region, retention, role_arns, role_path, runtime, stage,
+    tags, throttle,
 };
 
 pub use crate::app::Throttle;
@@ -54,6 +54,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// The largest `data` of a message, KB.
     pub message_size: i32,
+    /// Runs at once of the function behind `sendmessage`, where that is limited.
+    pub reserved_concurrency: Option<i32>,
     /// How many messages the `sendmessage` route takes; where there is none, what `throttle` says holds for it too.
     pub message_throttle: Option<Throttle>,
     /// MB, of every function.
@@ -172,6 +174,11 @@ impl Config {
                 MESSAGE_SIZES,
                 "KB",
             )?,
+            reserved_concurrency: flags
+                .reserved_concurrency
+                .or(file.reserved_concurrency)
+                .map(|runs| in_range("reserved concurrency", runs, CONCURRENCY, "runs at once"))
+                .transpose()?,
             memory: flags.memory.or(file.memory).map(|mb| in_range("memory", mb, MEMORY, "MB")).transpose()?,
             function_timeout: in_range(
                 "function timeout",

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::authorizer::LONGEST;
 use super::checks::{
-    API_NAME, ARCHITECTURES, COLORS, DELIVERIES, DELIVERY_RATES, DESCRIPTION, FUNCTION_TIMEOUT, MEMORY, MESSAGE_SIZES,
-    OUTPUTS, RATES, RETENTION_DAYS,
+    API_NAME, ARCHITECTURES, COLORS, CONCURRENCY, DELIVERIES, DELIVERY_RATES, DESCRIPTION, FUNCTION_TIMEOUT, MEMORY,
+    MESSAGE_SIZES, OUTPUTS, RATES, RETENTION_DAYS,
 };
 use super::routes::{INDEX_NAME, MOST_INDEXES};
 use super::{Name, Settings};
@@ -39,6 +39,7 @@ fn rules() -> Value {
             "message-size": range(MESSAGE_SIZES),
             "delivery": one_of(DELIVERIES),
             "delivery-rate": range(DELIVERY_RATES),
+            "reserved-concurrency": range(CONCURRENCY),
             "memory": range(MEMORY),
             "function-timeout": range(FUNCTION_TIMEOUT),
             "architecture": one_of(ARCHITECTURES),

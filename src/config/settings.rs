@@ -82,6 +82,9 @@ pub struct Settings {
     /// Folder with the handlers, instead of those built in
     #[arg(long, global = true, help_heading = "Functions", value_name = "DIR")]
     pub handlers: Option<PathBuf>,
+    /// Runs of sendMessage at once, which nothing else of the account can take and which it cannot exceed [default: no limit]
+    #[arg(long, global = true, help_heading = "Functions", value_name = "N")]
+    pub reserved_concurrency: Option<i32>,
     /// Memory of each function in MB [default: 512 for sendMessage, 256 for the others]
     #[arg(long, global = true, help_heading = "Functions", value_name = "MB")]
     pub memory: Option<i32>,

@@ -45,6 +45,8 @@ struct FunctionSpec {
     timeout: i32,
     role: String,
     environment: BTreeMap<String, String>,
+    /// How often it may run at once; that much of the account's is kept for it.
+    reserved_concurrency: Option<i32>,
     code_sha256: String,
     tags: Tags,
 }
@@ -84,6 +86,7 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
         timeout: function.timeout.unwrap_or(scope.config.function_timeout),
         role: role_of(scope, &function.name),
         environment,
+        reserved_concurrency: scope.config.reserved_concurrency.filter(|_| is_behind_messages(scope, function)),
         code_sha256: scope.bundles.sha256(&function.name).unwrap_or(UNKNOWN).to_owned(),
         tags: scope.tags(),
     }
@@ -93,6 +96,31 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
 async fn role_is_gone(ctx: &Ctx, function: &FunctionName) -> bool {
     let is_brought = ctx.scope.config.role_arns.contains_key(function.as_str());
     !is_brought && matches!(role_policy::look_at_role(ctx, &names::role(&ctx.scope, function)).await, Ok(None))
+}
+
+/// Whether it is what everybody can call by sending.
+fn is_behind_messages(scope: &Scope, function: &Function) -> bool {
+    scope.config.app.route("sendmessage").is_some_and(|route| route.function == function.name)
+}
+
+/// Sets or takes away how often it may run at once.
+async fn reserve(ctx: &Ctx, key: &Key, runs: Option<i32>) -> Result<(), Failure> {
+    let lambda = &ctx.aws.lambda;
+    match runs {
+        Some(runs) => ctx
+            .call("lambda:PutFunctionConcurrency", key, || {
+                let put = lambda.put_function_concurrency().function_name(&key.name);
+                put.reserved_concurrent_executions(runs).send()
+            })
+            .await
+            .map(drop),
+        None => ctx
+            .call("lambda:DeleteFunctionConcurrency", key, || {
+                lambda.delete_function_concurrency().function_name(&key.name).send()
+            })
+            .await
+            .map(drop),
+    }
 }
 
 #[async_trait]
@@ -144,6 +172,7 @@ impl Kind for FunctionKind {
         let all: Tags = answer.tags.unwrap_or_default().into_iter().collect();
         let owner = Owner::by_tags(&ctx.scope, &all);
         let (tags, _) = tags::split(all);
+        let reserved_concurrency = answer.concurrency.and_then(|kept| kept.reserved_concurrent_executions);
         let Some(now) = answer.configuration else { return Ok(vec![]) };
         let fields = fields(&FunctionSpec {
             runtime: now.runtime().map_or("", Runtime::as_str).to_owned(),
@@ -158,6 +187,7 @@ impl Kind for FunctionKind {
                 .and_then(|environment| environment.variables())
                 .map(|variables| variables.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
                 .unwrap_or_default(),
+            reserved_concurrency,
             code_sha256: now.code_sha256().unwrap_or_default().to_owned(),
             tags,
         });
@@ -207,13 +237,16 @@ impl Kind for FunctionKind {
 
     fn permissions(&self, scope: &Scope) -> Vec<Permission> {
         let functions = vec![names::function_pattern(scope)];
-        vec![
+        let reserves = scope.config.reserved_concurrency.is_some();
+        let reserve = reserves.then(|| Permission::write(&["lambda:PutFunctionConcurrency"], functions.clone()));
+        let mut all = vec![
             // GetFunction leaves out the tags, by which we know our own, for whoever may not list them.
             Permission::read(&["lambda:GetFunction", "lambda:ListTags"], functions.clone()),
             Permission::write(
                 &[
                     "lambda:CreateFunction",
                     "lambda:DeleteFunction",
+                    "lambda:DeleteFunctionConcurrency",
                     "lambda:TagResource",
                     "lambda:UntagResource",
                     "lambda:UpdateFunctionCode",
@@ -221,7 +254,9 @@ impl Kind for FunctionKind {
                 ],
                 functions,
             ),
-        ]
+        ];
+        all.extend(reserve);
+        all
     }
 }
 
@@ -256,6 +291,9 @@ impl Resource for AppFunction {
         };
         let is_gone = || role_is_gone(ctx, &function.name);
         let created = ctx.call_upon("lambda:CreateFunction", key, create, is_gone).await?;
+        if spec.reserved_concurrency.is_some() {
+            reserve(ctx, key, spec.reserved_concurrency).await?;
+        }
         Ok(created.function_arn.unwrap_or_else(|| names::function_arn(&ctx.scope, &function.name)))
     }
 
@@ -280,7 +318,7 @@ impl Resource for AppFunction {
             .await?;
             written = true;
         }
-        let configuration = ["runtime", "handler", "memory", "timeout", "role", "environment"];
+        let configuration = ["runtime", "handler", "memory", "timeout", "description", "role", "environment"];
         if configuration.iter().any(|field| changes.touches(field)) {
             if written {
                 settle(ctx, key).await?;
@@ -301,6 +339,9 @@ impl Resource for AppFunction {
             let is_gone = || role_is_gone(ctx, &function.name);
             ctx.call_upon("lambda:UpdateFunctionConfiguration", key, update, is_gone).await?;
         }
+        if changes.touches("reservedConcurrency") {
+            reserve(ctx, key, spec.reserved_concurrency).await?;
+        }
         retag(ctx, key, &found.id, changes).await
     }
 
@@ -308,7 +349,7 @@ impl Resource for AppFunction {
     fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {
         let Self(function) = self;
         let spec = spec(scope, function);
-        let properties = json!({
+        let mut properties = json!({
             "FunctionName": key.name,
             "Runtime": spec.runtime,
             "Architectures": [spec.architecture],
@@ -323,6 +364,9 @@ impl Resource for AppFunction {
             },
             "Tags": tags::listed(spec.tags)
         });
+        if let Some(runs) = spec.reserved_concurrency {
+            properties["ReservedConcurrentExecutions"] = json!(runs);
+        }
         let logical_id = names::logical_id(function.name.as_str(), "Function");
         vec![Part { logical_id, r#type: "AWS::Lambda::Function", properties }]
     }

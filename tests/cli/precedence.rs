@@ -66,6 +66,8 @@ const ROWS: &[Row] = &[
         shown: |c| c.message_throttle.map_or(0, |t| t.burst).to_string(), want: ["40", "1", "2", "3"] },
     Row { long: "message-size", file: "message-size = 1", env: "2", flag: "3",
         shown: |c| c.message_size.to_string(), want: ["32", "1", "2", "3"] },
+    Row { long: "reserved-concurrency", file: "reserved-concurrency = 1", env: "2", flag: "3",
+        shown: |c| c.reserved_concurrency.unwrap_or_default().to_string(), want: ["0", "1", "2", "3"] },
     Row { long: "handlers", file: "handlers = 'file'", env: "env", flag: "flag",
         shown: |c| c.handlers.as_ref().and_then(|p| p.file_name()).map(|n| n.display().to_string()).unwrap_or_default(),
         want: ["", "file", "env", "flag"] },

@@ -125,6 +125,7 @@ fn tampering(kind: &str) -> Tampering {
                     "tampered".clone_into(&mut function.code_sha256);
                     function.memory_mb = 128;
                     "mine".clone_into(&mut function.description);
+                    function.reserved = Some(0);
                 });
             }),
             delete: Some(|world| {
@@ -441,7 +442,8 @@ async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_w
 /// A change of a setting is exactly that change, made by exactly these writes, and nobody's connection ends with it.
 #[tokio::test(start_paused = true)]
 async fn a_changed_setting_is_exactly_that_change() {
-    let settings: [(&str, &[&str]); 13] = [
+    let settings: [(&str, &[&str]); 14] = [
+        ("--reserved-concurrency 5", &["PutFunctionConcurrency"]),
         ("--api-name Chat", &["UpdateApi"]),
         ("--description ours", &["UpdateApi"]),
         ("--memory 1024", &["UpdateFunctionConfiguration"; 3]),
@@ -631,6 +633,41 @@ fn ping(world: &World, edit: impl Fn(&mut world::Route, &mut world::Integration)
         let id = route.target.clone().unwrap().replace("integrations/", "");
         edit(route, api.integrations.get_mut(&id).expect("there is one"));
     });
+}
+
+/// Each by itself: what one call repairs beside another hides that it would not alone.
+#[tokio::test(start_paused = true)]
+async fn each_property_of_a_function_is_repaired_alone() {
+    let edits: [Edit; 3] = [
+        |world| function(world, |function| "mine".clone_into(&mut function.description)),
+        |world| function(world, |function| function.reserved = Some(0)),
+        |world| function(world, |function| function.memory_mb = 128),
+    ];
+    for (at, edit) in edits.into_iter().enumerate() {
+        is_repaired("function", &format!("edit {at}"), edit).await;
+    }
+}
+
+/// As much as is kept for one is taken from all others, and AWS leaves them ten (L8).
+#[tokio::test(start_paused = true)]
+async fn a_reserve_that_the_account_cannot_keep_is_named_with_what_to_do() {
+    let reserved = |world: &World| {
+        world.edit(|state| {
+            let functions = state.region(ACCOUNT, REGION).functions.values();
+            functions.map(|function| (function.name.clone(), function.reserved)).collect::<Vec<_>>()
+        })
+    };
+    let world = World::new(Switches { concurrent_executions: 10, ..Switches::default() });
+    let refused = run(&world, "up --reserved-concurrency 5").await.expect(Exit::Failed);
+    assert!(refused.stderr.contains("`lambda:PutFunctionConcurrency` failed"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("hint: the account runs too few functions at once"), "{}", refused.stderr);
+    world.switch(|switches| switches.concurrent_executions = 1_000);
+    run(&world, "up --reserved-concurrency 5").await.expect(Exit::Done);
+    assert_whole(&world, "chat");
+    let of_one = [("onConnect", None), ("onDisconnect", None), ("sendMessage", Some(5))];
+    assert_eq!(reserved(&world), of_one.map(|(name, runs)| (format!("chat-{name}"), runs)));
+    run(&world, "up --reserved-concurrency 5 --delivery queue").await.expect(Exit::Done);
+    assert_eq!(reserved(&world).into_iter().filter(|(_, runs)| runs.is_some()).count(), 1, "not the worker");
 }
 
 /// An authorizer's id under `NONE` means nothing, so nothing is done about it (G22).

@@ -49,6 +49,8 @@ pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fiel
         "UpdateFunctionCode" => update_code(cx, fields),
         "UpdateFunctionConfiguration" => update_configuration(cx, fields),
         "DeleteFunction" => delete(cx, fields),
+        "PutFunctionConcurrency" => put_concurrency(cx, fields),
+        "DeleteFunctionConcurrency" => delete_concurrency(cx, fields),
         "AddPermission" => add_permission(cx, fields),
         "RemovePermission" => remove_permission(cx, fields),
         "GetPolicy" => get_policy(cx, fields),
@@ -316,11 +318,42 @@ fn get(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
         },
         "Configuration": configuration(function, now),
     });
+    if let Some(runs) = function.reserved {
+        body["Concurrency"] = json!({ "ReservedConcurrentExecutions": runs });
+    }
     // Without tags there is no such member, nor for who may not list them (L14).
     if !function.tags.is_empty() && by.may("lambda:ListTags", &function.arn, &Facts::new()).is_ok() {
         body["Tags"] = json!(function.tags);
     }
     Ok(Reply::json(200, body))
+}
+
+/// So many runs at once stay for all functions for which none are kept (L8).
+const UNRESERVED: i64 = 10;
+
+fn put_concurrency(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
+    let name = fields.label("functionName");
+    let runs = fields.number("ReservedConcurrentExecutions").unwrap_or_default();
+    fields.done();
+    let most = cx.switches.concurrent_executions;
+    let region = cx.account.region(&cx.place.region);
+    let kept =
+        region.functions.values().filter(|other| other.name != bare_name(&name)).filter_map(|other| other.reserved);
+    if kept.sum::<i64>() + runs > most - UNRESERVED && runs > 0 {
+        return Err(invalid(format!(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below \
+             its minimum value of [{UNRESERVED}]."
+        )));
+    }
+    function(cx, &name)?.reserved = Some(runs);
+    Ok(Reply::json(200, json!({ "ReservedConcurrentExecutions": runs })))
+}
+
+fn delete_concurrency(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
+    let name = fields.label("functionName");
+    fields.done();
+    function(cx, &name)?.reserved = None;
+    Ok(Reply::empty(204))
 }
 
 fn get_configuration(cx: &mut Context<'_>, mut fields: Fields) -> Answer {

@@ -359,6 +359,12 @@ fn lambda(wire: &Wire<'_>) -> (Operation, Map<String, Value>) {
         ("PUT", ["2015-03-31", "functions", f, "configuration"]) => {
             rest.is("UpdateFunctionConfiguration", &[("functionName", f)])
         }
+        ("PUT", ["2017-10-31", "functions", f, "concurrency"]) => {
+            rest.is("PutFunctionConcurrency", &[("functionName", f)])
+        }
+        ("DELETE", ["2017-10-31", "functions", f, "concurrency"]) => {
+            rest.is("DeleteFunctionConcurrency", &[("functionName", f)])
+        }
         ("GET", ["2015-03-31", "functions", f, "policy"]) => rest.is("GetPolicy", &[("functionName", f)]),
         ("POST", ["2015-03-31", "functions", f, "policy"]) => rest.is("AddPermission", &[("functionName", f)]),
         ("DELETE", ["2015-03-31", "functions", f, "policy", sid]) => {

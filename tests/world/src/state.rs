@@ -265,6 +265,8 @@ pub struct Function {
     pub timeout_seconds: i64,
     pub description: String,
     pub environment: BTreeMap<String, String>,
+    /// Kept of the account's runs at once.
+    pub reserved: Option<i64>,
     pub tags: Tags,
     /// Base64 of the SHA-256, as Lambda gives it back.
     pub code_sha256: String,

@@ -34,6 +34,8 @@ pub struct Switches {
     pub iam_delete_linger: Duration,
     /// Two writes on one role that overlap in time: the later is refused (I4).
     pub iam_concurrent_modification: bool,
+    /// Functions that the account may run at once (L8).
+    pub concurrent_executions: i64,
     /// Roles in one account (I4).
     pub role_quota: usize,
 
@@ -110,6 +112,7 @@ impl Default for Switches {
             iam_read_lag: Duration::ZERO,
             iam_delete_linger: Duration::from_secs(1),
             iam_concurrent_modification: true,
+            concurrent_executions: 1_000,
             role_quota: 5_000,
             function_pending: Duration::from_secs(3),
             function_updating: Duration::from_secs(2),
