@@ -153,7 +153,6 @@ impl App {
                 },
                 Function {
                     name: FunctionName(WORKER.to_owned()),
-                    default_memory: 1_024,
                     timeout: Some(WORKER_TIMEOUT),
                     queue_end: Some(QueueEnd::Receives),
                     ..delivers
