@@ -242,12 +242,9 @@ async fn every_action_is_needed() {
     account.root(&["up"]).await.expect(0);
 
     let handlers = Folder::new();
-    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda")).unwrap().map(Result::unwrap) {
-        let name = file.file_name().into_string().unwrap();
-        if name.ends_with(".mjs") && !name.ends_with(".test.mjs") {
-            let edit = if name == "onConnect.mjs" { "// edited\n" } else { "" };
-            fs::write(handlers.0.join(&name), fs::read_to_string(file.path()).unwrap() + edit).unwrap();
-        }
+    for (name, mut content) in chatctl::handlers::embedded() {
+        content.extend(if name == "onConnect.mjs" { &b"// edited\n"[..] } else { b"" });
+        fs::write(handlers.0.join(&name), content).unwrap();
     }
     let lambda = aws_sdk_lambda::Client::new(&account.ministack.sdk_config(&account.id));
     let brake = lambda.put_function_concurrency().function_name("p-onConnect").reserved_concurrent_executions(0);
