@@ -167,7 +167,7 @@ fn what_cannot_be_is_refused_by_name() {
         ("memory = 64", "not a valid memory"),
         ("delivery = \"email\"", "not a valid delivery"),
         ("delivery = \"queue\"\ndelivery-rate = 9", "not a valid delivery rate"),
-        ("delivery-rate = 100", "for `--delivery queue` alone"),
+        ("delivery-rate = 100", "`delivery-rate` works only with `--delivery queue`"),
         ("reserved-concurrency = 0", "not a valid reserved concurrency"),
         ("message-size = 129", "not a valid message size"),
         ("message-rate = 0", "not a valid message rate"),

@@ -82,6 +82,7 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
         authorizer: Authorizer::None,
         ttl: None,
         throttle: None,
+        reserved_concurrency: None,
         handlers: None,
         memory: None,
         permissions_boundary: None,

@@ -258,6 +258,10 @@ where
         "ConflictException" if !message.contains("try again later") && operation.name.starts_with("Create") => {
             return Class::AlreadyExists;
         }
+        // A racing run has led its stage to it since we looked (G9).
+        "BadRequestException" if operation.name == "DeleteDeployment" && message.contains("Active stages") => {
+            return Class::Moved;
+        }
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => {
             return Class::AccessDenied;
         }

@@ -449,7 +449,7 @@ async fn a_token_may_come_from_the_environment_or_a_file() {
         (
             vec![("CHATCTL_QUERY", "a=b"), ("CHATCTL_HEADER", "a=b")],
             vec![],
-            "`CHATCTL_HEADER` and `CHATCTL_QUERY` are both set",
+            "more than one of `CHATCTL_HEADER`, `CHATCTL_QUERY` and `CHATCTL_TOKEN` are set",
         ),
         (vec![], vec!["--query", "@nowhere"], "cannot read `nowhere`"),
         (vec![], vec!["--query", "@/dev/null"], "`/dev/null` holds no `name=value`"),

@@ -726,12 +726,15 @@ async fn what_is_protected_from_deletion_is_named_with_what_to_do() {
     };
     protect(true);
     let down = run(&world, "down").await.expect(Exit::Failed);
-    assert!(down.stderr.contains("nothing was removed: table chat-connections"), "{}", down.stderr);
-    assert!(down.stderr.contains("`chatctl up` takes the protection off"), "{}", down.stderr);
+    for guarded in ["log-group /aws/lambda/chat-sendMessage", "table chat-connections"] {
+        assert!(down.stderr.contains(&format!("{guarded}: its deletion protection is on")), "{}", down.stderr);
+    }
+    assert!(down.stderr.contains("take the protection off (`chatctl up` does so for a table)"), "{}", down.stderr);
     assert_eq!(writes(&world), Vec::<String>::new());
     table(&world, |table| table.deletion_protection = false);
     let down = run(&world, "down").await.expect(Exit::Failed);
-    assert!(down.stderr.contains("hint: somebody protected the log group"), "{}", down.stderr);
+    assert!(down.stderr.contains("nothing was removed: log-group /aws/lambda/chat-onConnect"), "{}", down.stderr);
+    assert_eq!(writes(&world), Vec::<String>::new());
     protect(false);
     run(&world, "down").await.expect(Exit::Done);
     assert_nothing_left(&world);
