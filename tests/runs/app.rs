@@ -379,7 +379,8 @@ async fn a_schema_is_a_model_of_its_route_that_comes_changes_and_goes_with_its_f
         |api| api.routes.values_mut().for_each(|route| drop(route.other.remove("modelSelectionExpression"))),
         |api| {
             let mut more = api.models.values().next().expect("a model").clone();
-            ("more".clone_into(&mut more.id), "More".clone_into(&mut more.name));
+            "more".clone_into(&mut more.id);
+            "More".clone_into(&mut more.name);
             api.models.insert(more.id.clone(), more);
         },
     ];
