@@ -97,6 +97,11 @@ impl Failure {
         }
     }
 
+    /// The world is another one than this pass has seen: the next one looks again.
+    pub fn moved(operation: Operation, subject: &str, what: &str) -> Self {
+        Self { class: Class::Moved, ..Self::ours(operation, subject, Code::NotConverging, what) }
+    }
+
     pub fn interrupted(operation: Operation, subject: &str) -> Self {
         let mut failure = Self::ours(operation, subject, Code::Interrupted, "interrupted while waiting");
         failure.class = Class::Interrupted;

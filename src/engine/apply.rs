@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::aws::failure::{Class, Failure};
+use crate::aws::failure::{Class, Failure, Operation};
 use crate::engine::change::{Action, Change};
 use crate::engine::found::{Found, Owner};
 use crate::engine::graph::Graph;
@@ -85,7 +85,7 @@ pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
                     skip(&ctx, change);
                     return (at, None, Err(End::Skipped));
                 }
-                let work = async |task| step(&ctx.for_task(task), task, graph, lanes, change).await;
+                let work = async |task| step(&ctx.for_task(task), task, graph, plan, lanes, change).await;
                 let (task, done) = ctx.run.trace.task(change.action.doing(), change.key.clone(), after, work).await;
                 (at, Some(task), done.map_err(End::Failed))
             });
@@ -112,6 +112,7 @@ async fn step(
     ctx: &Ctx,
     task: usize,
     graph: &Graph,
+    plan: &Plan,
     lanes: &Lanes,
     change: &Change,
 ) -> Result<Option<String>, Failure> {
@@ -126,7 +127,7 @@ async fn step(
             // Held until the end of the step.
             let mut turn = lanes[&lane(graph, change)].lock().await;
             ctx.run.trace.turn_after(task, turn.last.replace(task));
-            carry_out(ctx, graph, change, &mut turn.told).await
+            carry_out(ctx, graph, plan, change, &mut turn.told).await
         }
     };
     reporter.end(
@@ -142,6 +143,7 @@ async fn step(
 async fn carry_out(
     ctx: &Ctx,
     graph: &Graph,
+    plan: &Plan,
     change: &Change,
     told: &mut BTreeSet<&'static str>,
 ) -> Result<Option<String>, Failure> {
@@ -153,6 +155,9 @@ async fn carry_out(
     let is_deleted =
         change.action == Action::Delete || (change.action == Action::Replace && kind.facts().snapshot_of.is_empty());
     if let Some(found) = change.found.as_ref().filter(|_| is_deleted) {
+        if change.action == Action::Delete {
+            stay_for_others(ctx, graph, plan, found).await?;
+        }
         kind.delete(ctx, found).await?;
         ctx.run.book.removed(&change.key);
     }
@@ -164,6 +169,31 @@ async fn carry_out(
         (Action::Create | Action::Replace, Some(resource), _) => create(ctx, graph, resource, change).await.map(Some),
         _ => Ok(None),
     }
+}
+
+/// What only `found` tells of may have been made by a racing run since this pass has looked; then the next pass removes it
+/// first, because no later run would find it.
+async fn stay_for_others(ctx: &Ctx, graph: &Graph, plan: &Plan, found: &Found) -> Result<(), Failure> {
+    for kind in graph.kinds {
+        let told_anyway = [kind.probes(&ctx.scope), kind.hinted(&ctx.scope, &[])].concat();
+        let told = kind.hinted(&ctx.scope, std::slice::from_ref(found));
+        for probe in told.into_iter().filter(|probe| !told_anyway.contains(probe)) {
+            let there = kind.find(ctx, &probe).await?;
+            let is_new = |other: &&Found| {
+                let is_going = plan.0.iter().any(|change| change.action == Action::Delete && change.key == other.key);
+                other.owner == Owner::Ours && !is_going
+            };
+            if let Some(new) = there.iter().find(is_new) {
+                let what = format!("{} was made meanwhile, and only this tells of it", new.key);
+                return Err(Failure::moved(
+                    Operation { service: "chatctl", name: "delete" },
+                    &found.key.to_string(),
+                    &what,
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Tells the snapshots of what is about to change, before the first such change of a pass; one that fails to hear it

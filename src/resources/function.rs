@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::tags::{self, Tags};
-use super::{names, role_policy};
+use super::{log_group, names, role_policy};
 use crate::app::{Delivery, Function, FunctionName, QueueEnd};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::aws::timeouts;
@@ -96,6 +96,12 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
 async fn role_is_gone(ctx: &Ctx, function: &FunctionName) -> bool {
     let is_brought = ctx.scope.config.role_arns.contains_key(function.as_str());
     !is_brought && matches!(role_policy::look_at_role(ctx, &names::role(&ctx.scope, function)).await, Ok(None))
+}
+
+/// Whether another run has removed what would tell later runs of the function, since this pass has looked.
+async fn is_unregistered(ctx: &Ctx, function: &FunctionName) -> Result<bool, Failure> {
+    let is_just_made = ctx.run.book.is_young(&names::log_group(&ctx.scope, function));
+    Ok(names::is_registered(function) && !is_just_made && !log_group::is_there(ctx, function).await?)
 }
 
 /// Whether it is what everybody can call by sending.
@@ -289,7 +295,13 @@ impl Resource for AppFunction {
                 .config_override(upload(&zip))
                 .send()
         };
-        let is_gone = || role_is_gone(ctx, &function.name);
+        if is_unregistered(ctx, &function.name).await? {
+            let create = Operation { service: "lambda", name: "CreateFunction" };
+            return Err(Failure::moved(create, &key.to_string(), "its log group is gone, by which later runs find it"));
+        }
+        let is_gone = || async {
+            role_is_gone(ctx, &function.name).await || matches!(is_unregistered(ctx, &function.name).await, Ok(true))
+        };
         let created = ctx.call_upon("lambda:CreateFunction", key, create, is_gone).await?;
         if spec.reserved_concurrency.is_some() {
             reserve(ctx, key, spec.reserved_concurrency).await?;

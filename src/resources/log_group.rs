@@ -174,6 +174,13 @@ impl Resource for FunctionLogs {
     }
 }
 
+/// Whether the log group of `function`, which tells later runs of it, is there.
+pub async fn is_there(ctx: &Ctx, function: &FunctionName) -> Result<bool, Failure> {
+    let key = names::log_group(&ctx.scope, function);
+    let groups = groups(ctx, &key.name).await?;
+    Ok(groups.iter().any(|group| group.log_group_name() == Some(&key.name)))
+}
+
 /// All log groups whose names begin with `prefix`, page by page.
 async fn groups(ctx: &Ctx, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
     let key = &Key::new(names::LOG_GROUP, prefix);

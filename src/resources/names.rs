@@ -175,6 +175,11 @@ pub fn once_wanted(scope: &Scope, found: &[Found]) -> BTreeSet<FunctionName> {
     names.chain(Function::of_walkthrough()).filter(|name| !is_wanted(name)).collect()
 }
 
+/// Whether only its log group tells of a function that is wanted no more: one that not every deployment has.
+pub fn is_registered(function: &FunctionName) -> bool {
+    Function::of_walkthrough().all(|name| name != *function)
+}
+
 /// Named after its function, and after its statement where it is not the one of the walkthrough.
 pub fn permission(scope: &Scope, route: &Route) -> Key {
     permission_of(&scope.config.function_name(&route.function), &statement_id(route))
