@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chatctl::error::Exit;
 use serde_json::Value;
-use support::{ACCOUNT, REGION, assert_nothing_left, assert_whole, run};
-use world::{Switches, World};
+use support::{ACCOUNT, Process, REGION, assert_nothing_left, assert_whole, run};
+use world::{Switches, Verdict, World};
 
 use crate::app::Project;
 
@@ -60,6 +60,32 @@ async fn a_queue_is_made_once_and_removed() {
 async fn down_without_the_setting_removes_the_queue_too() {
     let world = deployed().await;
     run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}
+
+/// What a run that dies has made while another one removed all is found by that one: without the log group of the worker
+/// no later run would look for it.
+#[tokio::test(start_paused = true)]
+async fn what_is_made_during_a_removal_does_not_stay_without_a_sign() {
+    let world = World::new(Switches { iam_propagation: Duration::ZERO, ..Switches::default() });
+    world.set_interceptor(|call| match (&*call.label, call.operation) {
+        ("maker", "CreateFunction") => Verdict::Latency(Duration::from_secs(1)),
+        ("maker", "CreateEventSourceMapping") => Verdict::HangBefore,
+        ("remover", "DeleteRole") => Verdict::Latency(Duration::from_secs(9)),
+        _ => Verdict::Pass,
+    });
+    let maker = Process::new(&world, "up --delivery queue").label("maker").run();
+    let remover = async {
+        let is_told_of = |state: &mut world::State| {
+            state.region(ACCOUNT, REGION).log_groups.contains_key("/aws/lambda/chat-broadcast")
+        };
+        while !world.edit(is_told_of) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Process::new(&world, "down").label("remover").run().await
+    };
+    let (made, removed) = tokio::join!(maker, remover);
+    assert_eq!((made.exit, removed.exit), (None, Some(Exit::Done)), "{}", removed.stderr);
     assert_nothing_left(&world);
 }
 
