@@ -148,6 +148,7 @@ impl Dev<'_> {
         self.current = Some(session);
         Ok(())
     }
+
     /// All that is wanted now, within the time that an update may take.
     async fn read(&self, watch: &mut Watch) -> Result<Session> {
         let (host, given) = (&self.first.host, &self.first.given);
@@ -232,7 +233,8 @@ async fn pressed(keys: &mut Option<mpsc::Receiver<char>>) -> char {
 /// The files and folders that decide what is wanted.
 fn watched(session: &Session, config: &Config) -> Vec<PathBuf> {
     let settings = session.given.config.as_deref().unwrap_or(Path::new("chatctl.toml"));
-    [session.host.cwd.join(settings)].into_iter().chain(config.handlers.clone()).collect()
+    let schemas = config.app.routes().iter().filter_map(|route| Some(route.schema.as_ref()?.path.clone()));
+    [session.host.cwd.join(settings)].into_iter().chain(config.handlers.clone()).chain(schemas).collect()
 }
 
 /// All that is wanted, to be compared with what is wanted later.

@@ -195,6 +195,17 @@ async fn an_edit_goes_live_and_connections_stay() {
     ada.send(r#"{"action":"echo","text":"three"}"#).await;
     assert_eq!(ada.hear().await, "2 three");
 
+    // A schema is as much of it as a handler.
+    place.write("echo.schema.json", "{}");
+    place.write("chatctl.toml", &format!("{settings}schema = \"echo.schema.json\"\n"));
+    dev.says("chatctl.toml changed").await;
+    dev.says("nothing to change").await;
+    place.write("echo.schema.json", "{");
+    dev.says("echo.schema.json changed").await;
+    dev.says("echo.schema.json:1:1: EOF while parsing an object").await;
+    place.write("echo.schema.json", "{}");
+    dev.says("this is what is live").await;
+
     // Whoever was connected before all of that still hears everybody.
     let mut bob = Client::connect(&dev.url()).await;
     bob.say("hi").await;
