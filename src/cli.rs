@@ -199,6 +199,15 @@ pub struct Verify {
     /// Also write the steps there as a JUnit report, whether they pass or fail
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Also send a message on this route of your own, and wait for an answer that is no refusal
+    #[arg(long, value_name = "KEY")]
+    pub route: Option<String>,
+    /// What is sent on `--route` [default: {"action":"KEY"}]
+    #[arg(long, value_name = "TEXT", requires = "route")]
+    pub send: Option<String>,
+    /// What the answer on `--route` must be: this text, or JSON with at least these members
+    #[arg(long, value_name = "TEXT", requires = "route")]
+    pub expect: Option<String>,
     #[command(flatten)]
     pub target: Target,
 }

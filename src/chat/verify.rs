@@ -5,6 +5,7 @@
 //! A round that breaks is tried again, because permissions take a while to spread after `up` (H13).
 
 mod client;
+mod exchange;
 mod junit;
 mod report;
 mod round;
@@ -23,8 +24,9 @@ use crate::host::{Host, visible};
 use crate::progress::{Ended, Reporter};
 use crate::websocket::Endpoint;
 
+pub use exchange::Exchange;
 pub use junit::Junit;
-pub use report::{Bucket, Spread, TableCheck, UnknownAction, VerifyReport};
+pub use report::{Answered, Bucket, Spread, TableCheck, UnknownAction, VerifyReport};
 
 use terms::{At, Broken, Scale};
 
@@ -49,6 +51,8 @@ pub struct VerifyOptions {
     pub patience: Duration,
     /// A chat whose 99th percentile of latency is above this fails.
     pub max_p99_ms: Option<u32>,
+    /// What is tried on a route of one's own once the chat works.
+    pub exchange: Option<Exchange>,
     /// Where the steps are told as well, whether they pass or fail.
     pub junit: Option<Junit>,
 }
@@ -61,6 +65,7 @@ impl Default for VerifyOptions {
             messages: 1,
             patience: Duration::from_secs(60),
             max_p99_ms: None,
+            exchange: None,
             junit: None,
         }
     }
@@ -91,7 +96,9 @@ pub async fn verify(
     let verified = attempt(host, reporter, endpoint, options, backstage).await;
     if let Some(junit) = &options.junit {
         let failed = verified.as_ref().err().map(|failure| (failure.at, &failure.error));
-        match junit.end(failed, options.max_p99_ms.is_some()) {
+        let asked = [(At::Route, options.exchange.is_some()), (At::Latency, options.max_p99_ms.is_some())];
+        let left_out: Vec<At> = asked.into_iter().filter_map(|(step, is_asked)| (!is_asked).then_some(step)).collect();
+        match junit.end(failed, &left_out) {
             // What is wrong with the chat matters more.
             Err(unwritten) if verified.is_err() => reporter.note(&unwritten.message),
             ended => ended?,
@@ -123,7 +130,7 @@ async fn attempt(
     allow_open_files(scale.clients as u64)?;
     reporter.begin(TASK, "verifying");
     let verified = tokio::select! {
-        verified = rounds(reporter, endpoint, scale, options.patience, backstage) => verified,
+        verified = all(reporter, endpoint, scale, options, backstage) => verified,
         () = host.interrupt.raised(1) => {
             Err(Error::new(Exit::Interrupted, Code::Interrupted, "interrupted before the chat was verified").into())
         }
@@ -139,17 +146,45 @@ async fn attempt(
     verified
 }
 
+/// The chat, and what is tried on a route of one's own.
+async fn all(
+    reporter: &dyn Reporter,
+    endpoint: &Endpoint,
+    scale: Scale,
+    options: &VerifyOptions,
+    backstage: Option<&Backstage>,
+) -> Result<VerifyReport, Failure> {
+    // Whatever was logged before was perhaps said by other code.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = i64::try_from(since.as_millis()).unwrap_or_default();
+    let mut report = rounds(reporter, endpoint, scale, options.patience, backstage, since).await?;
+    let Some(exchange) = &options.exchange else { return Ok(report) };
+    let begun = Instant::now();
+    match exchange.with(endpoint, options.patience).await {
+        Ok(took) => {
+            let answer_ms = took.as_secs_f64() * 1_000.0;
+            report.route = Some(Answered { route: exchange.route.clone(), answer_ms });
+            Ok(report)
+        }
+        Err(broken) => {
+            let log = match (backstage, &exchange.function) {
+                (Some(backstage), Some(function)) => Some(Log::read(&backstage.aws, function, since).await),
+                _ => None,
+            };
+            Err(Failure { at: Some(broken.at), error: failure(broken, 1, begun.elapsed(), log) })
+        }
+    }
+}
+
 async fn rounds(
     reporter: &dyn Reporter,
     endpoint: &Endpoint,
     scale: Scale,
     patience: Duration,
     backstage: Option<&Backstage>,
+    since: i64,
 ) -> Result<VerifyReport, Failure> {
     let begun = Instant::now();
-    // Whatever was logged before was perhaps said by other code.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let since = i64::try_from(since.as_millis()).unwrap_or_default();
     let deadline = begun + patience + scale.allowance();
     let mut rounds = 0;
     let mut broke = None;
@@ -221,16 +256,20 @@ async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> O
         At::Connect => &backstage.on_connect,
         At::SendMessage => &backstage.send_message,
         At::Disconnect => &backstage.on_disconnect,
-        At::Network | At::Latency => return None,
+        At::Network | At::Route | At::Latency => return None,
     };
-    let told = log_events::since(&backstage.aws, function, since).await.map(|events| {
-        let messages = events.unwrap_or_default().into_iter().map(|event| event.message);
-        messages.filter(|message| !log_events::is_routine(message)).collect()
-    });
-    Some(Log { function: function.clone(), told })
+    Some(Log::read(&backstage.aws, function, since).await)
 }
 
 impl Log {
+    async fn read(aws: &SdkConfig, function: &str, since: i64) -> Self {
+        let told = log_events::since(aws, function, since).await.map(|events| {
+            let messages = events.unwrap_or_default().into_iter().map(|event| event.message);
+            messages.filter(|message| !log_events::is_routine(message)).collect()
+        });
+        Self { function: function.to_owned(), told }
+    }
+
     fn is_of_unloadable_code(&self) -> bool {
         let says_so = |message: &String| UNLOADABLE.iter().any(|sign| message.contains(sign));
         self.told.as_ref().is_ok_and(|told| told.iter().any(says_so))

@@ -3,17 +3,18 @@
 use serde_json::json;
 
 use super::{About, Session, target};
-use crate::chat::verify::{Backstage, Junit, VerifyOptions, VerifyReport, verify as verify_chat};
+use crate::chat::verify::{Backstage, Exchange, Junit, VerifyOptions, VerifyReport, verify as verify_chat};
 use crate::cli;
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::report::github::{block, code};
 use crate::websocket::Endpoint;
 
 /// # Errors
 /// `ChatFailed` with what broke where, `TooSlow` with how slow; 2 or 1 when the JUnit report cannot be written.
 pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
+    let exchange = exchange(session, flags)?;
     let junit = flags.junit.as_ref().map(|file| Junit::begin(session.host.cwd.join(file))).transpose()?;
-    let options = VerifyOptions { junit, max_p99_ms: flags.max_p99, ..options(&flags.load) };
+    let options = VerifyOptions { junit, max_p99_ms: flags.max_p99, exchange, ..options(&flags.load) };
     let endpoint = target::endpoint(session, &flags.target).await?;
     let report = if flags.target.url.is_some() {
         verify_chat(&session.host, &*session.ctx.run.reporter, &endpoint, &options, None).await?
@@ -54,6 +55,21 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, options: &VerifyOp
         session.ctx.run.reporter.note("the times are those of the local AWS on this machine, not of AWS");
     }
     Ok(verified)
+}
+
+/// # Errors
+/// A usage error for a route that the settings do not have, unless a URL is given, which may be anybody's.
+fn exchange(session: &Session, flags: &cli::Verify) -> Result<Option<Exchange>> {
+    let Some(key) = &flags.route else { return Ok(None) };
+    let config = session.config();
+    let route = config.app.route(key);
+    if flags.target.url.is_none() && route.is_none_or(|route| route.key.is_about_connections()) {
+        let error = Error::usage(format!("there is no route `{key}` that takes messages"));
+        return Err(error.hint("`chatctl plan` shows the routes; `[routes.…]` in `chatctl.toml` makes them"));
+    }
+    let send = flags.send.clone().unwrap_or_else(|| json!({ "action": key }).to_string());
+    let function = route.map(|route| config.function_name(&route.function));
+    Ok(Some(Exchange { route: key.clone(), send, expect: flags.expect.clone(), function }))
 }
 
 pub fn options(load: &cli::Load) -> VerifyOptions {

@@ -184,7 +184,13 @@ fn an_option_of_a_verb_is_a_variable_too() {
             if ["header", "query", "token"].contains(&long) {
                 continue;
             }
-            let line = if long == "github" { format!("{path}--account 123456789012") } else { path.to_owned() };
+            // What it needs beside it.
+            let beside = match long {
+                "github" => "--account 123456789012",
+                "expect" | "send" => "--route join",
+                _ => "",
+            };
+            let line = format!("{path}{beside}");
             let possible = arg.get_possible_values();
             let value = possible.first().map_or("3", |value| value.get_name());
             let (flag, value) = if arg.get_action().takes_values() {

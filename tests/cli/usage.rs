@@ -160,6 +160,11 @@ const CASES: &[Case] = &[
     line("verify --token @token --query a=b"),
     line("verify --authorizer jwt --jwt-audience chat --jwt-issuer https://issuer.example"),
     line("up --role-path chatctl"),
+    // A route of one's own.
+    line("verify --route join"),
+    line("verify --expect hello"),
+    line("verify --route join --expect hello"),
+    line("verify --route $connect --expect hello"),
     // Durations.
     line("up --ttl soon"),
     line("up --ttl 0s"),

@@ -18,6 +18,10 @@ use nix::sys::signal::{Signal, kill};
 /// `chat` with `name`, listening for `wait` after the end of its input.
 fn program(server: &ChatServer, name: Option<&str>, wait: Duration) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    // Whoever runs the tests may have settings of their own.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHATCTL_")) {
+        command.env_remove(name);
+    }
     command.args(["chat", "--url", &server.url, "--wait", &format!("{}ms", wait.as_millis().max(1))]);
     command.args(name.into_iter().flat_map(|name| ["--as", name]));
     command

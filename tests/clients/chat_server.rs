@@ -45,6 +45,8 @@ pub struct Faults {
     pub no_route: bool,
     /// What the service says instead of broadcasting.
     pub broken_route: Option<Value>,
+    /// What the route `join` answers its sender; without, there is none.
+    pub joined: Option<Value>,
     /// There is a route `ping`.
     pub keep_alive: bool,
     /// The next so many messages are one too many for the route's throttle.
@@ -343,6 +345,8 @@ impl State {
         let frame: Value = serde_json::from_str(text).unwrap_or_default();
         if frame["action"] == "ping" && faults.keep_alive {
             self.tell(me, json!({ "chatctl": { "pong": true } }).to_string());
+        } else if let ("join", Some(answer)) = (frame["action"].as_str().unwrap_or_default(), &faults.joined) {
+            self.tell(me, answer.to_string());
         } else if frame["action"] != "sendmessage" || faults.no_route {
             if !faults.silent_unknown_action {
                 self.tell(me, service("Forbidden"));

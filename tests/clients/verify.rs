@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
 use crate::stage::Stage;
-use chatctl::chat::verify::{Backstage, Junit, TableCheck, UnknownAction, VerifyOptions, VerifyReport, verify};
+use chatctl::chat::verify::{
+    Backstage, Exchange, Junit, TableCheck, UnknownAction, VerifyOptions, VerifyReport, verify,
+};
 use chatctl::error::{Error, Exit, Result};
 use chatctl::progress::{Ended, Reporter};
 use chatctl::websocket::{Auth, Endpoint};
@@ -165,6 +167,41 @@ async fn what_broke_by_itself_is_told_and_not_that_the_time_was_up() {
 
     let error = failure(Faults { mute: true, ..Faults::default() }).await;
     assert!(error.message.ends_with("client 1: the handshake got no answer before the time was up"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_of_ones_own_answers_as_expected() {
+    let join = |expect: &str| {
+        let send = r#"{"action":"join","room":"a"}"#.to_owned();
+        let expect = (expect != "anything").then(|| expect.to_owned());
+        let function = Some("chat-join".to_owned());
+        VerifyOptions { exchange: Some(Exchange { route: "join".into(), send, expect, function }), ..impatient() }
+    };
+    let answering = |answer| Faults { joined: Some(answer), ..Faults::default() };
+    let server = ChatServer::start_with(answering(json!({ "joined": "a", "who": ["x"] }))).await;
+    let report = run(&server, join(r#"{"joined":"a"}"#)).await.unwrap();
+    server.received(r#"{"action":"join","room":"a"}"#).await;
+    assert!(report.to_string().contains("\nroute      join answered as expected in "), "{report}");
+    let json = serde_json::to_value(&report).unwrap();
+    run(&server, join("anything")).await.unwrap();
+    assert!(json["route"]["route"] == "join" && json["route"]["answerMs"].as_f64().unwrap() > 0.0, "{json}");
+
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    server.log("chat-join", "1", now + 1_000, "ERROR no room\n");
+    let error = run(&server, join(r#"{"joined":"b"}"#)).await.unwrap_err();
+    assert_eq!(error.exit, Exit::ChatFailed);
+    let says =
+        r#"at the route: `join`: no answer within 3 s was as expected, the last was `{"joined":"a","who":["x"]}`"#;
+    assert!(error.message.contains(says), "{error}");
+    assert!(error.message.ends_with("the log of `chat-join`:\n    ERROR no room"), "{error}");
+
+    for expect in ["{}", "anything"] {
+        let error = run(&ChatServer::start().await, join(expect)).await.unwrap_err();
+        assert!(error.message.contains("`join`: the service answered `Forbidden`"), "{error}");
+    }
+    let failed = json!({ "message": "Internal server error", "connectionId": "c", "requestId": "r" });
+    let error = run(&ChatServer::start_with(answering(failed)).await, join(r#"{"x":1}"#)).await.unwrap_err();
+    assert!(error.message.contains("`join`: the service answered `Internal server error`"), "{error}");
 }
 
 /// The route is throttled by default, and all clients speak at once.
@@ -371,7 +408,7 @@ async fn a_junit_report_says_which_step_failed_and_stays_well_formed() {
     let broken = json!({ "message": "Internal server error", "connectionId": "c", "requestId": "r" });
     let server = ChatServer::start_with(Faults { broken_route: Some(broken), ..Faults::default() }).await;
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-    server.log("chat-sendMessage", "1", now, "ERROR </failure>]]> & \"\u{1b}[31m\u{ffff}\n");
+    server.log("chat-sendMessage", "1", now + 1_000, "ERROR </failure>]]> & \"\u{1b}[31m\u{ffff}\n");
     let (_folder, file, junit) = junit();
     run(&server, VerifyOptions { junit: Some(junit), ..impatient() }).await.unwrap_err();
     let report = std::fs::read_to_string(&file).unwrap();

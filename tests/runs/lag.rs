@@ -13,12 +13,12 @@ const SEEDS: u64 = 20;
 /// Seeds beyond those that once failed.
 const REGRESSIONS: [u64; 2] = [64, 92];
 
-/// `CHATCTL_LAG_SEEDS=2000 cargo test --test runs lag` tries more, `CHATCTL_LAG_SEED=64` replays one.
+/// `LAG_SEEDS=2000 cargo test --test runs lag` tries more, `LAG_SEED=64` replays one.
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number of seeds, or a seed"));
-    match number("CHATCTL_LAG_SEED") {
+    match number("LAG_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("CHATCTL_LAG_SEEDS").unwrap_or(SEEDS)).chain(REGRESSIONS).collect(),
+        None => (0..number("LAG_SEEDS").unwrap_or(SEEDS)).chain(REGRESSIONS).collect(),
     }
 }
 

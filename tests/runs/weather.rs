@@ -1,8 +1,8 @@
 //! Seeded storms: drift, faults, kills, racing `up`s and `down`s of equal and different configurations, lists that lag,
 //! slow tables, propagation from 0 to 60 s. After each, one quiet `up` converges.
 //!
-//! `CHATCTL_WEATHER_SEEDS=2000 cargo test --test runs weather` runs more (a third of a second
-//! each); `CHATCTL_WEATHER_SEED=17` replays one.
+//! `WEATHER_SEEDS=2000 cargo test --test runs weather` runs more (a third of a second
+//! each); `WEATHER_SEED=17` replays one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -203,10 +203,10 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn after_any_storm_one_quiet_up_converges() {
-    if let Some(seed) = number("CHATCTL_WEATHER_SEED") {
+    if let Some(seed) = number("WEATHER_SEED") {
         return weather(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
-    let seeds = number("CHATCTL_WEATHER_SEEDS").unwrap_or(SEEDS);
+    let seeds = number("WEATHER_SEEDS").unwrap_or(SEEDS);
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let failures = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -230,6 +230,6 @@ fn after_any_storm_one_quiet_up_converges() {
         }
     });
     let failures = failures.into_inner().expect("nobody panics here");
-    assert!(failures.is_empty(), "replay with CHATCTL_WEATHER_SEED:\n{}", failures.join("\n"));
+    assert!(failures.is_empty(), "replay with WEATHER_SEED:\n{}", failures.join("\n"));
     println!("{seeds} seeds");
 }

@@ -27,6 +27,17 @@ pub struct VerifyReport {
     pub histogram: Vec<Bucket>,
     pub unknown_action: UnknownAction,
     pub table: TableCheck,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Answered>,
+}
+
+/// A route of one's own that answered as expected.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    pub route: String,
+    /// From sending the message to hearing the answer.
+    pub answer_ms: f64,
 }
 
 /// The distribution of a time, in milliseconds.
@@ -131,6 +142,9 @@ impl fmt::Display for VerifyReport {
         writeln!(f, "latency    {}", self.latency_ms)?;
         if self.throttled > 0 {
             writeln!(f, "throttled  {} messages at first, not counted in the latency", self.throttled)?;
+        }
+        if let Some(Answered { route, answer_ms }) = &self.route {
+            writeln!(f, "route      {route} answered as expected in {answer_ms:.1} ms")?;
         }
         let most = self.histogram.iter().map(|bucket| bucket.count).max().unwrap_or_default().max(1);
         for bucket in &self.histogram {

@@ -96,6 +96,7 @@ pub(super) async fn round(
         histogram: histogram(&latencies),
         unknown_action: if forbidden { UnknownAction::Forbidden } else { UnknownAction::Silent },
         table,
+        route: None,
     })
 }
 

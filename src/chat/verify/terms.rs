@@ -58,6 +58,7 @@ pub(super) enum At {
     Connect,
     SendMessage,
     Disconnect,
+    Route,
     Latency,
 }
 
@@ -68,6 +69,7 @@ impl fmt::Display for At {
             Self::Connect => "`$connect`",
             Self::SendMessage => "`sendmessage`",
             Self::Disconnect => "`$disconnect`",
+            Self::Route => "the route",
             Self::Latency => "the latency",
         })
     }
