@@ -103,9 +103,8 @@ impl Failure {
     }
 
     pub fn interrupted(operation: Operation, subject: &str) -> Self {
-        let mut failure = Self::ours(operation, subject, Code::Interrupted, "interrupted while waiting");
-        failure.class = Class::Interrupted;
-        failure
+        let failure = Self::ours(operation, subject, Code::Interrupted, "interrupted while waiting");
+        Self { class: Class::Interrupted, ..failure }
     }
 
     /// Whether the world moved under us, so that looking again may be all that is needed.

@@ -18,6 +18,7 @@ use crate::engine::Converged;
 use crate::engine::apply::Step;
 use crate::engine::scope::Scope;
 use crate::error::{Code, Error, Exit, MANY, Result};
+use crate::host::Host;
 use crate::host::keys::Terminal;
 use crate::report::{self, hints, style};
 use crate::watch::Watch;
@@ -58,10 +59,15 @@ pub async fn dev(first: &Session, flags: &cli::Dev) -> Result<Exit> {
 
 fn greeting(session: &Session, has_keys: bool) -> String {
     let paths = watched(session, session.config());
-    let shown = |path: &PathBuf| format!("`{}`", path.strip_prefix(&session.host.cwd).unwrap_or(path).display());
-    let watched = paths.iter().map(shown).collect::<Vec<_>>().join(" and ");
+    let watched =
+        paths.iter().map(|path| format!("`{}`", shown(&session.host, path))).collect::<Vec<_>>().join(" and ");
     let keys = if has_keys { "; `r` redeploys, `o` opens the page, `q` ends" } else { "" };
     format!("an edit of {watched} goes live{keys}")
+}
+
+/// A path as somebody in the working directory would write it.
+fn shown(host: &Host, path: &Path) -> String {
+    path.strip_prefix(&host.cwd).unwrap_or(path).display().to_string()
 }
 
 struct Dev<'a> {
@@ -202,10 +208,9 @@ impl Dev<'_> {
     }
 
     fn names(&self, paths: &[PathBuf]) -> String {
-        let (shown, rest) = paths.split_at(paths.len().min(MANY));
-        let name = |path: &PathBuf| path.strip_prefix(&self.first.host.cwd).unwrap_or(path).display().to_string();
+        let (some, rest) = paths.split_at(paths.len().min(MANY));
         let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-        shown.iter().map(name).collect::<Vec<_>>().join(", ") + &more
+        some.iter().map(|path| shown(&self.first.host, path)).collect::<Vec<_>>().join(", ") + &more
     }
 
     fn note(&self, text: &str) {

@@ -9,7 +9,7 @@ use crate::aws::identity::{Identity, partition_of};
 use crate::cli::Policy;
 use crate::config::Config;
 use crate::engine::scope::Scope;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
 use crate::policy::{self, Extent, boundary, deployer, github_trust};
@@ -35,9 +35,9 @@ pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> 
 /// # Errors
 /// Where nothing is deployed: a policy for any API would let its holder post to all of them.
 pub async fn sender(session: &Session) -> Result<Exit> {
-    let api = target::deployed(session).await.map_err(|error| match error.code.as_str() {
-        "NotDeployed" => Error { exit: Exit::Absent, ..error },
-        _ => error,
+    let api = target::deployed(session).await.map_err(|error| {
+        let exit = if error.code == Code::NotDeployed.as_str() { Exit::Absent } else { error.exit };
+        Error { exit, ..error }
     })?;
     let scope = Scope::clone(&session.ctx.scope);
     let identity = Some(session.ctx.identity().await?.clone());

@@ -6,9 +6,19 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 
 use chatctl::error::Exit;
-use support::{Folder, chatctl as binary};
+use support::{Chatctl, Folder, chatctl as binary};
 
 use crate::run::chatctl;
+
+/// The program where a pipeline's token, kept in `folder`, is to be exchanged for credentials.
+fn in_a_pipeline(folder: &Folder) -> Chatctl {
+    let token = folder.0.join("token");
+    fs::write(&token, "header.payload.signature").unwrap();
+    binary(env!("CARGO_BIN_EXE_chatctl"))
+        .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token)
+        .env("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/deployer")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
 
 /// A chat that takes every connection and never says a word.
 #[tokio::test]
@@ -48,13 +58,7 @@ async fn the_region_that_was_given_is_that_of_the_credentials_too() {
         }
     });
     let folder = Folder::new();
-    let token = folder.0.join("token");
-    fs::write(&token, "header.payload.signature").unwrap();
-    let run = binary(env!("CARGO_BIN_EXE_chatctl"))
-        .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token)
-        .env("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/deployer")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("HTTPS_PROXY", address);
+    let run = in_a_pipeline(&folder).env("HTTPS_PROXY", address);
     let ended = run.args(["status", "--region", "eu-central-1", "--timeout", "12s"]).run().await.expect(1);
     let first = first.try_recv().unwrap_or_else(|_| panic!("nobody was asked: {}", ended.stderr));
     assert!(first.starts_with("CONNECT sts.eu-central-1.amazonaws.com:443 "), "{first}");
@@ -64,13 +68,7 @@ async fn the_region_that_was_given_is_that_of_the_credentials_too() {
 #[tokio::test]
 async fn a_network_that_fails_while_credentials_are_fetched_is_a_network_that_fails() {
     let folder = Folder::new();
-    let token = folder.0.join("token");
-    fs::write(&token, "header.payload.signature").unwrap();
-    let run = binary(env!("CARGO_BIN_EXE_chatctl"))
-        .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token)
-        .env("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/deployer")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1");
+    let run = in_a_pipeline(&folder).env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1");
     let ended = run.args(["status", "--region", "eu-central-1", "--timeout", "12s"]).run().await.expect(1);
     assert!(ended.stderr.contains("failed with Connection: "), "{}", ended.stderr);
     assert!(ended.stderr.contains("hint: nothing listens there"), "{}", ended.stderr);

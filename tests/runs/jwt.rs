@@ -37,6 +37,16 @@ fn authorizer(world: &World) -> (String, String, Value) {
     })
 }
 
+/// The writes when the token is to be read from another place.
+const ELSEWHERE: [&str; 6] = [
+    "CreateDeployment",
+    "DeleteDeployment",
+    "UpdateAuthorizer",
+    "UpdateFunctionConfiguration",
+    "UpdateStage",
+    "UpdateStage",
+];
+
 const CONNECTED: usize = 3;
 
 /// Some clients connect.
@@ -119,30 +129,8 @@ async fn which_tokens_are_taken_is_a_change_of_the_function_and_where_they_are_o
     for (flags, expected, source) in [
         (FLAGS.replace("audience chat", "audience other"), &["UpdateFunctionConfiguration"][..], "querystring.token"),
         (FLAGS.replace("issuer.example", "other.example"), &["UpdateFunctionConfiguration"], "querystring.token"),
-        (
-            format!("{FLAGS} --jwt-token query:ticket"),
-            &[
-                "CreateDeployment",
-                "DeleteDeployment",
-                "UpdateAuthorizer",
-                "UpdateFunctionConfiguration",
-                "UpdateStage",
-                "UpdateStage",
-            ],
-            "querystring.ticket",
-        ),
-        (
-            format!("{FLAGS} --jwt-token protocol"),
-            &[
-                "CreateDeployment",
-                "DeleteDeployment",
-                "UpdateAuthorizer",
-                "UpdateFunctionConfiguration",
-                "UpdateStage",
-                "UpdateStage",
-            ],
-            "header.Sec-WebSocket-Protocol",
-        ),
+        (format!("{FLAGS} --jwt-token query:ticket"), &ELSEWHERE, "querystring.ticket"),
+        (format!("{FLAGS} --jwt-token protocol"), &ELSEWHERE, "header.Sec-WebSocket-Protocol"),
     ] {
         let world = deployed().await;
         connect(&world);
