@@ -2,11 +2,12 @@
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::transport::Unreached;
 use crate::error::{Code, Error, Exit};
 
 /// One operation of one service, as IAM and CloudTrail write it: `lambda:CreateFunction`.
@@ -331,7 +332,7 @@ fn is_network<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: std::error::Error + 'static,
 {
-    causes(error).filter_map(|cause| cause.downcast_ref::<ConnectorError>()).any(|e| e.is_io() || e.is_timeout())
+    causes(error).any(|cause| cause.is::<Unreached>())
 }
 
 /// The deepest cause: `connection refused` rather than `dispatch failure`.

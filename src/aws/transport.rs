@@ -3,7 +3,8 @@
 //! hundreds of files that certificates are.
 //!
 //! A connection that fails says where it was to lead. Where nobody has answered from the beginning on, the SDK's eight
-//! tries, up to a minute, would only hide a wrong endpoint: then the first seconds decide.
+//! tries, up to a minute, would only hide a wrong endpoint: then it is tried here, a few times a second, and the first
+//! seconds decide.
 
 use std::error::Error;
 use std::fmt;
@@ -27,6 +28,9 @@ use tokio::time::Instant;
 
 /// How long connections may fail, as long as none has ever been made, before a failure is final.
 const FIRST_CONTACT: Duration = Duration::from_secs(3);
+
+/// Between two tries of a first contact. The SDK's own pauses double, so that bad luck makes them longer than all tries.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Chooses by the scheme of each request; certificates are read when the first one needs them.
 #[derive(Clone, Debug)]
@@ -73,17 +77,25 @@ impl HttpConnector for ByScheme {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Transport { plain, tls, contact } = &self.transport;
         let client = if request.uri().starts_with("http://") { plain } else { tls };
-        let endpoint = endpoint_of(request.uri());
-        let answer = client.http_connector(&self.settings, &self.components).call(request);
+        let client = client.http_connector(&self.settings, &self.components);
         let contact = contact.clone();
         HttpConnectorFuture::new(async move {
-            let answer = answer.await;
-            match answer {
-                Ok(answer) => {
-                    contact.made.store(true, Ordering::Relaxed);
-                    Ok(answer)
-                }
-                Err(error) => Err(contact.explain(error, endpoint)),
+            let endpoint = endpoint_of(request.uri());
+            let mut request = request;
+            loop {
+                let again = request.try_clone();
+                let error = match client.call(request).await {
+                    Ok(answer) => {
+                        contact.made.store(true, Ordering::Relaxed);
+                        return Ok(answer);
+                    }
+                    Err(error) => error,
+                };
+                request = match again {
+                    Some(again) if contact.may_still_come(&error) => again,
+                    _ => return Err(contact.explain(error, endpoint)),
+                };
+                tokio::time::sleep(PAUSE).await;
             }
         })
     }
@@ -98,17 +110,23 @@ struct Contact {
 }
 
 impl Contact {
-    /// `error` with its endpoint; of a kind that is not tried again, once it is no use.
+    /// Whether `error` is one of a first contact that is still worth a try.
+    fn may_still_come(&self, error: &ConnectorError) -> bool {
+        if !unreached(error) || self.made.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.failing_since.get_or_init(Instant::now).elapsed() < FIRST_CONTACT
+    }
+
+    /// `error` with its endpoint; of a kind that is not tried again where nobody has ever answered.
     fn explain(&self, error: ConnectorError, endpoint: String) -> ConnectorError {
-        let (is_io, is_timeout) = (error.is_io(), error.is_timeout());
-        if !is_io && !is_timeout {
+        if !unreached(&error) {
             return error;
         }
-        let since = *self.failing_since.get_or_init(Instant::now);
         let source: Box<dyn Error + Send + Sync> = Box::new(Unreached { what: inmost(&error), endpoint });
-        if !self.made.load(Ordering::Relaxed) && since.elapsed() >= FIRST_CONTACT {
+        if !self.made.load(Ordering::Relaxed) {
             ConnectorError::other(source, None)
-        } else if is_timeout {
+        } else if error.is_timeout() {
             ConnectorError::timeout(source)
         } else {
             ConnectorError::io(source)
@@ -116,9 +134,13 @@ impl Contact {
     }
 }
 
+fn unreached(error: &ConnectorError) -> bool {
+    error.is_io() || error.is_timeout()
+}
+
 /// `connection refused at http://127.0.0.1:1`
 #[derive(Debug)]
-struct Unreached {
+pub(super) struct Unreached {
     what: String,
     endpoint: String,
 }

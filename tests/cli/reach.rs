@@ -35,7 +35,7 @@ async fn a_chat_that_never_answers_is_given_up_by_the_timeout() {
 async fn an_endpoint_that_refuses_is_named() {
     for verb in ["status", "list", "logs"] {
         let run = binary(env!("CARGO_BIN_EXE_chatctl")).credentials("http://127.0.0.1:1", "000000000001", "local");
-        let ended = run.args([verb, "--timeout", "12s"]).run().await.expect(1);
+        let ended = run.args([verb, "--timeout", "8s"]).run().await.expect(1);
         assert!(ended.stderr.contains("connection refused at http://127.0.0.1:1"), "{verb}: {}", ended.stderr);
         assert!(ended.stderr.contains("hint: nothing listens there"), "{verb}: {}", ended.stderr);
     }
