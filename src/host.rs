@@ -1,6 +1,7 @@
 //! The world outside the program, handed in whole so that tests can run it in-process.
 
 mod escape;
+mod fold;
 pub mod keys;
 pub mod private;
 
@@ -96,11 +97,25 @@ impl Output {
     pub fn line(&self, text: &str) {
         self.write(&format!("{}\n", lines(text)));
     }
+
+    /// As [`Self::line`], for what people read: on a terminal no line is longer than that is wide, where it can be broken.
+    pub fn prose(&self, text: &str) {
+        match self.columns() {
+            Some(columns) => self.line(&fold::folded(&lines(text), columns)),
+            None => self.line(text),
+        }
+    }
+
+    /// Columns of the terminal, if it is one.
+    pub fn columns(&self) -> Option<usize> {
+        self.is_terminal.then(columns)
+    }
 }
 
-/// Columns of the terminal behind stderr; 80 where there is none.
+/// Columns of the terminal behind stdout or stderr; 80 where there is none.
 pub fn columns() -> usize {
-    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+    let size = terminal_size::terminal_size_of(io::stderr()).or_else(|| terminal_size::terminal_size_of(io::stdout()));
+    size.map_or(80, |(width, _)| usize::from(width.0))
 }
 
 /// 128 bits that nobody guesses, as 32 hex digits.

@@ -47,7 +47,7 @@ pub async fn run(args: &[String], host: &Host) -> Exit {
             let given = cli.settings.clone();
             if !given.quiet {
                 for warning in arguments::strangers(&host.env) {
-                    host.stderr.line(&warning);
+                    host.stderr.prose(&warning);
                 }
             }
             let writes = matches!(cli.verb, Verb::Up(_) | Verb::Dev(_) | Verb::Down | Verb::Reap(_) | Verb::Redrive);

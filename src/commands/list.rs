@@ -12,7 +12,7 @@ use crate::engine::found::Found;
 use crate::engine::kind::Kind;
 use crate::engine::scope::Scope;
 use crate::error::{Exit, Result};
-use crate::report::text::{columns, span};
+use crate::report::text::{span, table};
 use crate::resources::{KINDS, names, stage};
 
 /// One deployment, whole or half made.
@@ -41,7 +41,8 @@ pub async fn list(session: &Session) -> Result<Exit> {
         let heading = ["NAME", "STAGE", "URL", "AGE", "EXPIRES"].map(str::to_owned).to_vec();
         let rows: Vec<Vec<String>> =
             std::iter::once(heading).chain(deployments.iter().map(|deployment| text_row(deployment, now))).collect();
-        session.host.stdout.line(columns(&rows).trim_end());
+        let out = &session.host.stdout;
+        out.line(&table(&rows, out.columns()).join("\n"));
     }
     Ok(Exit::Done)
 }

@@ -32,7 +32,7 @@ pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
         ];
         session.print_json("plan", About::Deployment, BTreeMap::from(body));
     } else {
-        session.host.stdout.line(report::text::plan(&plan, &beside, session.colored()).trim_end());
+        session.host.stdout.prose(report::text::plan(&plan, &beside, session.colored()).trim_end());
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
     // What is replaced is created and deleted.

@@ -16,7 +16,7 @@ use crate::engine::scope::UNKNOWN;
 use crate::engine::{Wish, plan};
 use crate::error::{Exit, Result};
 use crate::report::style::{Tone, paint};
-use crate::report::text::{columns, messages, span, state_of};
+use crate::report::text::{messages, span, state_of, table};
 use crate::report::{difference, github};
 use crate::resources::{names, queue};
 
@@ -185,21 +185,23 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
     for row in rows {
         lines.push(vec![row.key.kind.to_owned(), row.key.name.clone(), row.state.to_owned()]);
     }
-    for (line, row) in columns(&lines).lines().zip(rows) {
+    for (line, row) in table(&lines, session.host.stdout.columns()).iter().zip(rows) {
         let tone = match row.state {
             "ready" => Tone::Good,
             "missing" | "stray" => Tone::Bad,
             _ => Tone::Change,
         };
+        let (line, below) =
+            line.split_once('\n').map_or((line.as_str(), String::new()), |(line, below)| (line, format!("{below}\n")));
         let (head, _) = line.split_at(line.len() - row.state.len());
-        text.push_str(&format!("{head}{}\n", paint(colored, tone, row.state)));
+        text.push_str(&format!("{head}{}\n{below}", paint(colored, tone, row.state)));
         text.extend(row.differences().iter().map(|line| format!("    {line}\n")));
     }
     text.push_str(count(rows).trim_start());
     if let Some(count) = dead_letters(session, observed).filter(|count| *count > 0) {
         text.push_str(&format!("{} could not be delivered\n", messages(count)));
     }
-    session.host.stdout.line(text.trim_end());
+    session.host.stdout.prose(text.trim_end());
     if let Some(url) = session.url(observed) {
         session.host.stdout.line(&url);
     }

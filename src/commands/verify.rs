@@ -26,7 +26,8 @@ pub async fn verify(session: &Session, flags: &cli::Verify) -> Result<Exit> {
         let body = [("url", json!(endpoint.shown())), ("verified", json!(report))].into();
         session.print_json("verify", about, body);
     } else {
-        session.host.stdout.line(report.to_string().trim_end());
+        session.ctx.run.reporter.settle();
+        session.host.stdout.prose(report.to_string().trim_end());
     }
     let summary = || format!("## Verified\n\n{}\n\n{}\n", code(&endpoint.shown()), block("text", &report.to_string()));
     session.tell_pipeline(&[], summary);

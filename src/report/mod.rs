@@ -48,6 +48,6 @@ pub fn error(host: &Host, face: Face, error: &Error) {
     if face.json {
         host.stdout.line(&json::error(error));
     }
-    host.stderr.line(text::error(error, face.verbose, style::is_colored(face, host, &host.stderr)).trim_end());
+    host.stderr.prose(text::error(error, face.verbose, style::is_colored(face, host, &host.stderr)).trim_end());
     github::annotate(host, error);
 }

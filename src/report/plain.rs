@@ -57,7 +57,7 @@ impl Plain {
                     if let (true, Some((name, task))) = (quiet, oldest) {
                         let what =
                             task.waits.as_deref().map_or_else(String::new, |what| format!(", waiting for {what}"));
-                        out.line(&format!("{name}: still {}{what} ({})", task.doing, seconds(task.since)));
+                        out.prose(&format!("{name}: still {}{what} ({})", task.doing, seconds(task.since)));
                         state.spoken = Some(Instant::now());
                     }
                 }
@@ -68,7 +68,7 @@ impl Plain {
 
     fn say(&self, state: &mut State, line: &str) {
         state.spoken = Some(Instant::now());
-        self.out.line(line);
+        self.out.prose(line);
     }
 
     fn with(&self, act: impl FnOnce(&mut State)) {

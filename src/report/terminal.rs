@@ -108,7 +108,7 @@ impl State {
     fn write_notes(&mut self, out: &Output) {
         if self.tasks.is_empty() && !self.notes.is_empty() {
             self.end_bars(out);
-            out.line(&std::mem::take(&mut self.notes).join("\n"));
+            out.prose(&std::mem::take(&mut self.notes).join("\n"));
         }
     }
 

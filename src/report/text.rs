@@ -111,24 +111,26 @@ pub fn fitted(text: &str, columns: usize) -> String {
     if columns == 0 { String::new() } else { format!("{}…", &text[..end]) }
 }
 
-/// Rows in columns, two spaces apart; the last column is not padded.
-pub fn columns(rows: &[Vec<String>]) -> String {
+/// Rows in columns, two spaces apart; the last column is not padded. Where that is wider than `room`, the widest column leaves
+/// the others and stands below them, whole: a row is then a text of several lines.
+pub fn table(rows: &[Vec<String>], room: Option<usize>) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .enumerate()
-            .map(|(column, cell)| {
-                let pad = width(column).unwrap_or(0) - cell.width();
-                if column + 1 == row.len() { cell.clone() } else { format!("{cell}{}", " ".repeat(pad)) }
-            })
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
+    let mut beside: Vec<usize> = (0..columns).collect();
+    let wide = |beside: &[usize]| beside.iter().map(|column| widths[*column] + 2).sum::<usize>().saturating_sub(2);
+    while beside.len() > 1 && room.is_some_and(|room| wide(&beside) > room) {
+        let widest = beside.iter().copied().max_by_key(|column| widths[*column]);
+        beside.retain(|column| Some(*column) != widest);
     }
-    text
+    let text = |row: &Vec<String>| {
+        let pad = |column: &usize| format!("{}{}", row[*column], " ".repeat(widths[*column] - row[*column].width()));
+        let line = beside.iter().map(pad).collect::<Vec<_>>().join("  ").trim_end().to_owned();
+        let below = (0..columns).filter(|column| !beside.contains(column)).map(|column| format!("\n  {}", row[column]));
+        line + &below.collect::<String>()
+    };
+    rows.iter().map(text).collect()
 }
 
 /// So many messages, in words.
@@ -171,11 +173,9 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other_whatever_is_in_them() {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        assert_eq!(
-            columns(&[row(["日本", "a"]), row(["ünder", "b"])]),
-            "日本   a
-ünder  b
-"
-        );
+        let rows = [row(["日本", "a"]), row(["ünder", "b"])];
+        assert_eq!(table(&rows, None), ["日本   a", "ünder  b"]);
+        assert_eq!(table(&rows, Some(8)), table(&rows, None));
+        assert_eq!(table(&rows, Some(7)), ["a\n  日本", "b\n  ünder"]);
     }
 }

@@ -14,7 +14,7 @@ use crate::snapshot::assert_snapshot;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 
 /// Every verb, with those below it: `local start`.
-fn verbs() -> Vec<String> {
+pub fn verbs() -> Vec<String> {
     fn below(command: &Command, path: &str, all: &mut Vec<String>) {
         for verb in command.get_subcommands() {
             let path = format!("{path}{}", verb.get_name());

@@ -62,7 +62,7 @@ proptest! {
         out.line(&text::plan(&plan_with(&text), &Beside::default(), false));
         let error = Error { leftovers: vec![text.clone()], ..Error::usage(text.clone()).hint(text.clone()) };
         out.line(&text::error(&error, false, false));
-        out.line(&text::columns(&[vec![text.clone(), text.clone()]]));
+        out.line(&text::table(&[vec![text.clone(), text.clone()]], None).join("\n"));
         let shown = written.text().replace('\t', " ");
         // Colours of ours stay where lines are whole; a value has none.
         let shown = if text.contains("\u{1b}[") { without_colours(&shown) } else { shown };

@@ -127,6 +127,87 @@ async fn the_live_view_fits_narrow_terminals() {
     }
 }
 
+/// What was written, without colours, in lines that are longer than the terminal and could be broken somewhere.
+fn too_long(raw: &str, columns: usize) -> Vec<String> {
+    let plain = raw.split("\u{1b}[").enumerate().map(|(nth, part)| match part.split_once('m') {
+        Some((_, shown)) if nth > 0 => shown,
+        _ => part,
+    });
+    let lines = plain.collect::<String>();
+    let lines = lines.lines().map(str::trim);
+    lines.filter(|line| line.chars().count() > columns && line.contains(' ')).map(str::to_owned).collect()
+}
+
+/// A name, a URL, an ARN and a command are there to be copied: they stay whole, and what stands beside them makes room.
+#[tokio::test]
+async fn what_is_printed_fits_the_terminal_and_is_whole() {
+    const LONG: &str = "a-deployment-whose-name-is-long";
+    const PURPOSE: &str = "a chat for people who say in a long sentence what it is good for and for whom it is there";
+    let server = ministack().await;
+    let account = server.account();
+    let show = async |line: &str, columns: u16, piped: bool| {
+        let purpose = if line.contains("--memory") { PURPOSE } else { "" };
+        let env = [("AWS_ACCESS_KEY_ID", account.as_str()), ("CHATCTL_NAME", LONG), ("CHATCTL_DESCRIPTION", purpose)];
+        let run = OnTerminal::start(server, line, (60, columns), piped, &env);
+        tokio::task::spawn_blocking(|| run.finish()).await.unwrap()
+    };
+    let url = show("up -q", 200, true).await.stdout.trim().to_owned();
+    let function = format!("{LONG}-onDisconnect");
+    let log_group = format!("/aws/lambda/{function}");
+    for columns in [60, 80, 120] {
+        for (line, whole) in [
+            ("list", vec![LONG, &url]),
+            ("status", vec![&url, &log_group]),
+            ("status --memory 1024", vec![&url, &log_group, "differs"]),
+            ("plan --memory 1024", vec![&function, "→"]),
+            ("plan --destroy", vec![&log_group, "warning"]),
+            ("plan --tag chatctl:managed=no", vec!["error"]),
+            ("verify -q", vec!["p99"]),
+            ("status --nmae x", vec!["`--name`"]),
+        ] {
+            let seen = show(line, columns, false).await;
+            assert_eq!(too_long(&seen.raw, columns.into()), [""; 0], "`{line}` in {columns} columns:\n{}", seen.raw);
+            for whole in whole {
+                assert!(
+                    seen.raw.contains(whole),
+                    "`{whole}` is not whole in `{line}`, {columns} columns:\n{}",
+                    seen.raw
+                );
+            }
+        }
+    }
+    // A result begins a line of its own.
+    let verified = show("verify", 80, false).await.raw;
+    assert!(verified.contains("\n2 clients"), "{verified}");
+    // Where there is room, and where nobody looks, a row is a line.
+    let list = show("list", 60, true).await.stdout;
+    assert_eq!(list.lines().count(), 2, "{list}");
+    assert_eq!(show("list", 200, false).await.raw.replace('\r', ""), list);
+    let status = show("status", 60, true).await.stdout;
+    let row = |line: &str| line.starts_with("log-group") && line.contains(&log_group) && line.ends_with("ready");
+    assert!(status.lines().any(row), "{status}");
+}
+
+/// The manual is laid out where it is read: what cannot be broken must be short.
+#[tokio::test]
+async fn every_help_fits_the_terminal() {
+    let server = ministack().await;
+    for verb in crate::help::verbs().iter().map(String::as_str).chain([""]) {
+        for columns in [60, 80] {
+            let run = OnTerminal::start(server, &format!("{verb} --help"), (60, columns), false, &[]);
+            let seen = tokio::task::spawn_blocking(|| run.finish()).await.unwrap();
+            let lines = seen.raw.lines().filter(|line| line.chars().count() > columns.into()).collect::<Vec<_>>();
+            assert!(seen.code == Some(0) && lines.is_empty(), "{verb} in {columns} columns: {lines:?}");
+        }
+    }
+    let page = crate::run::chatctl("man").run().await.stdout;
+    let is_kept = |line: &&str| [".nf", ".EX", ".TS"].iter().any(|kept| line.starts_with(kept));
+    assert_eq!(page.lines().find(is_kept), None, "is laid out by hand");
+    // The margin of a manual is 7 columns, that of an option's text 7 more.
+    let longest = page.split_whitespace().max_by_key(|word| word.replace('\\', "").chars().count()).unwrap();
+    assert!(longest.replace('\\', "").chars().count() <= 60 - 14, "{longest}");
+}
+
 #[tokio::test]
 async fn no_color_leaves_the_live_view_but_no_colour() {
     let server = ministack().await;
