@@ -172,6 +172,85 @@ async fn completions_for_every_shell() {
     }
 }
 
+/// Options with values, in the order in which a shell is to offer them.
+const VALUES: [(&str, &[&str]); 5] = [
+    ("architecture", &["arm64", "x86_64"]),
+    ("delivery", &["direct", "queue"]),
+    ("output", &["text", "json"]),
+    ("color", &["auto", "always", "never"]),
+    ("example", &["echo", "rooms"]),
+];
+
+/// Each verb, by its path, with its own options and the verbs below it.
+fn known() -> Vec<(String, Vec<String>, Vec<String>)> {
+    let of = |path: String| {
+        let mut command = arguments::command();
+        for word in path.split_whitespace() {
+            command = command.find_subcommand(word).unwrap().clone();
+        }
+        let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        let options = shown.filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+        let below = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+        (path, options, below)
+    };
+    verbs().into_iter().chain([String::new()]).map(of).collect()
+}
+
+/// No machine has this shell for certain, so this reads the script as the shell would: a line of conditions for each option.
+#[tokio::test]
+async fn fish_is_told_verbs_options_and_values() {
+    let script = run::chatctl("completions fish").run().await.stdout;
+    let entries: Vec<&str> = script.split("\ncomplete -c chatctl -n ").skip(1).collect();
+    for (path, options, below) in known() {
+        let seen = match path.split_once(' ') {
+            _ if path.is_empty() => "\"__fish_chatctl_needs_command\"".to_owned(),
+            None => format!("\"__fish_chatctl_using_subcommand {path}"),
+            Some((verb, below)) => {
+                format!("\"__fish_chatctl_using_subcommand {verb}; and __fish_seen_subcommand_from {below}\"")
+            }
+        };
+        let entry = |what: &str| entries.iter().find(|entry| entry.starts_with(&seen) && entry.contains(what));
+        for option in options {
+            let entry = entry(&format!(" -l {option} -d '")).unwrap_or_else(|| panic!("`--{option}` of `{path}`"));
+            for (_, values) in VALUES.iter().filter(|(long, _)| *long == option) {
+                let listed = values.iter().map(|value| format!("{value}\\t''")).collect::<Vec<_>>().join("\n");
+                assert!(entry.ends_with(&format!(" -r -f -a \"{listed}\"")), "{entry}");
+            }
+        }
+        for verb in below {
+            assert!(entry(&format!(" -a \"{verb}\" -d '")).is_some(), "`{verb}` of `{path}`");
+        }
+    }
+}
+
+/// As above: a block of arguments for each verb, and a list of the verbs below it.
+#[tokio::test]
+async fn zsh_is_told_verbs_options_and_values() {
+    let script =
+        run::chatctl("completions zsh").run().await.stdout.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    assert!(script.starts_with("#compdef chatctl\n") && script.ends_with("compdef _chatctl chatctl\nfi"), "{script}");
+    for (path, options, below) in known() {
+        let verb = path.rsplit(' ').next().unwrap();
+        let begin = if path.is_empty() { "_chatctl() {\n".to_owned() } else { format!("\n({verb})\n") };
+        let blocks = script.split(&begin).skip(1).map(|rest| rest.split("&& ret=0").next().unwrap());
+        let block = blocks.collect::<String>();
+        for option in options {
+            let mut lines = block.lines().filter(|line| line.contains(&format!("--{option}")));
+            let is_of = |line: &&str| ["=", "["].iter().any(|end| line.contains(&format!("--{option}{end}")));
+            let line = lines.find(is_of).unwrap_or_else(|| panic!("`--{option}` of `{path}`"));
+            for (_, values) in VALUES.iter().filter(|(long, _)| *long == option) {
+                assert!(line.contains(&format!(":({})'", values.join(" "))), "{line}");
+            }
+        }
+        let steps = path.split_whitespace().map(|word| format!("__subcmd__{word}")).collect::<String>();
+        let list = script.split(&format!("\n_chatctl{steps}_commands() {{\n")).nth(1).unwrap();
+        let list = list.split("\n}\n").next().unwrap();
+        for verb in below {
+            assert!(list.contains(&format!("\n'{verb}:")), "`{verb}` of `{path}`: {list}");
+        }
+    }
+}
+
 /// As somebody presses Tab, in the shell itself.
 #[tokio::test]
 async fn bash_completes_verbs_options_and_values() {
