@@ -1,9 +1,17 @@
 //! Reads the log events of a Lambda function.
 
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_cloudwatchlogs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_cloudwatchlogs::error::BoxError;
 use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata;
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use crate::aws::failure::{Failure, Operation};
 use crate::error::{Error, Result};
@@ -53,6 +61,43 @@ pub async fn since(aws: &SdkConfig, function: &str, from: i64) -> Result<Option<
     }
     events.sort_by_key(|event| event.at);
     Ok(Some(events))
+}
+
+/// By how many milliseconds the clock of this machine is ahead of that of the service, by which events are told; 0 where they
+/// agree as far as can be seen, or nothing can. Costs a call.
+pub async fn clock_ahead(aws: &SdkConfig, function: &str) -> i64 {
+    /// The date of an answer is in whole seconds, and the answer has been under way.
+    const UNSEEN: i64 = 2_000;
+    let date = Dated::default();
+    let call = Client::new(aws).filter_log_events().log_group_name(format!("/aws/lambda/{function}")).limit(1);
+    // An error has a date as well.
+    let _ = call.customize().interceptor(date.clone()).send().await;
+    let Some(date) = date.0.get() else { return 0 };
+    let ahead = (OffsetDateTime::from(SystemTime::now()) - *date).whole_milliseconds();
+    i64::try_from(ahead).ok().filter(|ahead| ahead.abs() > UNSEEN).unwrap_or_default()
+}
+
+/// Keeps the date of an answer.
+#[derive(Clone, Debug, Default)]
+struct Dated(Arc<OnceLock<OffsetDateTime>>);
+
+impl Intercept for Dated {
+    fn name(&self) -> &'static str {
+        "Dated"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(date) = context.response().headers().get("date") {
+            // One that cannot be read says nothing.
+            let _ = OffsetDateTime::parse(date, &Rfc2822).map(|date| self.0.set(date));
+        }
+        Ok(())
+    }
 }
 
 fn read(function: &str, event: FilteredLogEvent) -> LogEvent {

@@ -262,7 +262,9 @@ async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> O
 }
 
 impl Log {
+    /// `since` is told by this machine's clock, and events by another.
     async fn read(aws: &SdkConfig, function: &str, since: i64) -> Self {
+        let since = since - log_events::clock_ahead(aws, function).await;
         let told = log_events::since(aws, function, since).await.map(|events| {
             let messages = events.unwrap_or_default().into_iter().map(|event| event.message);
             messages.filter(|message| !log_events::is_routine(message)).collect()

@@ -59,6 +59,8 @@ pub struct Faults {
     pub no_rows: bool,
     /// DynamoDB and CloudWatch Logs refuse to answer.
     pub access_denied: bool,
+    /// How many seconds the clock of AWS is behind that of this machine.
+    pub behind: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -414,8 +416,10 @@ impl State {
         let body: Value = serde_json::from_slice(&request[head.len() + 4..]).unwrap_or_default();
         let (status, answer) = self.answer_aws(&head, &body);
         let answer = answer.to_string();
+        let now = time::UtcDateTime::now() - Duration::from_secs(self.faults().behind);
+        let date = now.format(&time::format_description::well_known::Rfc2822).unwrap().replace("+0000", "GMT");
         let response = format!(
-            "HTTP/1.1 {status} X\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}",
+            "HTTP/1.1 {status} X\r\nDate: {date}\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}",
             answer.len()
         );
         let _ = stream.write_all(response.as_bytes()).await;

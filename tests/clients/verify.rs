@@ -247,6 +247,19 @@ async fn a_failing_function_is_told_with_its_last_words() {
     }
 }
 
+/// What functions log has the time of the service.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_hides_no_line_of_the_log() {
+    let broken = json!({ "message": "Internal server error", "connectionId": "c", "requestId": "r" });
+    let faults = Faults { broken_route: Some(broken), behind: 180, ..Faults::default() };
+    let server = ChatServer::start_with(faults).await;
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    server.log("chat-sendMessage", "1", now - 185_000, "ERROR of an older version\n");
+    server.log("chat-sendMessage", "2", now - 179_000, "ERROR of this one\n");
+    let error = run(&server, impatient()).await.unwrap_err();
+    assert!(error.message.ends_with("\n  the log of `chat-sendMessage`:\n    ERROR of this one"), "{error}");
+}
+
 /// Code that Lambda cannot load heals by no waiting.
 #[tokio::test(flavor = "multi_thread")]
 async fn unloadable_code_ends_the_verification_at_once() {
