@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::caller::Caller;
-use crate::operation::{Request, Service};
+use crate::operation::Request;
 use crate::policy::Facts;
 use crate::reply::Refusal;
+use crate::service::Service;
 use crate::state::{Account, Role};
 
 /// An action that a call needs, and on what.
@@ -21,33 +22,21 @@ pub(crate) struct Need {
 /// and IAM sees it.
 pub(crate) fn actions(request: &Request, role: Option<&Role>) -> Vec<Need> {
     let service = request.operation.service;
-    let on = resource_arn(request, role);
-    let own = match service {
-        // Authorisation is by HTTP verb (P).
-        Service::ApiGateway => Cow::Owned(format!("apigateway:{}", request.method)),
-        _ => Cow::Owned(format!("{}:{}", service.name(), request.operation.name)),
-    };
-    let mut needs = vec![Need { action: own, resource: on, facts: facts(request, role) }];
+    let model = service.model();
+    let own = Cow::Owned(model.action(request));
+    let mut needs = vec![Need { action: own, resource: model.arn(request, role), facts: facts(request, role) }];
     let mut also = |action: &'static str, resource: String, facts: Facts| {
         needs.push(Need { action: action.into(), resource, facts });
     };
     // A create with tags also needs the service's tag action (P).
-    let tagging = match (service, request.operation.name) {
-        (Service::Lambda, "CreateFunction") if request.fields.has("Tags") => "lambda:TagResource",
-        (Service::Iam, "CreateRole") if request.fields.has("Tags") => "iam:TagRole",
-        (Service::DynamoDb, "CreateTable") if request.fields.has("Tags") => "dynamodb:TagResource",
-        (Service::Sqs, "CreateQueue") if request.fields.has("tags") => "sqs:TagQueue",
-        (Service::Lambda, "CreateEventSourceMapping") if request.fields.has("Tags") => "lambda:TagResource",
-        (Service::Logs, "CreateLogGroup") if request.fields.has("tags") => "logs:TagResource",
-        _ => "",
-    };
-    if !tagging.is_empty() {
+    let is_given = |(name, member, _): &&(&str, &str, _)| *name == request.operation.name && request.fields.has(member);
+    if let Some((name, _, action)) = model.tagging().iter().find(is_given) {
         // A mapping has no name before it is made.
-        let tagged = match request.operation.name {
+        let tagged = match *name {
             "CreateEventSourceMapping" => request.place.arn("lambda", "event-source-mapping:any"),
-            _ => resource_arn(request, role),
+            _ => model.arn(request, role),
         };
-        also(tagging, tagged, Facts::new());
+        also(action, tagged, Facts::new());
     }
     if service == Service::ApiGateway {
         tag_needs(request, &mut also);
@@ -111,38 +100,6 @@ fn mapped(account: &Account, request: &Request) -> Option<String> {
     names_one.then(|| request.place.arn("lambda", &format!("function:{name}")))
 }
 
-fn resource_arn(request: &Request, role: Option<&Role>) -> String {
-    let place = &request.place;
-    let name = request.resource.as_str();
-    if name.starts_with("arn:") && request.operation.service != Service::ApiGateway {
-        return name.to_owned();
-    }
-    match request.operation.service {
-        Service::ApiGateway => place.apigateway_arn(request.path.strip_prefix("/v2").unwrap_or(&request.path)),
-        Service::Lambda
-            if ["CreateEventSourceMapping", "ListEventSourceMappings"].contains(&request.operation.name) =>
-        {
-            "*".to_owned()
-        }
-        Service::Lambda if request.operation.name.ends_with("EventSourceMapping") => {
-            place.arn("lambda", "event-source-mapping:any")
-        }
-        Service::Lambda if name.is_empty() => "*".to_owned(),
-        Service::Lambda => place.arn("lambda", &format!("function:{name}")),
-        Service::Iam if request.operation.name == "CreateRole" => {
-            let path = request.fields.peek("Path").unwrap_or("/");
-            place.global_arn("iam", &format!("role{path}{name}"))
-        }
-        // One that is not there has no path yet (I11).
-        Service::Iam => role.map_or_else(|| place.global_arn("iam", &format!("role/{name}")), |role| role.arn.clone()),
-        Service::DynamoDb if name.is_empty() => "*".to_owned(),
-        Service::DynamoDb => place.arn("dynamodb", &format!("table/{name}")),
-        Service::Logs => place.arn("logs", &format!("log-group:{name}:log-stream:")),
-        Service::Sqs => place.arn("sqs", name.rsplit('/').next().unwrap_or_default()),
-        Service::Sts => "*".to_owned(),
-    }
-}
-
 /// The first refusal that the account has for the caller's call.
 pub(crate) fn check(account: &Account, role: Option<&Role>, request: &Request, by: &Caller) -> Result<(), Refusal> {
     // No policy can take GetCallerIdentity away (S1).
@@ -193,9 +150,6 @@ pub(crate) fn denied(request: &Request, need: &Need, reason: Option<&str>) -> Re
         "User: {} is not authorized to perform: {action} on resource: {resource} {because}",
         request.place.principal()
     );
-    match request.operation.service {
-        Service::Iam | Service::Sts => Refusal::new(403, "AccessDenied", message),
-        Service::ApiGateway | Service::Lambda | Service::Sqs => Refusal::new(403, "AccessDeniedException", message),
-        Service::DynamoDb | Service::Logs => Refusal::new(400, "AccessDeniedException", message),
-    }
+    let (status, code) = request.operation.service.model().refusals().denied;
+    Refusal::new(status, code, message)
 }

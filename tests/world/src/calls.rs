@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::clock::Moment;
-use crate::operation::{Request, Service};
+use crate::operation::Request;
+use crate::service::Service;
 
 /// One HTTP exchange, retries of the SDK each on their own.
 #[derive(Clone, Debug, PartialEq)]

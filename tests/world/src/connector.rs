@@ -22,9 +22,10 @@ use tokio::time::sleep;
 use crate::caller::Caller;
 use crate::calls::Entry;
 use crate::fault::{Fault, Verdict};
-use crate::operation::{self, Operation, Request, Service, Wire};
+use crate::operation::{self, Operation, Request, Wire};
 use crate::place::Place;
 use crate::reply::{self, Answer, Raw, Refusal};
+use crate::service::Service;
 use crate::world::World;
 
 /// How long a lost answer stays lost, longer than any attempt timeout.
@@ -171,16 +172,7 @@ async fn read(mut http: HttpRequest) -> Request {
     else {
         panic!("world: a credential scope has four parts: {authorization}");
     };
-    let service = match service {
-        "apigateway" => Service::ApiGateway,
-        "dynamodb" => Service::DynamoDb,
-        "iam" => Service::Iam,
-        "lambda" => Service::Lambda,
-        "logs" => Service::Logs,
-        "sqs" => Service::Sqs,
-        "sts" => Service::Sts,
-        other => panic!("world: no service `{other}` in this model"),
-    };
+    let service = Service::signed(service);
     let uri: http::Uri = http.uri().parse().expect("world: a URI");
     let wire = Wire {
         method: http.method(),
@@ -222,7 +214,7 @@ fn response(raw: &Raw, body: SdkBody) -> HttpResponse {
     let status = raw.status.try_into().expect("world: an HTTP status");
     let mut response = HttpResponse::new(status, body);
     let headers = response.headers_mut();
-    headers.insert("content-type", raw.content_type);
+    headers.insert("content-type", raw.content_type.clone());
     headers.insert("x-amzn-requestid", raw.request_id.clone());
     headers.insert("date", raw.date.clone());
     if let Some(error_type) = &raw.error_type {

@@ -9,7 +9,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use fancy_regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::operation::{Service, Wire};
+use crate::operation::Wire;
+use crate::service::Service;
 
 static MODELS: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../service-models.json")).expect("world: the service models are JSON")
@@ -23,11 +24,7 @@ pub(crate) fn check(service: Service, operation: &str, wire: &Wire<'_>, members:
 }
 
 fn checked(service: Service, operation: &str, wire: &Wire<'_>, members: &Map<String, Value>) -> Result<(), String> {
-    let model = match service {
-        Service::ApiGateway => "apigatewayv2",
-        other => other.name(),
-    };
-    let model = &MODELS["services"][model];
+    let model = &MODELS["services"][service.model().model_name()];
     let known = &model["operations"][operation];
     let uri = known["uri"].as_str().ok_or("service-models.json does not have it")?;
     let Some(input) = known["input"].as_str() else {

@@ -7,11 +7,81 @@ use serde_json::{Value, json};
 use crate::clock::{self, Moment};
 use crate::context::{Context, limit, new_id, page};
 use crate::fields::{Fields, tags_of};
+use crate::operation::{Operations, Request, Wire, target};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, spelled};
-use crate::state::{Table, Tags, TimeToLive};
+use crate::service::{Model, Protocol, Read, Refusals};
+use crate::state::{Role, Table, Tags, TimeToLive};
 
-pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+const OPERATIONS: Operations = &[
+    ("CreateTable", true),
+    ("DescribeTable", false),
+    ("UpdateTable", true),
+    ("DeleteTable", true),
+    ("ListTables", false),
+    ("UpdateTimeToLive", true),
+    ("DescribeTimeToLive", false),
+    ("TagResource", true),
+    ("UntagResource", true),
+    ("ListTagsOfResource", false),
+];
+
+pub(crate) struct DynamoDb;
+
+impl Model for DynamoDb {
+    fn name(&self) -> &'static str {
+        "dynamodb"
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Json("1.0")
+    }
+
+    fn read(&self, wire: &Wire<'_>) -> Read {
+        target("DynamoDB_20120810.", OPERATIONS, wire)
+    }
+
+    fn handle(&self, cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+        handle(cx, operation, fields)
+    }
+
+    fn named_by(&self) -> &'static [&'static str] {
+        &["TableName", "ResourceArn"]
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            denied: (400, "AccessDeniedException"),
+            throttled: (400, "ThrottlingException", "Rate of requests exceeds the allowed throughput."),
+            expired: (400, "ExpiredTokenException"),
+            skewed: (400, "InvalidSignatureException"),
+            broken: "InternalServerError",
+            unavailable: "ServiceUnavailable",
+        }
+    }
+
+    fn error(&self, Refusal { code, message, .. }: &Refusal) -> Value {
+        let space = match code.as_ref() {
+            "ValidationException" | "AccessDeniedException" | "ThrottlingException" => "com.amazon.coral.service",
+            _ => "com.amazonaws.dynamodb.v20120810",
+        };
+        json!({ "__type": format!("{space}#{code}"), "message": message })
+    }
+
+    fn arn(&self, request: &Request, _: Option<&Role>) -> String {
+        match request.resource.as_str() {
+            "" => "*".to_owned(),
+            arn if arn.starts_with("arn:") => arn.to_owned(),
+            name => request.place.arn("dynamodb", &format!("table/{name}")),
+        }
+    }
+
+    fn tagging(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("CreateTable", "Tags", "dynamodb:TagResource")]
+    }
+}
+
+fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
         "CreateTable" => create(cx, fields),
         "DescribeTable" => describe(cx, fields),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access;
-use crate::operation::{Request, Service};
+use crate::operation::Request;
 use crate::reply::Refusal;
+use crate::service::{Refusals, Service};
 
 /// A call that has just arrived, as the interceptor sees it.
 #[derive(Clone, Debug)]
@@ -91,55 +92,29 @@ impl Fault {
 
 /// Each service has its own words for "too many requests".
 pub(crate) fn throttled(service: Service) -> Refusal {
-    match service {
-        Service::ApiGateway => Refusal::new(429, "TooManyRequestsException", "Too Many Requests"),
-        Service::Lambda => Refusal::new(429, "TooManyRequestsException", "Rate exceeded"),
-        Service::Iam | Service::Sts => Refusal::new(400, "Throttling", "Rate exceeded"),
-        Service::DynamoDb => {
-            Refusal::new(400, "ThrottlingException", "Rate of requests exceeds the allowed throughput.")
-        }
-        Service::Logs => Refusal::new(400, "ThrottlingException", "Rate exceeded"),
-        Service::Sqs => Refusal::new(400, "RequestThrottled", "Rate exceeded"),
-    }
+    let (status, code, message) = service.model().refusals().throttled;
+    Refusal::new(status, code, message)
 }
 
 fn server_error(service: Service, status: u16) -> Refusal {
-    let code = match (status, service) {
-        (502 | 504, _) => "",
-        (503, Service::Logs | Service::Lambda) => "ServiceUnavailableException",
-        (503, _) => "ServiceUnavailable",
-        (_, Service::ApiGateway) => "InternalServerErrorException",
-        (_, Service::Lambda) => "ServiceException",
-        (_, Service::DynamoDb) => "InternalServerError",
-        (_, Service::Iam) => "ServiceFailure",
-        (_, Service::Sts | Service::Logs | Service::Sqs) => "InternalFailure",
-    };
-    let message = match status {
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Time-out",
-        _ => "Internal server error",
+    let Refusals { broken, unavailable, .. } = service.model().refusals();
+    let (code, message) = match status {
+        502 => ("", "Bad Gateway"),
+        503 => (unavailable, "Service Unavailable"),
+        504 => ("", "Gateway Time-out"),
+        _ => (broken, "Internal server error"),
     };
     Refusal::new(status, code, message)
 }
 
 fn expired_token(service: Service) -> Refusal {
-    let message = "The security token included in the request is expired";
-    match service {
-        Service::Iam | Service::Sts => Refusal::new(403, "ExpiredToken", message),
-        Service::ApiGateway | Service::Lambda => Refusal::new(403, "ExpiredTokenException", message),
-        Service::DynamoDb | Service::Logs => Refusal::new(400, "ExpiredTokenException", message),
-        Service::Sqs => Refusal::new(403, "ExpiredToken", message),
-    }
+    let (status, code) = service.model().refusals().expired;
+    Refusal::new(status, code, "The security token included in the request is expired")
 }
 
 fn clock_skew(service: Service) -> Refusal {
+    let (status, code) = service.model().refusals().skewed;
     let message =
         "Signature expired: 20261124T120000Z is now earlier than 20261124T130000Z (20261124T130500Z - 5 min.)";
-    match service {
-        Service::Iam | Service::Sts => Refusal::new(403, "SignatureDoesNotMatch", message),
-        Service::ApiGateway | Service::Lambda => Refusal::new(403, "InvalidSignatureException", message),
-        Service::DynamoDb | Service::Logs => Refusal::new(400, "InvalidSignatureException", message),
-        Service::Sqs => Refusal::new(403, "InvalidSignatureException", message),
-    }
+    Refusal::new(status, code, message)
 }

@@ -7,17 +7,90 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::clock;
 use crate::context::{Context, limit, new_id, page};
 use crate::fields::{Fields, tags_of};
+use crate::operation::{Operations, Request, Wire, query};
 use crate::place::Place;
 use crate::policy::{self, Kind};
 use crate::reply::{Answer, Refusal, Reply, element};
 use crate::rules::{Arn, spelled, tag_fault};
+use crate::service::{Model, Protocol, Read, Refusals};
 use crate::state::{Account, InlinePolicy, Role, Tags};
 
 /// Inline policies of a role together, white space apart (I4).
 const INLINE_LIMIT: usize = 10_240;
 
+const OPERATIONS: Operations = &[
+    ("CreateRole", true),
+    ("GetRole", false),
+    ("DeleteRole", true),
+    ("TagRole", true),
+    ("UntagRole", true),
+    ("ListRoleTags", false),
+    ("ListRoles", false),
+    ("UpdateAssumeRolePolicy", true),
+    ("UpdateRole", true),
+    ("PutRolePermissionsBoundary", true),
+    ("DeleteRolePermissionsBoundary", true),
+    ("PutRolePolicy", true),
+    ("GetRolePolicy", false),
+    ("DeleteRolePolicy", true),
+    ("ListRolePolicies", false),
+    ("ListAttachedRolePolicies", false),
+    ("AttachRolePolicy", true),
+    ("DetachRolePolicy", true),
+    ("ListInstanceProfilesForRole", false),
+];
+
+pub(crate) struct Iam;
+
+impl Model for Iam {
+    fn name(&self) -> &'static str {
+        "iam"
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/")
+    }
+
+    fn read(&self, wire: &Wire<'_>) -> Read {
+        query(OPERATIONS, wire)
+    }
+
+    fn handle(&self, cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+        handle(cx, operation, fields)
+    }
+
+    fn named_by(&self) -> &'static [&'static str] {
+        &["RoleName"]
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            denied: (403, "AccessDenied"),
+            throttled: (400, "Throttling", "Rate exceeded"),
+            expired: (403, "ExpiredToken"),
+            skewed: (403, "SignatureDoesNotMatch"),
+            broken: "ServiceFailure",
+            unavailable: "ServiceUnavailable",
+        }
+    }
+
+    fn arn(&self, request: &Request, role: Option<&Role>) -> String {
+        let (place, name) = (&request.place, request.resource.as_str());
+        if request.operation.name == "CreateRole" {
+            let path = request.fields.peek("Path").unwrap_or("/");
+            return place.global_arn("iam", &format!("role{path}{name}"));
+        }
+        // One that is not there has no path yet (I11).
+        role.map_or_else(|| place.global_arn("iam", &format!("role/{name}")), |role| role.arn.clone())
+    }
+
+    fn tagging(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("CreateRole", "Tags", "iam:TagRole")]
+    }
+}
+
 /// Reads may see a role as it was before the last writes, or not at all, or still (I1).
-pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     let most = cx.switches.iam_read_lag;
     let Some(key) = fields.peek("RoleName").map(str::to_lowercase).filter(|_| !most.is_zero()) else {
         return current(cx, operation, fields);

@@ -11,10 +11,12 @@ use crate::clock::{self, Moment};
 use crate::context::{Context, limit, page};
 use crate::fields::Fields;
 use crate::mappings;
+use crate::operation::{Request, Rest, Wire};
 use crate::policy::{self, Facts};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, role_by_arn, spelled};
-use crate::state::{Account, Function, Statement, Tags};
+use crate::service::{Model, Protocol, Read, Refusals};
+use crate::state::{Account, Function, Role, Statement, Tags};
 
 /// What can be created today (L9).
 const RUNTIMES: [&str; 12] = [
@@ -40,7 +42,101 @@ const OTHER: [&str; 3] = ["EphemeralStorage", "LoggingConfig", "TracingConfig"];
 const ENVIRONMENT_LIMIT: usize = 4_096;
 const ZIP_LIMIT: usize = 50 * 1_024 * 1_024;
 
-pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+pub(crate) struct Lambda;
+
+impl Model for Lambda {
+    fn name(&self) -> &'static str {
+        "lambda"
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::RestJson
+    }
+
+    fn read(&self, wire: &Wire<'_>) -> Read {
+        read(wire)
+    }
+
+    fn handle(&self, cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+        handle(cx, operation, fields)
+    }
+
+    fn named_by(&self) -> &'static [&'static str] {
+        &["functionName", "FunctionName", "resourceArn"]
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            denied: (403, "AccessDeniedException"),
+            throttled: (429, "TooManyRequestsException", "Rate exceeded"),
+            expired: (403, "ExpiredTokenException"),
+            skewed: (403, "InvalidSignatureException"),
+            broken: "ServiceException",
+            unavailable: "ServiceUnavailableException",
+        }
+    }
+
+    fn error(&self, Refusal { status, code, message }: &Refusal) -> Value {
+        // AccessDeniedException comes from the front of the service, with a capital letter.
+        let key = if code.ends_with("Exception") && *status == 403 { "Message" } else { "message" };
+        json!({ "Type": if *status < 500 { "User" } else { "Service" }, key: message })
+    }
+
+    fn arn(&self, request: &Request, _: Option<&Role>) -> String {
+        match (request.operation.name, request.resource.as_str()) {
+            (_, arn) if arn.starts_with("arn:") => arn.to_owned(),
+            ("CreateEventSourceMapping" | "ListEventSourceMappings", _) => "*".to_owned(),
+            (name, _) if name.ends_with("EventSourceMapping") => {
+                request.place.arn("lambda", "event-source-mapping:any")
+            }
+            (_, "") => "*".to_owned(),
+            (_, name) => request.place.arn("lambda", &format!("function:{name}")),
+        }
+    }
+
+    fn tagging(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("CreateFunction", "Tags", "lambda:TagResource"), ("CreateEventSourceMapping", "Tags", "lambda:TagResource")]
+    }
+}
+
+/// Which operation a request is.
+fn read(wire: &Wire<'_>) -> Read {
+    let rest = Rest::new(wire);
+    match (wire.method, rest.segments.as_slice()) {
+        ("POST", ["2015-03-31", "functions"]) => rest.is("CreateFunction", &[]),
+        ("GET", ["2015-03-31", "functions"]) => rest.is("ListFunctions", &[]),
+        ("GET", ["2015-03-31", "functions", f]) => rest.is("GetFunction", &[("functionName", f)]),
+        ("DELETE", ["2015-03-31", "functions", f]) => rest.is("DeleteFunction", &[("functionName", f)]),
+        ("PUT", ["2015-03-31", "functions", f, "code"]) => rest.is("UpdateFunctionCode", &[("functionName", f)]),
+        ("GET", ["2015-03-31", "functions", f, "configuration"]) => {
+            rest.is("GetFunctionConfiguration", &[("functionName", f)])
+        }
+        ("PUT", ["2015-03-31", "functions", f, "configuration"]) => {
+            rest.is("UpdateFunctionConfiguration", &[("functionName", f)])
+        }
+        ("PUT", ["2017-10-31", "functions", f, "concurrency"]) => {
+            rest.is("PutFunctionConcurrency", &[("functionName", f)])
+        }
+        ("DELETE", ["2017-10-31", "functions", f, "concurrency"]) => {
+            rest.is("DeleteFunctionConcurrency", &[("functionName", f)])
+        }
+        ("GET", ["2015-03-31", "functions", f, "policy"]) => rest.is("GetPolicy", &[("functionName", f)]),
+        ("POST", ["2015-03-31", "functions", f, "policy"]) => rest.is("AddPermission", &[("functionName", f)]),
+        ("DELETE", ["2015-03-31", "functions", f, "policy", sid]) => {
+            rest.is("RemovePermission", &[("functionName", f), ("statementId", sid)])
+        }
+        ("POST", ["2015-03-31", "event-source-mappings"]) => rest.is("CreateEventSourceMapping", &[]),
+        ("GET", ["2015-03-31", "event-source-mappings"]) => rest.is("ListEventSourceMappings", &[]),
+        ("PUT", ["2015-03-31", "event-source-mappings", id]) => rest.is("UpdateEventSourceMapping", &[("UUID", id)]),
+        ("DELETE", ["2015-03-31", "event-source-mappings", id]) => rest.is("DeleteEventSourceMapping", &[("UUID", id)]),
+        ("GET", ["2017-03-31", "tags", arn]) => rest.is("ListTags", &[("resourceArn", arn)]),
+        ("POST", ["2017-03-31", "tags", arn]) => rest.is("TagResource", &[("resourceArn", arn)]),
+        ("DELETE", ["2017-03-31", "tags", arn]) => rest.is("UntagResource", &[("resourceArn", arn)]),
+        _ => rest.unknown(),
+    }
+}
+
+fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
         "CreateFunction" => create(cx, fields),
         "GetFunction" => get(cx, fields),

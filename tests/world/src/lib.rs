@@ -36,6 +36,7 @@ mod policy;
 mod probe;
 mod reply;
 mod rules;
+mod service;
 mod sqs;
 mod state;
 mod sts;
@@ -48,8 +49,8 @@ pub use calls::Call;
 pub use clock::Moment;
 pub use crowd::Crowd;
 pub use fault::{CallInfo, Fault, Verdict};
-pub use operation::Service;
 pub use place::{dns_suffix, partition};
+pub use service::Service;
 pub use state::{
     Account, Api, Authorizer, Deployment, Function, InlinePolicy, Integration, LogEvent, LogGroup, Mapping, Message,
     Queue, Region, Role, Route, Stage, State, Statement, Table, Tags, TimeToLive,

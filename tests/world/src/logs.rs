@@ -5,14 +5,74 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::context::{Context, limit, page};
 use crate::fields::Fields;
+use crate::operation::{Operations, Request, Wire, target};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, Arn, spelled};
-use crate::state::{LogEvent, LogGroup};
+use crate::service::{Model, Protocol, Read, Refusals};
+use crate::state::{LogEvent, LogGroup, Role};
 
 const RETENTIONS: [i64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1_096, 1_827, 2_192, 2_557, 2_922, 3_288, 3_653];
 
-pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+const OPERATIONS: Operations = &[
+    ("CreateLogGroup", true),
+    ("DescribeLogGroups", false),
+    ("PutRetentionPolicy", true),
+    ("DeleteRetentionPolicy", true),
+    ("DeleteLogGroup", true),
+    ("TagResource", true),
+    ("UntagResource", true),
+    ("ListTagsForResource", false),
+    ("FilterLogEvents", false),
+];
+
+pub(crate) struct Logs;
+
+impl Model for Logs {
+    fn name(&self) -> &'static str {
+        "logs"
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Json("1.1")
+    }
+
+    fn read(&self, wire: &Wire<'_>) -> Read {
+        target("Logs_20140328.", OPERATIONS, wire)
+    }
+
+    fn handle(&self, cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+        handle(cx, operation, fields)
+    }
+
+    fn named_by(&self) -> &'static [&'static str] {
+        &["logGroupName", "resourceArn"]
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            denied: (400, "AccessDeniedException"),
+            throttled: (400, "ThrottlingException", "Rate exceeded"),
+            expired: (400, "ExpiredTokenException"),
+            skewed: (400, "InvalidSignatureException"),
+            broken: "InternalFailure",
+            unavailable: "ServiceUnavailableException",
+        }
+    }
+
+    fn arn(&self, request: &Request, _: Option<&Role>) -> String {
+        match request.resource.as_str() {
+            arn if arn.starts_with("arn:") => arn.to_owned(),
+            name => request.place.arn("logs", &format!("log-group:{name}:log-stream:")),
+        }
+    }
+
+    fn tagging(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("CreateLogGroup", "tags", "logs:TagResource")]
+    }
+}
+
+fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
         "CreateLogGroup" => create(cx, fields),
         "DescribeLogGroups" => describe(cx, fields),

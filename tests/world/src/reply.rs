@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clock::{self, Moment};
-use crate::operation::{Operation, Service};
+use crate::operation::Operation;
+use crate::service::{Model, Protocol};
 
 /// A successful answer.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub(crate) type Answer = Result<Reply, Refusal>;
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
     pub status: u16,
-    pub content_type: &'static str,
+    pub content_type: String,
     /// `x-amzn-errortype`
     pub error_type: Option<String>,
     pub request_id: String,
@@ -68,13 +69,14 @@ pub(crate) struct Raw {
 
 /// Puts an answer into its service's wire format.
 pub(crate) fn write(operation: &Operation, answer: &Answer, request_id: String, now: Moment) -> Raw {
+    let model = operation.service.model();
+    let protocol = model.protocol();
     let mut raw = Raw {
         status: 200,
-        content_type: match operation.service {
-            Service::ApiGateway | Service::Lambda => "application/json",
-            Service::DynamoDb | Service::Sqs => "application/x-amz-json-1.0",
-            Service::Logs => "application/x-amz-json-1.1",
-            Service::Iam | Service::Sts => "text/xml",
+        content_type: match protocol {
+            Protocol::RestJson => "application/json".to_owned(),
+            Protocol::Json(version) => format!("application/x-amz-json-{version}"),
+            Protocol::Query(_) => "text/xml".to_owned(),
         },
         error_type: None,
         request_id,
@@ -87,57 +89,41 @@ pub(crate) fn write(operation: &Operation, answer: &Answer, request_id: String, 
             raw.body = match &reply.body {
                 Body::Empty => String::new(),
                 Body::Json(value) => value.to_string(),
-                Body::Xml(inner) => result_document(operation, inner, &raw.request_id),
+                Body::Xml(inner) => {
+                    let Protocol::Query(space) = protocol else { unreachable!("XML is of the query protocol alone") };
+                    result_document(operation.name, space, inner, &raw.request_id)
+                }
             };
         }
         Err(refusal) => {
             raw.status = refusal.status;
-            write_refusal(operation.service, refusal, &mut raw);
+            write_refusal(model, refusal, &mut raw);
         }
     }
     raw
 }
 
-fn result_document(operation: &Operation, inner: &str, request_id: &str) -> String {
-    let name = operation.name;
-    let space = match operation.service {
-        Service::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
-        _ => "https://iam.amazonaws.com/doc/2010-05-08/",
-    };
+fn result_document(name: &str, space: &str, inner: &str, request_id: &str) -> String {
     format!(
         "<{name}Response xmlns=\"{space}\"><{name}Result>{inner}</{name}Result>\
          <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
     )
 }
 
-fn write_refusal(service: Service, refusal: &Refusal, raw: &mut Raw) {
+fn write_refusal(model: &dyn Model, refusal: &Refusal, raw: &mut Raw) {
     let Refusal { status, code, message } = refusal;
     if code.is_empty() {
-        raw.content_type = "text/html";
+        "text/html".clone_into(&mut raw.content_type);
         raw.body = format!("<html><body><h1>{status} {message}</h1></body></html>");
         return;
     }
-    raw.body = match service {
-        Service::ApiGateway => {
+    raw.body = match model.protocol() {
+        Protocol::RestJson => {
             raw.error_type = Some(code.to_string());
-            json!({ "message": message }).to_string()
+            model.error(refusal).to_string()
         }
-        Service::Lambda => {
-            raw.error_type = Some(code.to_string());
-            // AccessDeniedException comes from the front of the service, with a capital letter.
-            let key = if code.ends_with("Exception") && *status == 403 { "Message" } else { "message" };
-            json!({ "Type": if *status < 500 { "User" } else { "Service" }, key: message }).to_string()
-        }
-        Service::DynamoDb => {
-            let space = match code.as_ref() {
-                "ValidationException" | "AccessDeniedException" | "ThrottlingException" => "com.amazon.coral.service",
-                _ => "com.amazonaws.dynamodb.v20120810",
-            };
-            json!({ "__type": format!("{space}#{code}"), "message": message }).to_string()
-        }
-        Service::Logs => json!({ "__type": code, "message": message }).to_string(),
-        Service::Sqs => json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": message }).to_string(),
-        Service::Iam | Service::Sts => {
+        Protocol::Json(_) => model.error(refusal).to_string(),
+        Protocol::Query(_) => {
             let mut text =
                 String::from("<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>");
             text += if *status < 500 { "Sender" } else { "Receiver" };

@@ -7,12 +7,75 @@ use serde_json::{Value, json};
 use crate::clock::Moment;
 use crate::context::{Context, new_id};
 use crate::fields::Fields;
+use crate::operation::{Operations, Request, Wire, target};
 use crate::place::{Place, dns_suffix};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::rules::{self, spelled};
-use crate::state::{Message, Queue, Tags};
+use crate::service::{Model, Protocol, Read, Refusals};
+use crate::state::{Message, Queue, Role, Tags};
 
-pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+const OPERATIONS: Operations = &[
+    ("CreateQueue", true),
+    ("GetQueueUrl", false),
+    ("GetQueueAttributes", false),
+    ("SetQueueAttributes", true),
+    ("DeleteQueue", true),
+    ("TagQueue", true),
+    ("UntagQueue", true),
+    ("ListQueueTags", false),
+    ("ReceiveMessage", true),
+    ("SendMessage", true),
+    ("DeleteMessage", true),
+];
+
+pub(crate) struct Sqs;
+
+impl Model for Sqs {
+    fn name(&self) -> &'static str {
+        "sqs"
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Json("1.0")
+    }
+
+    fn read(&self, wire: &Wire<'_>) -> Read {
+        target("AmazonSQS.", OPERATIONS, wire)
+    }
+
+    fn handle(&self, cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+        handle(cx, operation, fields)
+    }
+
+    fn named_by(&self) -> &'static [&'static str] {
+        &["QueueName", "QueueUrl"]
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            denied: (403, "AccessDeniedException"),
+            throttled: (400, "RequestThrottled", "Rate exceeded"),
+            expired: (403, "ExpiredToken"),
+            skewed: (403, "InvalidSignatureException"),
+            broken: "InternalFailure",
+            unavailable: "ServiceUnavailable",
+        }
+    }
+
+    fn error(&self, Refusal { code, message, .. }: &Refusal) -> Value {
+        json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": message })
+    }
+
+    fn arn(&self, request: &Request, _: Option<&Role>) -> String {
+        request.place.arn("sqs", request.resource.rsplit('/').next().unwrap_or_default())
+    }
+
+    fn tagging(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("CreateQueue", "tags", "sqs:TagQueue")]
+    }
+}
+
+fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
         "CreateQueue" => create(cx, fields),
         "GetQueueUrl" => get_url(cx, fields),

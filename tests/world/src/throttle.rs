@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Moment;
-use crate::operation::{Operation, Service};
+use crate::operation::Operation;
+use crate::service::Service;
 use crate::switches::{Rate, Switches};
 
 #[derive(Clone, Default)]

@@ -22,12 +22,13 @@ use crate::connector::Process;
 use crate::context::Context;
 use crate::crowd::{self, Crowd};
 use crate::fault::{self, CallInfo, Verdict};
-use crate::operation::{Operation, Request, Service};
+use crate::operation::{Operation, Request};
 use crate::place::Place;
 use crate::reply::{Answer, Refusal};
+use crate::service::Service;
 use crate::state::State;
 use crate::switches::Switches;
-use crate::{access, apigateway, dump, dynamodb, iam, lambda, logs, policy, probe, sqs, sts};
+use crate::{access, apigateway, dump, lambda, policy, probe};
 
 /// A model of AWS; clones are the same world.
 #[derive(Clone)]
@@ -372,16 +373,7 @@ impl World {
             now,
             ids: &mut core.ids,
         };
-        let handle = match operation.service {
-            Service::ApiGateway => apigateway::handle,
-            Service::DynamoDb => dynamodb::handle,
-            Service::Iam => iam::handle,
-            Service::Lambda => lambda::handle,
-            Service::Logs => logs::handle,
-            Service::Sqs => sqs::handle,
-            Service::Sts => sts::handle,
-        };
-        let answer = handle(&mut context, operation.name, fields);
+        let answer = operation.service.model().handle(&mut context, operation.name, fields);
         let applied = operation.write && answer.is_ok();
         let call = core.log.at(entry).map(|call| {
             call.effect = applied;

@@ -9,6 +9,7 @@ mod responses;
 mod routes;
 mod stages;
 mod tags;
+mod wire;
 
 pub(crate) use integrations::function_of;
 
@@ -17,11 +18,64 @@ use serde_json::{Map, Value, json};
 use self::responses::Of;
 use crate::context::{self, Context};
 use crate::fields::Fields;
-use crate::operation::Request;
+use crate::operation::{Request, Wire};
 use crate::reply::{Answer, Refusal, Reply};
-use crate::state::{Api, Region};
+use crate::service::{Model, Protocol, Read, Refusals};
+use crate::state::{Api, Region, Role};
 
-pub(crate) fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+pub(crate) struct ApiGateway;
+
+impl Model for ApiGateway {
+    fn name(&self) -> &'static str {
+        "apigateway"
+    }
+
+    fn model_name(&self) -> &'static str {
+        "apigatewayv2"
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::RestJson
+    }
+
+    fn read(&self, wire: &Wire<'_>) -> Read {
+        wire::read(wire)
+    }
+
+    fn handle(&self, cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
+        handle(cx, operation, fields)
+    }
+
+    fn named_by(&self) -> &'static [&'static str] {
+        &["apiId", "resourceArn", "name"]
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            denied: (403, "AccessDeniedException"),
+            throttled: (429, "TooManyRequestsException", "Too Many Requests"),
+            expired: (403, "ExpiredTokenException"),
+            skewed: (403, "InvalidSignatureException"),
+            broken: "InternalServerErrorException",
+            unavailable: "ServiceUnavailable",
+        }
+    }
+
+    fn error(&self, refusal: &Refusal) -> Value {
+        json!({ "message": refusal.message })
+    }
+
+    fn arn(&self, request: &Request, _: Option<&Role>) -> String {
+        request.place.apigateway_arn(request.path.strip_prefix("/v2").unwrap_or(&request.path))
+    }
+
+    /// By HTTP verb (P).
+    fn action(&self, request: &Request) -> String {
+        format!("apigateway:{}", request.method)
+    }
+}
+
+fn handle(cx: &mut Context<'_>, operation: &'static str, fields: Fields) -> Answer {
     match operation {
         "CreateApi" => apis::create(cx, fields),
         "GetApi" => apis::get(cx, fields),
