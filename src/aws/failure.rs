@@ -249,32 +249,30 @@ fn classify<E>(
 where
     E: std::error::Error + 'static,
 {
-    match code {
-        "NotFoundException"
-        | "ResourceNotFoundException"
+    // Some services call it `ExpiredToken`, others `ExpiredTokenException`.
+    match code.strip_suffix("Exception").unwrap_or(code) {
+        "NotFound"
+        | "ResourceNotFound"
         | "NoSuchEntity"
         | "QueueDoesNotExist"
         | "AWS.SimpleQueueService.NonExistentQueue" => return Class::NotFound,
-        "EntityAlreadyExists" | "ResourceAlreadyExistsException" | "QueueNameExists" | "QueueAlreadyExists" => {
+        "EntityAlreadyExists" | "ResourceAlreadyExists" | "QueueNameExists" | "QueueAlreadyExists" => {
             return Class::AlreadyExists;
         }
-        "ResourceInUseException" if operation.name == "CreateTable" => return Class::AlreadyExists,
-        "ResourceConflictException" if message.contains("already exist") => return Class::AlreadyExists,
-        "ConflictException" if !message.contains("try again later") && operation.name.starts_with("Create") => {
+        "ResourceInUse" if operation.name == "CreateTable" => return Class::AlreadyExists,
+        "ResourceConflict" if message.contains("already exist") => return Class::AlreadyExists,
+        "Conflict" if !message.contains("try again later") && operation.name.starts_with("Create") => {
             return Class::AlreadyExists;
         }
         // A racing run has led its stage to it since we looked (G9).
-        "BadRequestException" if operation.name == "DeleteDeployment" && message.contains("Active stages") => {
+        "BadRequest" if operation.name == "DeleteDeployment" && message.contains("Active stages") => {
             return Class::Moved;
         }
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => {
-            return Class::AccessDenied;
-        }
+        "AccessDenied" | "UnauthorizedOperation" | "AuthorizationError" => return Class::AccessDenied,
         "ExpiredToken"
-        | "ExpiredTokenException"
         | "InvalidClientTokenId"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
+        | "UnrecognizedClient"
+        | "InvalidSignature"
         | "SignatureDoesNotMatch"
         | "RequestExpired"
         | "RequestTimeTooSkewed"
@@ -282,9 +280,7 @@ where
         | "AuthFailure"
         | "InvalidAccessKeyId"
         | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
         | "IncompleteSignature"
-        | "IncompleteSignatureException"
         | "NotAuthorized" => return Class::Credentials,
         _ => {}
     }

@@ -21,21 +21,23 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::local;
 
-/// One client a service; cheap to clone, because they share the connection pool.
+/// A client for each service that several kinds speak to; cheap to clone, because they share the connection pool.
 #[derive(Clone)]
 pub struct Clients {
+    /// Of which a kind makes the client of a service that is its own.
+    pub sdk: SdkConfig,
     pub apigateway: aws_sdk_apigatewayv2::Client,
     pub lambda: aws_sdk_lambda::Client,
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub iam: aws_sdk_iam::Client,
     pub logs: aws_sdk_cloudwatchlogs::Client,
-    pub sqs: aws_sdk_sqs::Client,
     pub sts: aws_sdk_sts::Client,
 }
 
 impl Clients {
     pub fn new(sdk: &SdkConfig) -> Self {
         Self {
+            sdk: sdk.clone(),
             apigateway: aws_sdk_apigatewayv2::Client::from_conf(
                 aws_sdk_apigatewayv2::config::Builder::from(sdk).retry_classifier(ThrottlesAreOurs).build(),
             ),
@@ -45,7 +47,6 @@ impl Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(sdk),
             iam: aws_sdk_iam::Client::new(sdk),
             logs: aws_sdk_cloudwatchlogs::Client::new(sdk),
-            sqs: aws_sdk_sqs::Client::new(sdk),
             sts: aws_sdk_sts::Client::new(sdk),
         }
     }

@@ -152,10 +152,12 @@ impl Session {
         let region = if needs == Needs::Nothing { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
         let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
-        if has_handlers && endpoint.is_some() && config.app.routes().iter().any(|route| route.schema.is_some()) {
-            reporter.note("warning: an emulator holds no messages to a schema; AWS does");
-        }
         let scope = Scope::new(config, region, endpoint, expires_at, bundles);
+        for kind in KINDS.iter().filter(|_| has_handlers) {
+            if let Some(warning) = kind.check(&scope)? {
+                reporter.note(&format!("warning: {warning}"));
+            }
+        }
         let mut session = Self::with(host.clone(), sdk, scope, given.clone(), reporter, deadline);
         if needs != Needs::Nothing && matches!(session.config().authorizer, Authorizer::Lambda(_)) {
             let identity = Some(session.ctx.identity().await?.clone());

@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Exit, Result};
 use crate::handlers::Bundles;
 use crate::host::Host;
 use crate::policy::{self, Extent, boundary, deployer, github_trust};
+use crate::resources::KINDS;
 
 /// # Errors
 /// A usage error: no region, or something that is no account or repository.
@@ -22,6 +23,9 @@ pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> 
     let mut scope = Scope::new(config, region, None, None, Bundles::default());
     let partition = partition_of(&scope.region).to_owned();
     scope.identity = Some(Identity { partition, account });
+    for kind in KINDS {
+        kind.check(&scope)?;
+    }
     let workflows = args.github.iter().map(|text| repository(text)).collect::<Result<Vec<_>>>()?;
     let document = match (workflows.as_slice(), args.boundary) {
         ([], false) => deployer(&scope, if args.read_only { Extent::ReadOnly } else { Extent::Full }),

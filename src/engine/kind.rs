@@ -12,6 +12,7 @@ use crate::engine::found::{Fields, Found, Observed};
 use crate::engine::key::Key;
 use crate::engine::run::Ctx;
 use crate::engine::scope::{EXPIRES_AT, MANAGED, NAME, Scope};
+use crate::error::Error;
 
 /// What is always so of a kind.
 #[derive(Clone, Copy)]
@@ -73,6 +74,14 @@ pub trait Kind: Send + Sync {
 
     fn name(&self) -> &'static str {
         self.facts().name
+    }
+
+    /// Says, before the first call, what of the settings is in vain where this is to be. Pure.
+    ///
+    /// # Errors
+    /// A usage error: settings with which it cannot be there.
+    fn check(&self, _scope: &Scope) -> Result<Option<String>, Error> {
+        Ok(None)
     }
 
     /// What this deployment wants of it. Pure.

@@ -12,7 +12,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::time::Instant;
 
 use super::names;
-use super::queue::{QueueKind, waiting};
+use super::queue::{QueueKind, client, waiting};
 use crate::aws::failure::{Failure, Operation};
 use crate::engine::found::{Found, Owner};
 use crate::engine::kind::Kind;
@@ -87,8 +87,7 @@ pub async fn send_again(ctx: &Ctx, from: &Found, to: &Found, moved: &Cell<u64>) 
 async fn received(ctx: &Ctx, from: &Found) -> Result<Vec<Message>, Failure> {
     let answer = ctx
         .call("sqs:ReceiveMessage", &from.key, || {
-            ctx.aws
-                .sqs
+            client(ctx)
                 .receive_message()
                 .queue_url(&from.id)
                 .max_number_of_messages(BATCH)
@@ -105,8 +104,7 @@ async fn moved_one(ctx: &Ctx, from: &Found, to: &Found, message: &Message) -> Re
     let group = message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::MessageGroupId));
     let sent = ctx
         .call("sqs:SendMessage", &to.key, || {
-            ctx.aws
-                .sqs
+            client(ctx)
                 .send_message()
                 .queue_url(&to.id)
                 .set_message_body(message.body.clone())
@@ -117,7 +115,7 @@ async fn moved_one(ctx: &Ctx, from: &Found, to: &Found, message: &Message) -> Re
         .await?;
     ctx.call("sqs:DeleteMessage", &from.key, || {
         let handle = message.receipt_handle.clone();
-        ctx.aws.sqs.delete_message().queue_url(&from.id).set_receipt_handle(handle).send()
+        client(ctx).delete_message().queue_url(&from.id).set_receipt_handle(handle).send()
     })
     .await?;
     Ok(sent.message_id)

@@ -14,6 +14,7 @@ use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
+use crate::error::Error;
 
 pub struct ModelKind;
 
@@ -44,6 +45,12 @@ impl Kind for ModelKind {
     fn facts(&self) -> Facts {
         // It goes when clients meet it no more.
         Facts { referred_to_by: &[names::ROUTE, names::DEPLOYMENT, names::STAGE], ..api::child(names::MODEL) }
+    }
+
+    fn check(&self, scope: &Scope) -> Result<Option<String>, Error> {
+        let is_in_vain =
+            scope.endpoint_override.is_some() && scope.config.app.routes().iter().any(|route| route.schema.is_some());
+        Ok(is_in_vain.then(|| "an emulator holds no messages to a schema; AWS does".to_owned()))
     }
 
     fn declare(&self, scope: &Scope) -> Vec<Wanted> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -33,6 +34,11 @@ const RETENTION_OF_THE_DEAD: i32 = 1_209_600;
 const SQS_OWNED: &str = "by a key SQS owns";
 
 pub struct QueueKind;
+
+/// Shares the connection pool with all others.
+pub fn client(ctx: &Ctx) -> Client {
+    Client::new(&ctx.aws.sdk)
+}
 
 /// One of the two.
 enum Queue {
@@ -156,7 +162,7 @@ impl Kind for QueueKind {
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
         let key = &found.key;
-        ctx.call("sqs:DeleteQueue", key, || ctx.aws.sqs.delete_queue().queue_url(&found.id).send()).await.gone()?;
+        ctx.call("sqs:DeleteQueue", key, || client(ctx).delete_queue().queue_url(&found.id).send()).await.gone()?;
         self.seen(ctx, key, "the queue to be gone", |found| found.is_none()).await
     }
 
@@ -196,8 +202,7 @@ impl Resource for Queue {
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
         let created = ctx
             .call("sqs:CreateQueue", key, || {
-                ctx.aws
-                    .sqs
+                client(ctx)
                     .create_queue()
                     .queue_name(&key.name)
                     .set_attributes(Some(attributes.clone()))
@@ -214,20 +219,20 @@ impl Resource for Queue {
         if attributes.iter().any(|field| changes.touches(field)) {
             let wanted = spec(&ctx.scope, self).attributes();
             ctx.call("sqs:SetQueueAttributes", key, || {
-                ctx.aws.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(wanted.clone())).send()
+                client(ctx).set_queue_attributes().queue_url(url).set_attributes(Some(wanted.clone())).send()
             })
             .await?;
         }
         let (set, removed) = changes.entries("tags");
         if !set.is_empty() {
             ctx.call("sqs:TagQueue", key, || {
-                ctx.aws.sqs.tag_queue().queue_url(url).set_tags(Some(set.iter().cloned().collect())).send()
+                client(ctx).tag_queue().queue_url(url).set_tags(Some(set.iter().cloned().collect())).send()
             })
             .await?;
         }
         if !removed.is_empty() {
             ctx.call("sqs:UntagQueue", key, || {
-                ctx.aws.sqs.untag_queue().queue_url(url).set_tag_keys(Some(removed.clone())).send()
+                client(ctx).untag_queue().queue_url(url).set_tag_keys(Some(removed.clone())).send()
             })
             .await?;
         }
@@ -328,7 +333,7 @@ fn changes_done(wanted: &Fields, found: &Found) -> bool {
 
 async fn url_of(ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
     let answer = ctx
-        .call("sqs:GetQueueUrl", key, || ctx.aws.sqs.get_queue_url().queue_name(&key.name).send())
+        .call("sqs:GetQueueUrl", key, || client(ctx).get_queue_url().queue_name(&key.name).send())
         .await
         .optional()?;
     Ok(answer.and_then(|answer| answer.queue_url))
@@ -337,7 +342,7 @@ async fn url_of(ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
 async fn attributes_of(ctx: &Ctx, key: &Key, url: &str) -> Result<Option<HashMap<Attribute, String>>, Failure> {
     let answer = ctx
         .call("sqs:GetQueueAttributes", key, || {
-            ctx.aws.sqs.get_queue_attributes().queue_url(url).attribute_names(Attribute::All).send()
+            client(ctx).get_queue_attributes().queue_url(url).attribute_names(Attribute::All).send()
         })
         .await
         .optional()?;
@@ -346,7 +351,7 @@ async fn attributes_of(ctx: &Ctx, key: &Key, url: &str) -> Result<Option<HashMap
 
 async fn tags_of(ctx: &Ctx, key: &Key, url: &str) -> Result<Option<Tags>, Failure> {
     let answer =
-        ctx.call("sqs:ListQueueTags", key, || ctx.aws.sqs.list_queue_tags().queue_url(url).send()).await.optional()?;
+        ctx.call("sqs:ListQueueTags", key, || client(ctx).list_queue_tags().queue_url(url).send()).await.optional()?;
     Ok(answer.map(|answer| answer.tags.unwrap_or_default().into_iter().collect()))
 }
 
