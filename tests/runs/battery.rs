@@ -1,11 +1,15 @@
 //! What must hold for every kind of resource, in a loop over `KINDS`: made, repaired when altered or deleted behind our
 //! back, strays beside it removed, nothing written twice, look-alikes of somebody else refused.
 
+use std::sync::LazyLock;
+
 use chatctl::error::Exit;
 use chatctl::resources::KINDS;
 use serde_json::Value;
-use support::{ACCOUNT, REGION, assert_nothing_left, assert_whole, run};
+use support::{ACCOUNT, REGION, assert_nothing_left, assert_whole, put_function, run};
 use world::{Api, Switches, World};
+
+use crate::app::Project;
 
 fn world() -> World {
     World::new(Switches::default())
@@ -24,6 +28,9 @@ struct Tampering {
     /// Makes a thing with our name but without our tags, in an empty account.
     look_alike: Option<Edit>,
 }
+
+/// How API Gateway calls a function that is none of ours.
+const INVOCATION_OF_ANOTHER: &str = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:111122223333:function:other/invocations";
 
 const NONE: Tampering = Tampering { alter: None, delete: None, stray: None, look_alike: None };
 
@@ -163,7 +170,7 @@ fn tampering(kind: &str) -> Tampering {
             alter: Some(|world| {
                 api(world, |api| {
                     let first = api.integrations.values_mut().next().expect("there is one");
-                    first.uri = Some("arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:111122223333:function:other/invocations".to_owned());
+                    first.uri = Some(INVOCATION_OF_ANOTHER.to_owned());
                 });
             }),
             delete: Some(|world| {
@@ -266,16 +273,71 @@ fn tampering(kind: &str) -> Tampering {
             look_alike: Some(|world| mappings(world, |mapping| mapping.tags.clear())),
             ..NONE
         },
-        // Only there when they are configured: `app.rs`, `authorizer.rs`.
-        "model" | "authorizer" | "authorizer-permission" => NONE,
+        "model" => Tampering {
+            alter: Some(|world| {
+                api(world, |api| {
+                    api.models.values_mut().for_each(|model| r#"{"type":"string"}"#.clone_into(&mut model.schema));
+                });
+            }),
+            delete: Some(|world| {
+                api(world, |api| {
+                    api.models.clear();
+                    api.routes.values_mut().for_each(|route| drop(route.other.remove("requestModels")));
+                });
+            }),
+            stray: Some(|world| {
+                api(world, |api| {
+                    let mut more = api.models.values().next().expect("there is one").clone();
+                    "0000000000".clone_into(&mut more.id);
+                    "More".clone_into(&mut more.name);
+                    api.models.insert(more.id.clone(), more);
+                });
+            }),
+            ..NONE
+        },
+        "authorizer" => Tampering {
+            alter: Some(|world| {
+                api(world, |api| {
+                    for authorizer in api.authorizers.values_mut() {
+                        authorizer.other["authorizerUri"] = INVOCATION_OF_ANOTHER.into();
+                    }
+                });
+            }),
+            delete: Some(|world| api(world, |api| api.authorizers.clear())),
+            stray: Some(|world| {
+                api(world, |api| {
+                    let mut more = api.authorizers.values().next().expect("there is one").clone();
+                    "0000000000".clone_into(&mut more.id);
+                    "more".clone_into(&mut more.name);
+                    api.authorizers.insert(more.id.clone(), more);
+                });
+            }),
+            ..NONE
+        },
+        // What somebody else lets into that function stays (`authorizer.rs`).
+        "authorizer-permission" => Tampering {
+            alter: Some(|world| {
+                gate(world, |gate| gate.policy.values_mut().for_each(|statement| statement.source_arn = None));
+            }),
+            delete: Some(|world| gate(world, |gate| gate.policy.clear())),
+            ..NONE
+        },
         other => panic!("say how a {other} can be tampered with"),
     }
 }
 
 /// The settings with which there is one of this kind.
 fn settings(kind: &str) -> &'static str {
+    static WITH_SCHEMA: LazyLock<(Project, String)> = LazyLock::new(|| {
+        let project = Project::new("[routes.sendmessage]\nschema = \"join.schema.json\"\n");
+        project.schema(r#"{"type":"object"}"#);
+        let flags = project.line("");
+        (project, flags)
+    });
     match kind {
         "queue" | "event-source-mapping" => "--delivery queue",
+        "model" => &WITH_SCHEMA.1,
+        "authorizer" | "authorizer-permission" => "--authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate",
         _ => "",
     }
 }
@@ -305,6 +367,11 @@ fn function(world: &World, edit: impl Fn(&mut world::Function)) {
     });
 }
 
+/// The user's own function that decides who may connect.
+fn gate(world: &World, edit: impl Fn(&mut world::Function)) {
+    world.edit(|state| edit(state.region(ACCOUNT, REGION).functions.get_mut("gate").expect("there is one")));
+}
+
 const CONNECTED: usize = 3;
 
 /// Some clients connect to every stage.
@@ -331,6 +398,7 @@ async fn deployed() -> World {
 
 async fn deployed_with(settings: &str) -> World {
     let world = world();
+    put_function(&world, REGION, "gate");
     run(&world, &format!("up {settings}")).await.expect(Exit::Done);
     assert_whole(&world, "chat");
     // AWS refuses to change a TTL within an hour of the last change (D8).

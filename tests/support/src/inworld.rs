@@ -255,7 +255,8 @@ pub fn problems(world: &World, name: &str) -> Vec<String> {
         for api in &apis {
             count("routes", api.routes.len(), 3);
             count("integrations", api.integrations.len(), 3);
-            count("models", api.models.len(), 0);
+            let held = api.routes.values().filter(|route| route.other.contains_key("requestModels"));
+            count("models", api.models.len(), held.count());
             count("deployments", api.deployments.len(), 1);
             count("stages", api.stages.len(), 1);
         }
