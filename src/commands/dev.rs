@@ -27,9 +27,9 @@ use crate::watch::Watch;
 /// Those of the first `up`; later ones are told, and it goes on. The interrupt, in the middle of an update.
 pub async fn dev(first: &Session, flags: &cli::Dev) -> Result<Exit> {
     let mut watch = Watch::of(watched(first, first.config())).await;
-    let (converged, url) = up::converged(first).await?;
-    up::note(first, &converged);
-    up::tell(first, &converged, &url, None);
+    let ready = up::converged(first).await?;
+    up::note(first, &ready.converged);
+    up::tell(first, &ready, None);
     first.ctx.run.reporter.settle();
     first.deadline.lift();
     let host = &first.host;
@@ -39,7 +39,7 @@ pub async fn dev(first: &Session, flags: &cli::Dev) -> Result<Exit> {
         current: None,
         live: Some(wish(first)),
         is_broken: false,
-        url,
+        url: ready.url,
         connect: &flags.connect,
         page: None,
         followed,
@@ -139,7 +139,7 @@ impl Dev<'_> {
             }
             return Ok(());
         }
-        let (converged, url) = session.deadline.bound(Box::pin(up::converged(&session))).await?;
+        let up::Ready { converged, url, .. } = session.deadline.bound(Box::pin(up::converged(&session))).await?;
         (self.live, self.is_broken) = (Some(wish), false);
         self.note(&summary(&converged, began));
         if self.url != url {

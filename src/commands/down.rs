@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{About, Nothing, Session};
-use crate::engine::{Wish, converge};
+use super::{About, Nothing, Session, warnings};
+use crate::engine::Wish;
 use crate::error::{Exit, Result};
 
 pub fn nothing() -> Nothing {
-    Nothing { command: "down", about: About::Deployment, exit: Exit::Done, body: json!({ "removed": [], "left": [] }) }
+    Nothing {
+        command: "down",
+        about: About::Deployment,
+        exit: Exit::Done,
+        body: json!({ "removed": [], "left": [], "warnings": [] }),
+    }
 }
 
 /// # Errors
 /// What failed, with what is left.
 pub async fn down(session: &Session) -> Result<Exit> {
-    let converged = converge(&session.ctx, &session.graph, Wish::Absent).await?;
+    let (converged, warnings) = warnings::converged(session, Wish::Absent, async |_| Ok(())).await?;
     let removed: Vec<Value> = converged
         .steps
         .iter()
@@ -34,7 +39,7 @@ pub async fn down(session: &Session) -> Result<Exit> {
         session.print_json(
             "down",
             About::Deployment,
-            BTreeMap::from([("removed", json!(removed)), ("left", json!([]))]),
+            BTreeMap::from([("removed", json!(removed)), ("left", json!([])), ("warnings", json!(warnings))]),
         );
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);

@@ -19,6 +19,7 @@ pub mod status;
 pub mod target;
 pub mod up;
 pub mod verify;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ use crate::host::Host;
 use crate::local::{find, not_running, start, syntax};
 use crate::progress::Reporter;
 use crate::report::{self, style};
-use crate::resources::{KINDS, names};
+use crate::resources::{KINDS, names, queue};
 
 /// What has to be there before a verb can begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -245,6 +246,15 @@ impl Session {
             }
             _ => vec![],
         }
+    }
+
+    /// How many messages could not be delivered; nothing where they go through no queue.
+    pub fn dead_letters(&self, observed: &Observed) -> Option<u64> {
+        observed.get(&names::dead_letters(&self.ctx.scope))?.attribute(queue::WAITING)?.parse().ok()
+    }
+
+    pub fn warn(&self, warning: &str) {
+        self.ctx.run.reporter.note(&format!("warning: {warning}"));
     }
 
     /// Says what to do next, each command such that it reaches this deployment.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{About, Session};
+use super::{About, Session, warnings};
 use crate::cli;
 use crate::engine::change::Action;
+use crate::engine::found::Observed;
 use crate::engine::key::Key;
 use crate::engine::observe::{Patience, observe};
 use crate::engine::plan::Plan;
@@ -23,7 +24,7 @@ pub async fn plan(session: &Session, flags: &cli::Plan) -> Result<Exit> {
     let observed = observe(&session.ctx, &session.graph, Patience::Glance).await?;
     let mut plan = plan_for(&session.ctx.scope, &session.graph, &observed, wish);
     let renewed_to = take_renewals(&mut plan).then(|| session.ctx.scope.expires_at.clone()).flatten();
-    let beside = Beside { warnings: warnings(session, &plan), files: files(session), renewed_to };
+    let beside = Beside { warnings: warned(session, &observed, &plan, wish), files: files(session), renewed_to };
     if session.config().face.json {
         let body = [
             ("changes", report::json::changes(&plan)),
@@ -64,7 +65,7 @@ fn take_renewals(plan: &mut Plan) -> bool {
 }
 
 /// What users will notice of it.
-fn warnings(session: &Session, plan: &Plan) -> Vec<String> {
+fn warned(session: &Session, observed: &Observed, plan: &Plan, wish: Wish) -> Vec<String> {
     let goes = plan.0.iter().filter(|change| matches!(change.action, Action::Replace | Action::Delete));
     let of_itself = goes.filter(|change| change.with.is_none());
     let losses = of_itself.filter_map(|change| {
@@ -74,7 +75,8 @@ fn warnings(session: &Session, plan: &Plan) -> Vec<String> {
     let guards = plan.0.iter().filter(|change| change.action == Action::Delete).filter_map(|change| {
         Some(format!("{}: {}, so `down` would remove nothing", change.key, change.found.as_ref()?.guarded.as_ref()?))
     });
-    losses.chain(guards).chain(session.doubts()).collect::<BTreeSet<_>>().into_iter().collect()
+    let taken = warnings::of(session, observed, plan, wish);
+    losses.chain(guards).chain(taken).chain(session.doubts()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn files(session: &Session) -> BTreeMap<Key, Vec<(String, usize)>> {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{About, Session, list, now};
+use super::{About, Session, list, now, warnings};
 use crate::config::Name;
+use crate::engine::Wish;
 use crate::engine::found::Observed;
 use crate::engine::observe::{Patience, observe};
 use crate::engine::scope::EXPIRES_AT;
-use crate::engine::{Wish, converge_if};
 use crate::error::{Error, Exit, Result};
 use crate::resources::{api, names};
 
@@ -78,7 +78,7 @@ async fn remove(session: &Session, name: &str, now: OffsetDateTime, dry_run: boo
     if dry_run {
         return may(&observe(&one.ctx, &one.graph, Patience::Glance).await?).await;
     }
-    converge_if(&one.ctx, &one.graph, Wish::Absent, may).await.map(drop)
+    warnings::converged(&one, Wish::Absent, may).await.map(drop)
 }
 
 /// Refuses to remove what was renewed since it was listed, or need not go any more. Only what surely says that its time is over goes.

@@ -18,7 +18,6 @@ use crate::error::{Exit, Result};
 use crate::report::style::{Tone, paint};
 use crate::report::text::{messages, span, state_of, table};
 use crate::report::{difference, github};
-use crate::resources::{names, queue};
 
 /// One line of the table.
 struct Row<'a> {
@@ -62,7 +61,7 @@ pub async fn status(session: &Session) -> Result<Exit> {
             ("expiresAt", json!(session.expires_at(&observed))),
             ("resources", json!(resources)),
         ]);
-        body.extend(dead_letters(session, &observed).map(|count| ("deadLetters", json!(count))));
+        body.extend(session.dead_letters(&observed).map(|count| ("deadLetters", json!(count))));
         session.print_json("status", About::Deployment, body);
     } else {
         print(session, &observed, &rows, state);
@@ -72,7 +71,7 @@ pub async fn status(session: &Session) -> Result<Exit> {
         Exit::Absent => session.hint("`chatctl up` creates it"),
         _ => {}
     }
-    if dead_letters(session, &observed).is_some_and(|count| count > 0) {
+    if session.dead_letters(&observed).is_some_and(|count| count > 0) {
         session.hint("`chatctl redrive` sends again what could not be delivered");
     }
     let (name, region) = (&session.config().name, &session.ctx.scope.region);
@@ -124,11 +123,6 @@ fn rows<'a>(session: &'a Session, observed: &'a Observed, plan: &'a Plan) -> Vec
             Row { key, state, id: found.map(|found| found.id.as_str()), change }
         })
         .collect()
-}
-
-/// How many messages could not be delivered; nothing where they go through no queue.
-fn dead_letters(session: &Session, observed: &Observed) -> Option<u64> {
-    observed.get(&names::dead_letters(&session.ctx.scope))?.attribute(queue::WAITING)?.parse().ok()
 }
 
 /// How many are not as wanted; nothing where all are, or none is there.
@@ -198,7 +192,7 @@ fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
         text.extend(row.differences().iter().map(|line| format!("    {line}\n")));
     }
     text.push_str(count(rows).trim_start());
-    if let Some(count) = dead_letters(session, observed).filter(|count| *count > 0) {
+    if let Some(count) = session.dead_letters(observed).filter(|count| *count > 0) {
         text.push_str(&format!("{} could not be delivered\n", messages(count)));
     }
     session.host.stdout.prose(text.trim_end());

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{About, Session, target, verify};
+use super::{About, Session, target, verify, warnings};
 use crate::chat::verify::VerifyReport;
 use crate::cli;
 use crate::engine::apply::Step;
 use crate::engine::change::Action;
 use crate::engine::key::Key;
-use crate::engine::{Converged, Wish, converge};
+use crate::engine::{Converged, Wish};
 use crate::error::{Code, Error, Exit, Result};
 use crate::report::github;
 use crate::resources::names;
@@ -21,32 +21,38 @@ use crate::websocket::Endpoint;
 pub async fn up(session: &Session, flags: &cli::Up) -> Result<Exit> {
     let auth = flags.verify.then(|| target::auth(session, &flags.connect)).transpose()?;
     for doubt in session.doubts() {
-        session.ctx.run.reporter.note(&format!("warning: {doubt}"));
+        session.warn(&doubt);
     }
-    let (converged, url) = converged(session).await?;
-    note(session, &converged);
+    let ready = converged(session).await?;
+    note(session, &ready.converged);
     let verified = if let Some(auth) = auth {
-        let endpoint = Endpoint { url: url.clone(), auth };
+        let endpoint = Endpoint { url: ready.url.clone(), auth };
         // The resources stand, so they are the leftovers of a chat that does not work.
         let verified = verify::verified(session, &endpoint, &verify::options(&flags.load)).await;
         Some(verified.map_err(|error| Error { leftovers: session.ctx.run.book.standing(), ..error })?)
     } else {
         None
     };
-    tell(session, &converged, &url, verified);
+    tell(session, &ready, verified);
     Ok(Exit::Done)
 }
 
-/// Converges; gives the URL too.
-///
+/// A deployment as it is wanted.
+pub struct Ready {
+    pub converged: Converged,
+    pub url: String,
+    /// What was said before the first write.
+    pub warnings: Vec<String>,
+}
+
 /// # Errors
 /// What failed, with what stands now.
-pub async fn converged(session: &Session) -> Result<(Converged, String)> {
-    let converged = converge(&session.ctx, &session.graph, Wish::Present).await?;
+pub async fn converged(session: &Session) -> Result<Ready> {
+    let (converged, warnings) = warnings::converged(session, Wish::Present, async |_| Ok(())).await?;
     let url = session
         .url(&converged.observed)
         .ok_or_else(|| Error::failed(Code::NoUrl, "the API has gone again since it was made"))?;
-    Ok((converged, url))
+    Ok(Ready { converged, url, warnings })
 }
 
 /// Says to people what came of it.
@@ -59,13 +65,14 @@ pub fn note(session: &Session, converged: &Converged) {
 }
 
 /// The result, for stdout and for a pipeline.
-pub fn tell(session: &Session, converged: &Converged, url: &str, verified: Option<VerifyReport>) {
+pub fn tell(session: &Session, ready: &Ready, verified: Option<VerifyReport>) {
+    let Ready { converged, url, .. } = ready;
     let shown = verified.as_ref().map(ToString::to_string);
     if let Some(report) = &shown {
         session.ctx.run.reporter.note(report.trim_end());
     }
     if session.config().face.json {
-        let mut body = body(session, converged, url);
+        let mut body = body(session, ready);
         body.extend(verified.map(|report| ("verified", json!(report))));
         session.print_json("up", About::Deployment, body);
     } else {
@@ -74,7 +81,9 @@ pub fn tell(session: &Session, converged: &Converged, url: &str, verified: Optio
     tell_pipeline(session, converged, url, shown.as_deref());
 }
 
-fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a str, Value> {
+fn body<'a>(session: &Session, ready: &Ready) -> BTreeMap<&'a str, Value> {
+    let Ready { converged, url, warnings } = ready;
+    let warnings: Vec<String> = session.doubts().into_iter().chain(warnings.iter().cloned()).collect();
     let changes: Vec<Value> = converged
         .steps
         .iter()
@@ -86,6 +95,7 @@ fn body<'a>(session: &Session, converged: &Converged, url: &str) -> BTreeMap<&'a
         ("callbackUrl", json!(session.callback_url(&converged.observed))),
         ("apiId", json!(session.api(&converged.observed).map(|api| &api.id))),
         ("changes", json!(changes)),
+        ("warnings", json!(warnings)),
         ("elapsedMs", json!(elapsed_ms(session))),
     ])
 }

@@ -10,6 +10,7 @@ mod faults;
 mod jwt;
 mod lag;
 mod life;
+mod memory;
 mod queue;
 mod races;
 mod reap;

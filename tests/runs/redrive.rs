@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chatctl::error::Exit;
+use serde_json::Value;
 use support::{ACCOUNT, Process, REGION, run};
 use world::{Message, Verdict, World};
 
@@ -171,4 +172,36 @@ async fn a_redrive_ends_by_its_timeout() {
     });
     let ended = run(&world, "redrive --delivery queue --timeout 5s").await.expect(Exit::Failed);
     assert!(ended.stderr.contains("error: not done within 5s"), "{}", ended.stderr);
+}
+
+/// Nobody is asked, since a pipeline cannot answer: who looks at the plan first can still save them.
+#[tokio::test(start_paused = true)]
+async fn messages_that_are_lost_with_their_queue_are_told_before() {
+    for (plan, write) in [("plan --destroy", "down"), ("plan --delivery direct", "up --delivery direct")] {
+        for (dead, told) in [(0, None), (1, Some("1 message ")), (23, Some("23 messages "))] {
+            let world = world(dead).await;
+            let warning = told.map(|count| {
+                format!(
+                    "queue {DEAD}: {count}that could not be delivered will be lost with it; \
+                     to send them again, run `chatctl redrive` first"
+                )
+            });
+            let planned = run(&world, plan).await.expect(Exit::Done).stdout;
+            assert_eq!(planned.contains(" will be lost "), warning.is_some(), "{planned}");
+            let json = run(&world, &format!("{plan} -o json")).await.expect(Exit::Done).json();
+            let warned = |json: &Value| {
+                let mut all = json["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned());
+                all.find(|text| text.contains("could not be delivered"))
+            };
+            assert_eq!(warned(&json), warning);
+            let ended = run(&world, &format!("{write} -o json")).await.expect(Exit::Done);
+            assert_eq!(warned(&ended.json()), warning);
+            let said = ended.stderr.find("warning: queue").map(|at| at < ended.stderr.find("deleted").unwrap());
+            assert_eq!(said, warning.map(|_| true), "{}", ended.stderr);
+        }
+    }
+    // With its queue nothing is lost, whatever else changes.
+    let world = world(3).await;
+    let kept = run(&world, "up --delivery queue --memory 1024").await.expect(Exit::Done);
+    assert!(!kept.stderr.contains("warning"), "{}", kept.stderr);
 }
