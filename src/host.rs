@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::error::{Code, Error, Result};
 
-pub use escape::{json, lines, visible};
+pub use escape::{json, lines, visible, yaml};
 
 /// Everything the program takes from its surroundings.
 #[derive(Clone)]

@@ -9,9 +9,11 @@ use crate::config::Config;
 use crate::engine::change::{Action, Change};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
-use crate::engine::kind::{Part, Wanted};
+use crate::engine::kind::{Part, REFERENCE, Wanted, reference};
 use crate::engine::scope::Scope;
+use crate::error::{Error, Result};
 use crate::handlers::{Bundles, inline};
+use crate::host::{self, lines, visible};
 use crate::resources::{KINDS, names};
 
 /// Where the functions' code is.
@@ -25,21 +27,25 @@ pub enum Source {
 
 /// The scope of a template: where and whose it is, CloudFormation fills in.
 pub fn scope(config: Config, bundles: Bundles) -> Scope {
-    let mut scope = Scope::new(config, "${AWS::Region}".to_owned(), None, None, bundles);
-    let (partition, account) = ("${AWS::Partition}".to_owned(), "${AWS::AccountId}".to_owned());
+    let mut scope = Scope::new(config, reference("AWS::Region"), None, None, bundles);
+    let (partition, account) = (reference("AWS::Partition"), reference("AWS::AccountId"));
     scope.identity = Some(Identity { partition, account });
     scope
 }
 
 /// The template. An id that AWS will choose is a reference by the time another kind asks for it, as in a run.
-pub fn template(scope: &Scope, source: Source) -> Value {
+///
+/// # Errors
+/// A usage error: a setting that CloudFormation would not take as it is.
+pub fn template(scope: &Scope, source: Source) -> Result<Value> {
     let graph = Graph::declare(KINDS, scope);
     let mut scope = scope.clone();
     let mut parts = Vec::new();
     for Wanted { key, resource, .. } in graph.wanted() {
         for part in resource.template(&scope, key) {
             // What belongs to a resource follows it under the same key, and is not what others refer to.
-            scope.ids.entry(key.clone()).or_insert_with(|| format!("${{{}}}", part.logical_id));
+            scope.ids.entry(key.clone()).or_insert_with(|| reference(&part.logical_id));
+            check(&part)?;
             parts.push((key, part));
         }
     }
@@ -54,7 +60,8 @@ pub fn template(scope: &Scope, source: Source) -> Value {
         })
         .collect();
     let stage = &scope.config.stage;
-    let url = format!("wss://${{Api}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{stage}");
+    let [api, region, suffix] = ["Api", "AWS::Region", "AWS::URLSuffix"].map(reference);
+    let url = format!("wss://{api}.execute-api.{region}.{suffix}/{stage}");
     let mut template = json!({
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": format!("WebSocket chat `{}`, exported by chatctl {}", scope.config.name, env!("CARGO_PKG_VERSION")),
@@ -67,7 +74,18 @@ pub fn template(scope: &Scope, source: Source) -> Value {
             "CodePrefix": { "Type": "String", "Default": "", "Description": "What their keys begin with" }
         });
     }
-    template
+    Ok(template)
+}
+
+/// That CloudFormation, which knows no way to write it, has nothing to look up where a text is meant (F3).
+fn check(part: &Part) -> Result<()> {
+    const LOOKUP: &str = "{{resolve:";
+    if part.properties.to_string().contains(LOOKUP) {
+        let Part { logical_id, .. } = part;
+        let what = format!("CloudFormation would look up what begins with `{LOOKUP}` in `{logical_id}`");
+        return Err(Error::usage(what).hint("`up` takes such a text as it is; a template cannot have it"));
+    }
+    Ok(())
 }
 
 /// For each part that shares a lane, which CloudFormation knows nothing of, the one before it there (G24).
@@ -92,7 +110,7 @@ fn needs(
 ) -> BTreeSet<String> {
     let text = part.properties.to_string();
     let needs = graph.needs(key).iter().filter_map(|need| ids.get(need).cloned());
-    needs.chain(chain.remove(&part.logical_id)).filter(|id| !text.contains(&format!("${{{id}}}"))).collect()
+    needs.chain(chain.remove(&part.logical_id)).filter(|id| !text.contains(&reference(id))).collect()
 }
 
 fn resource(scope: &Scope, depends_on: BTreeSet<String>, key: &Key, part: Part, source: Source) -> Value {
@@ -114,12 +132,13 @@ fn resource(scope: &Scope, depends_on: BTreeSet<String>, key: &Key, part: Part, 
     resource
 }
 
-/// Texts with `${…}` as the functions of CloudFormation that fill them in.
+/// Texts with references as the functions of CloudFormation that fill them in.
 fn substituted(value: Value) -> Value {
+    let [open, close] = REFERENCE;
     match value {
-        Value::String(text) if text.contains("${") => match whole_reference(&text) {
+        Value::String(text) if text.contains(open) => match whole_reference(&text) {
             Some(id) => json!({ "Ref": id }),
-            None => json!({ "Fn::Sub": text }),
+            None => json!({ "Fn::Sub": text.replace("${", "${!").replace(open, "${").replace(close, "}") }),
         },
         Value::Array(items) => items.into_iter().map(substituted).collect(),
         Value::Object(entries) => entries.into_iter().map(|(key, value)| (key, substituted(value))).collect(),
@@ -128,8 +147,9 @@ fn substituted(value: Value) -> Value {
 }
 
 fn whole_reference(text: &str) -> Option<&str> {
-    let id = text.strip_prefix("${")?.strip_suffix('}')?;
-    (!id.contains("${")).then_some(id)
+    let [open, close] = REFERENCE;
+    let id = text.strip_prefix(open)?.strip_suffix(close)?;
+    (!id.contains(open)).then_some(id)
 }
 
 /// As YAML, in the order in which people read templates.
@@ -187,12 +207,11 @@ fn nested(text: &mut String, value: &Value, indent: usize) {
             text.push('\n');
             block(text, value, indent + 2);
         }
-        Value::String(lines) if lines.contains('\n') => {
+        Value::String(lines) if is_block(lines) => {
             text.push_str(" |\n");
             for line in lines.lines() {
-                let line = format!("{}{line}", " ".repeat(indent + 2));
-                text.push_str(line.trim_end());
-                text.push('\n');
+                let pad = if line.is_empty() { 0 } else { indent + 2 };
+                text.push_str(&format!("{}{line}\n", " ".repeat(pad)));
             }
         }
         other => text.push_str(&format!(" {}\n", inline_of(other))),
@@ -217,11 +236,21 @@ fn function_of_cloudformation(value: &Value) -> Option<(&'static str, &str)> {
     Some((tag, argument.as_str()?))
 }
 
-/// Plain where no reader of YAML could take it for anything but a text; JSON's strings are YAML's too.
+/// Whether it is lines that people read, of which a block of YAML loses nothing.
+fn is_block(text: &str) -> bool {
+    let is_plain = |line: &str| visible(line) == line && line.trim_end() == line;
+    text.starts_with(|c: char| !c.is_whitespace())
+        && text.ends_with('\n')
+        && !text.ends_with("\n\n")
+        && text.split('\n').all(is_plain)
+        && lines(text) == text
+}
+
+/// Plain where no reader of YAML could take it for anything but a text.
 fn scalar(text: &str) -> String {
     let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
         && !["true", "false", "yes", "no", "on", "off", "null", "y", "n"].contains(&text.to_lowercase().as_str());
     let is_type = text.starts_with("AWS::") && text.chars().all(|c| c.is_ascii_alphanumeric() || c == ':');
-    if is_word || is_type { text.to_owned() } else { Value::from(text).to_string() }
+    if is_word || is_type { text.to_owned() } else { host::yaml(&Value::from(text).to_string()) }
 }

@@ -9,8 +9,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use proptest::sample;
 use serde_json::{Value, json};
-use support::{Folder, Ministack, chatctl, ministack, python_tools};
+use support::{Folder, HOSTILE, Ministack, chatctl, is_harmless, ministack, python_tools};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -106,9 +109,126 @@ print(json.dumps([cfn_yaml.load(file) for file in json.load(sys.stdin)]))
         resources.filter(|resource| resource["Type"] == kind).collect()
     };
     let models = of_type("AWS::ApiGatewayV2::Model");
-    assert!(!models.is_empty() && models.iter().all(|model| model["Properties"]["Schema"] == schema));
+    assert!(!models.is_empty());
+    for model in &models {
+        let text = model["Properties"]["Schema"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), schema);
+    }
     let held = json!({ "$default": models[0]["Properties"]["Name"] });
     assert!(of_type("AWS::ApiGatewayV2::Route").iter().any(|route| route["Properties"]["RequestModels"] == held));
+}
+
+/// What looks to CloudFormation, to YAML or to a terminal like something of theirs.
+const HOSTILE_TO_TEMPLATES: [&str; 9] = [
+    "${AWS::AccountId}",
+    "${Api}",
+    "a ${!Api} ${",
+    "!Ref Api",
+    "{{resolve}} {{other:x}}",
+    "yes",
+    "- a: b # c",
+    "${Api} \u{1d173}##[x \u{fffe}",
+    "'\"\\",
+];
+
+#[tokio::test]
+async fn what_is_set_is_a_text_in_the_template_whatever_it_looks_like() {
+    let account = "${AWS::AccountId}";
+    let issuer = "https://issuer.example/${AWS::AccountId}";
+    for hostile in HOSTILE_TO_TEMPLATES {
+        let folder = Folder::new();
+        // Of more than one line where there may be more.
+        let lines = format!("{hostile}\n{hostile}");
+        let schema = json!({
+            "description": lines, "type": "object",
+            "properties": { "Ref": { "enum": [hostile] }, "Fn::Sub": { "maxLength": 3 } }
+        });
+        fs::write(folder.0.join("shout.json"), schema.to_string()).unwrap();
+        // JSON's strings are TOML's too.
+        let settings = format!(
+            "api-name = {0}\ndescription = {0}\nauthorizer = \"jwt\"\njwt-issuer = \"{issuer}\"\njwt-audience = \"{account}\"\n\
+             [routes.shout]\nhandler = \"sendMessage\"\nschema = \"shout.json\"\nenvironment.HOSTILE = {1}\n",
+            json!(hostile),
+            json!(lines)
+        );
+        fs::write(folder.0.join("chatctl.toml"), settings).unwrap();
+        let template = exported(&folder, &[]).await;
+        let properties = |id: &str| &template["Resources"][id]["Properties"];
+        assert_eq!((&properties("Api")["Name"], &properties("Api")["Description"]), (&json!(hostile), &json!(hostile)));
+        assert_eq!(properties("SendMessageFunction")["Environment"]["Variables"]["HOSTILE"], lines);
+        let of_tokens = &properties("AuthorizerFunction")["Environment"]["Variables"];
+        assert_eq!((&of_tokens["JWT_ISSUER"], &of_tokens["JWT_AUDIENCE"]), (&json!(issuer), &json!(account)));
+        let model = properties("ShoutActionModel")["Schema"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(model).unwrap(), schema);
+
+        let file = folder.0.join("template.yaml");
+        fs::write(&file, export(&folder, &[]).await).unwrap();
+        let script = "
+import json, sys
+from cfnlint.decode import cfn_yaml
+print(json.dumps(cfn_yaml.load(json.load(sys.stdin))))
+";
+        assert_eq!(python(script, json!(file)).await, template, "{hostile:?}");
+        // E1029 asks whether an `Fn::Sub` was forgotten, which CloudFormation does not.
+        let mut lint = python_tools().await.command("cfn-lint");
+        let lint = lint.arg(&file).args(["--ignore-checks", "E1029"]).output().await.unwrap();
+        assert!(lint.status.success(), "{hostile:?}: {}", String::from_utf8_lossy(&lint.stdout));
+    }
+}
+
+#[tokio::test]
+async fn what_cloudformation_would_look_up_is_refused() {
+    let folder = Folder::new();
+    for settings in [
+        "description = \"{{resolve:ssm:/secret}}\"",
+        "[routes.shout]\nhandler = \"sendMessage\"\nenvironment.WORD = \"a {{resolve:secretsmanager:x}}\"",
+    ] {
+        fs::write(folder.0.join("chatctl.toml"), settings).unwrap();
+        for args in [&["export"][..], &["export", "--dir", "out"]] {
+            let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().copied()).cwd(&folder.0).run().await;
+            let refused = run.expect(2);
+            assert!(refused.stdout.is_empty() && refused.stderr.contains("`{{resolve:`"), "{}", refused.stderr);
+            assert!(!folder.0.join("out").exists());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 8, ..ProptestConfig::default() })]
+
+    /// Whatever texts, numbers and lists there are: the YAML says the same, and shows nothing else.
+    #[test]
+    fn yaml_says_the_same(values in vec(value(), 40)) {
+        let texts: Vec<String> = values.iter().map(chatctl::template::yaml).collect();
+        prop_assert!(texts.iter().all(|text| is_harmless(text) && chatctl::host::lines(text) == *text));
+        let script = "
+import json, sys, yaml
+print(json.dumps([yaml.safe_load(text) for text in json.load(sys.stdin)]))
+";
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        prop_assert_eq!(runtime.block_on(python(script, json!(texts))), json!(values));
+    }
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        any::<String>(),
+        "[-a-z0-9 .:#&*!|>'\"%@`{}\\[\\],?\n\t~=<]{0,12}",
+        "(yes|no|null|true|1e3|0x1f|1_0|12:30|2026-01-01|\\.inf|<<|=|~)\n?",
+        sample::select(HOSTILE.to_vec()).prop_map(str::to_owned),
+    ];
+    let leaf = prop_oneof![
+        text.clone().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from)
+    ];
+    let object = leaf.prop_recursive(3, 12, 4, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            btree_map(text.clone(), inner, 0..4).prop_map(|entries| json!(entries)),
+        ]
+    });
+    object.prop_map(|value| json!({ "value": value }))
 }
 
 /// CloudFormation makes side by side whatever does not depend on one another, and API Gateway refuses that (G24).

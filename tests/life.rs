@@ -204,16 +204,16 @@ const OF_MINISTACK: [&str; 8] = [
     // What was taken out.
     "update integration ping: answer",
     "update route ping: responds",
-    "create deployment acceptance-stack: ",
+    "create deployment acceptance-stack: description",
     // It stores settings of routes as the template spells them, where its API reads none.
     "update stage on: deployment, routeThrottles.sendmessage, routeThrottles.shout, throttleBurst, throttleRate",
 ];
 
 /// What clients tell beside.
-const CONFIRMED_BY_A_LOCAL_AWS: [&str; 46] = [
+const CONFIRMED_BY_A_LOCAL_AWS: [&str; 47] = [
     "G4", "G5", "G7", "G11", "G14", "G15", "G17", "G20", "G24", "G28", "G29", "G30", "L3", "L4", "L6", "L9", "L11",
     "L12", "L13", "I1", "I3", "I8", "I9", "I10", "I11", "I12", "D3", "D10", "Q5", "Q7", "S1", "H1", "H7", "H8", "H9",
-    "H11", "H13", "H19", "H21", "F1", "F2", "P", "U1", "U4", "U5", "U6",
+    "H11", "H13", "H19", "H21", "F1", "F2", "F3", "P", "U1", "U4", "U5", "U6",
 ];
 
 /// Where a local AWS is not AWS.

@@ -29,7 +29,7 @@ pub fn export(host: &Host, mut config: Config, folder: Option<&Path>) -> Result<
     let bundles = super::bundles(&mut config, &*reporter)?;
     let scope = scope(config, bundles);
     let Some(folder) = folder else {
-        let template = template(&scope, Source::Inline);
+        let template = template(&scope, Source::Inline)?;
         let text = yaml(&template);
         if text.len() > LARGEST_IN_REQUEST {
             reporter.note("larger than 51,200 bytes: `aws cloudformation deploy` takes it with `--s3-bucket`");
@@ -41,7 +41,7 @@ pub fn export(host: &Host, mut config: Config, folder: Option<&Path>) -> Result<
         }
         return Ok(Exit::Done);
     };
-    let mut files = vec![("template.yaml".to_owned(), yaml(&template(&scope, Source::Zips)).into_bytes())];
+    let mut files = vec![("template.yaml".to_owned(), yaml(&template(&scope, Source::Zips)?).into_bytes())];
     files.extend(scope.config.app.functions().iter().map(|function| {
         let bundle = scope.bundles.of(&function.name);
         (bundle.file_name(&function.name), bundle.zip.clone())

@@ -152,7 +152,7 @@ pub trait Resource: Send + Sync {
     async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure>;
 
     /// The same in CloudFormation, and after it what belongs to it there. Pure; what CloudFormation alone knows stands as
-    /// `${…}` in texts.
+    /// a `reference` in texts.
     fn template(&self, scope: &Scope, key: &Key) -> Vec<Part>;
 }
 
@@ -177,6 +177,16 @@ pub struct Part {
     /// Such as `AWS::IAM::Role`.
     pub r#type: &'static str,
     pub properties: Value,
+}
+
+/// What a reference begins and ends with in texts: two of the characters that Unicode keeps for use within a program, so that no
+/// setting looks like one, whatever is written in it.
+pub const REFERENCE: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
+
+/// Stands in a text of a part for what CloudFormation fills in: the id of a part, a parameter, `AWS::Region`.
+pub fn reference(name: &str) -> String {
+    let [open, close] = REFERENCE;
+    format!("{open}{name}{close}")
 }
 
 /// A sign of a deployment: something that carries its tags.

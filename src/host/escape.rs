@@ -69,13 +69,24 @@ fn color(text: &str) -> usize {
 
 /// JSON that says the same in a line that is harmless wherever it is shown.
 pub fn json(document: &str) -> String {
+    let unit = |unit: &u16| format!("\\u{unit:04x}");
+    escaped(document, |c| c.encode_utf16(&mut [0; 2]).iter().map(unit).collect())
+}
+
+/// A string of JSON as one of YAML that says the same, is harmless, and has nothing that YAML takes only written out.
+pub fn yaml(string: &str) -> String {
+    escaped(string, |c| {
+        if c > '\u{ffff}' { format!("\\U{:08x}", u32::from(c)) } else { format!("\\u{:04x}", u32::from(c)) }
+    })
+}
+
+fn escaped(document: &str, escape: impl Fn(char) -> String) -> String {
     let mut harmless = String::with_capacity(document.len());
     let mut before = None;
     for c in document.chars() {
         // Between the values JSON has neither of these, apart from the white space of a document that is laid out.
         if (is_hidden(c) && c != '\n') || (c == '#' && before == Some('#')) {
-            let mut units = [0; 2];
-            harmless.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+            harmless.push_str(&escape(c));
         } else {
             harmless.push(c);
         }
@@ -97,7 +108,7 @@ fn is_hidden(c: char) -> bool {
             | '\u{2800}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
             | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
@@ -167,12 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same() {
+    fn json_and_yaml_say_the_same() {
         let text = "\u{9b}2J \u{202e} \u{e0041} ##[x ::y \u{7f} 日本";
         let document = serde_json::to_string(text).unwrap();
         let harmless = json(&document);
         assert!(!harmless.contains("##") && !harmless.chars().any(is_hidden), "{harmless}");
         assert_eq!(serde_json::from_str::<String>(&harmless).unwrap(), text);
         assert_eq!(lines(&harmless), harmless);
+        // YAML knows no pairs of surrogates.
+        let yaml = yaml(&document);
+        assert!(yaml.contains("\\U000e0041") && !yaml.contains("##") && !yaml.chars().any(is_hidden), "{yaml}");
     }
 }

@@ -20,7 +20,7 @@ use crate::config::{DELIVERY_RATE, MESSAGE_SIZE};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted, reference};
 use crate::engine::run::Ctx;
 use crate::engine::scope::{Scope, UNKNOWN};
 use crate::engine::wait::Wait;
@@ -371,8 +371,8 @@ impl Resource for AppFunction {
             "Role": spec.role,
             "Environment": { "Variables": spec.environment },
             "Code": {
-                "S3Bucket": "${CodeBucket}",
-                "S3Key": format!("${{CodePrefix}}{}", scope.bundles.of(&function.name).file_name(&function.name))
+                "S3Bucket": reference("CodeBucket"),
+                "S3Key": reference("CodePrefix") + &scope.bundles.of(&function.name).file_name(&function.name)
             },
             "Tags": tags::listed(spec.tags)
         });

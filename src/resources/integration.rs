@@ -13,7 +13,7 @@ use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
+use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted, reference};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -252,7 +252,7 @@ impl Resource for RouteIntegration {
                 r#type: "AWS::ApiGatewayV2::IntegrationResponse",
                 properties: json!({
                     "ApiId": names::api_id(scope),
-                    "IntegrationId": format!("${{{logical_id}}}"),
+                    "IntegrationId": reference(&logical_id),
                     "IntegrationResponseKey": ANY_STATUS,
                     "ResponseTemplates": templates(spec.answer.as_ref()),
                     "TemplateSelectionExpression": MOCK_TEMPLATE

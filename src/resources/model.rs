@@ -121,7 +121,8 @@ impl Resource for Messages {
             "Name": names::model_name(&self.0.key),
             "Description": DESCRIPTION,
             "ContentType": JSON,
-            "Schema": self.schema()
+            // As a text: CloudFormation would take properties called `Ref` for its own.
+            "Schema": self.schema().to_string()
         });
         let logical_id = names::logical_id(&self.0.label(), "Model");
         vec![Part { logical_id, r#type: "AWS::ApiGatewayV2::Model", properties }]

@@ -14,7 +14,7 @@ use crate::config::Authorizer;
 use crate::engine::change::Changes;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted, reference};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -250,7 +250,7 @@ impl Resource for AppRoute {
                 r#type: "AWS::ApiGatewayV2::RouteResponse",
                 properties: json!({
                     "ApiId": api,
-                    "RouteId": format!("${{{logical_id}}}"),
+                    "RouteId": reference(&logical_id),
                     "RouteResponseKey": RESPONSE
                 }),
             });

@@ -18,7 +18,10 @@ pub const STACK: &str = "acceptance-stack";
 /// What the stack is exported, planned and verified with. A key and a boundary would have to be made first.
 const SETTINGS: &str = "--delivery queue --keep-alive --authorizer iam --throttle-rate 100 --throttle-burst 200 \
     --message-rate 50 --message-burst 100 --memory 512 --function-timeout 20 --log-retention-days 30 --stage on \
-    --message-size 64 --tag team=yes";
+    --message-size 64 --tag team=yes --description ${AWS::AccountId}";
+
+/// What it shows.
+const FACTS: [&str; 4] = ["G24", "F1", "F2", "F3"];
 
 /// Thirty resources, of which those of one API are made in a row.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
@@ -26,14 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 impl Life<'_> {
     pub async fn stacked(&mut self) -> Ended {
         if let Some(why) = self.place.lacks() {
-            for id in ["G24", "F1", "F2"] {
+            for id in FACTS {
                 self.ledger.not_reached(id, why);
             }
             return Ok(why.to_owned());
         }
         if let Err(refusal) = self.stack_state().await {
             let why = format!("not possible here: {}", refusal.words());
-            for id in ["G24", "F1", "F2"] {
+            for id in FACTS {
                 self.ledger.not_reached(id, &why);
             }
             return Ok(why);
@@ -102,7 +105,7 @@ impl Life<'_> {
         let mut others = Vec::new();
         for change in &changes {
             let word = |key: &str| change[key].as_str().unwrap_or_default();
-            let fields = change["fields"].as_array().into_iter().flatten();
+            let fields = change["differences"].as_array().into_iter().flatten();
             let mut fields: BTreeSet<&str> = fields.filter_map(|field| field["field"].as_str()).collect();
             match (word("action"), word("kind")) {
                 ("create" | "delete", "permission") => {
@@ -124,7 +127,11 @@ impl Life<'_> {
         let seen =
             if named { "no statement is named as `up` names it" } else { "the statements are as `up` makes them" };
         self.ledger.is_so("F1", "names of CloudFormation's own", named, seen);
-        if others.is_empty() { Ok(()) } else { Err(format!("`up` would change: {}", others.join("; "))) }
+        if !others.is_empty() {
+            return Err(format!("`up` would change: {}", others.join("; ")));
+        }
+        self.ledger.confirm("F3", "a description with `${…}` is what was set");
+        Ok(())
     }
 
     /// Also what an earlier run left. Whoever may not look has never made one.
