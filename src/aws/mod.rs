@@ -4,6 +4,7 @@ pub mod connections;
 pub mod failure;
 pub mod identity;
 pub mod log_events;
+pub mod pace;
 pub mod retry;
 mod throttle;
 mod transport;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::aws::Clients;
 use crate::aws::failure::{Class, Failure, Operation};
 use crate::aws::identity::Identity;
+use crate::aws::pace::Pace;
 use crate::aws::retry::{QUOTA, Rule};
 use crate::engine::book::Book;
 use crate::engine::key::Key;
@@ -22,6 +23,9 @@ use crate::error::Code;
 use crate::host::Interrupt;
 use crate::progress::Reporter;
 
+/// How many try at once whether AWS sees something new: more would only use up each other's quota (L8).
+const FIRST_TRIES: usize = 6;
+
 /// What everything that one run does shares.
 pub struct Run {
     pub reporter: Arc<dyn Reporter>,
@@ -30,6 +34,9 @@ pub struct Run {
     /// What the time goes to, for `--timings`.
     pub trace: Trace,
     pub book: Book,
+    pace: Pace,
+    /// Turns to make something of what this run has just made, and AWS may not see yet.
+    first_tries: Semaphore,
     identity: OnceCell<Identity>,
 }
 
@@ -65,6 +72,8 @@ impl Ctx {
             began: Instant::now(),
             trace: Trace::default(),
             book: Book::default(),
+            pace: Pace::default(),
+            first_tries: Semaphore::new(FIRST_TRIES),
             identity: OnceCell::new(),
         };
         Self { scope: Arc::new(scope), aws, run: Arc::new(run), task: None }
@@ -126,6 +135,11 @@ impl Ctx {
         let mut waiting_for = None;
         let mut next_look = LATE;
         loop {
+            // A local AWS has no quotas.
+            let turn = if self.is_paced() { self.run.pace.turn(service, name) } else { Duration::ZERO };
+            if !turn.is_zero() && !self.pause(turn).await {
+                return Err(Failure::interrupted(parsed, &subject));
+            }
             let from = Instant::now();
             let answer = send().await;
             self.record(&subject, Call { operation, from, to: Instant::now() });
@@ -183,6 +197,24 @@ impl Ctx {
                 return Ok(all);
             }
         }
+    }
+
+    fn is_paced(&self) -> bool {
+        self.scope.endpoint_override.is_none()
+    }
+
+    /// Waits for a turn to try what works only once AWS sees something new; none when the interrupt came meanwhile.
+    pub async fn first_try(&self) -> Option<SemaphorePermit<'_>> {
+        tokio::select! {
+            biased;
+            () = self.run.interrupt.raised(1) => None,
+            turn = self.run.first_tries.acquire() => turn.ok(),
+        }
+    }
+
+    /// AWS has seen it: what was made with it is most likely seen too.
+    pub fn first_try_worked(&self) {
+        self.run.first_tries.add_permits(FIRST_TRIES);
     }
 
     /// Sleeps; false when the interrupt came meanwhile.

@@ -302,7 +302,15 @@ impl Resource for AppFunction {
         let is_gone = || async {
             role_is_gone(ctx, &function.name).await || matches!(is_unregistered(ctx, &function.name).await, Ok(true))
         };
+        let Some(turn) = ctx.first_try().await else {
+            return Err(Failure::interrupted(
+                Operation { service: "lambda", name: "CreateFunction" },
+                &key.to_string(),
+            ));
+        };
         let created = ctx.call_upon("lambda:CreateFunction", key, create, is_gone).await?;
+        ctx.first_try_worked();
+        drop(turn);
         if spec.reserved_concurrency.is_some() {
             reserve(ctx, key, spec.reserved_concurrency).await?;
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use chatctl::error::Exit;
 use serde_json::Value;
 use support::{ACCOUNT, Ended, Folder, REGION, assert_nothing_left, assert_whole, run};
-use world::{Switches, World};
+use world::{Rate, Service, Switches, World};
 
 /// A folder with a settings file, and a handler of one's own beside those that are built in.
 pub struct Project {
@@ -408,6 +408,12 @@ fn looks(world: &World) -> usize {
     calls.iter().map(|call| format!("{} {}", call.operation, call.resource)).collect::<BTreeSet<_>>().len()
 }
 
+/// How many calls Lambda has refused for its quotas.
+fn refused_by_lambda(world: &World) -> usize {
+    let calls = world.calls();
+    calls.iter().filter(|call| call.service == Service::Lambda && call.status == Some(429)).count()
+}
+
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How much sixty routes cost: the numbers are in docs/performance.md.
@@ -421,14 +427,18 @@ async fn sixty_routes_are_one_deployment_like_any_other() {
         })
         .collect();
     project.settings(&settings.join("\n"));
-    let world = World::new(Switches::default());
+    let switches = Switches { page_size: 100, ..Switches::default() };
+    let world = World::new(switches.clone());
     let begun = world.now();
     project.run(&world, "up").await.expect(Exit::Done);
     let took = world.now().saturating_sub(begun);
-    let first = world.calls().len();
+    let (first, refused) = (world.calls().len(), refused_by_lambda(&world));
+    // Until the quotas, which this run has used up, are full again.
+    tokio::time::sleep(10 * SECOND).await;
     world.clear_calls();
     project.run(&world, "up").await.expect(Exit::Done);
     let (second, looks) = (world.calls().len(), looks(&world));
+    assert_eq!(second, looks, "nothing is asked twice");
     assert_eq!(world.effects().len(), 0);
     world.clear_calls();
     project.run(&world, "logs").await.expect(Exit::Done);
@@ -438,10 +448,20 @@ async fn sixty_routes_are_one_deployment_like_any_other() {
     assert!(reads.iter().all(|call| in_a_second(call.start) <= 5), "CloudWatch takes five reads a second");
     world.clear_calls();
     project.run(&world, "down").await.expect(Exit::Done);
+    let last = world.calls().len();
+    // Until roles are known; then each function is made and gets a permission, and each policy is read for the proof, of which
+    // Lambda takes fifteen a second.
+    let Some(Rate { per_second, burst }) = switches.lambda_rate else { panic!("the quota is on") };
+    let quota = |calls: f64| std::time::Duration::from_secs_f64((calls - burst) / per_second);
+    let floor = switches.latency * 5 + switches.iam_propagation + quota(2.0 * 63.0) + quota(63.0);
+    let ratio = took.as_secs_f64() / floor.as_secs_f64();
     println!(
-        "60 routes: first {first} calls in {took:?}, again {second} for {looks} looks, down {}",
-        world.calls().len()
+        "60 routes: {first} calls in {took:?}, of which AWS needs {floor:?} (ratio {ratio:.2}), \
+         {refused} refused by Lambda; again {second}, down {last} with {} refused",
+        refused_by_lambda(&world)
     );
     assert_nothing_left(&world);
-    assert!(looks <= 30 + 63 * 7, "{looks} looks");
+    assert!(ratio <= 1.15, "{took:?} for {floor:?}");
+    assert!(refused <= first / 50, "{refused} of {first} calls are refused");
+    assert!(looks <= 15 + 63 * 7, "{looks} looks");
 }
