@@ -7,7 +7,7 @@ mod pending;
 mod plot;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use support::{Ministack, Proxy, private_ministack};
@@ -17,6 +17,8 @@ use crate::floor::floor;
 const DELAYS: [u64; 3] = [0, 50, 150];
 const VERBS: [(&str, &str); 4] = [("fresh up", "up"), ("up again", "up"), ("status", "status"), ("down", "down")];
 const RUNS: usize = 7;
+/// Of an app of one's own, each with a function behind it.
+const ROUTES: usize = 60;
 
 /// One verb once, at one delay.
 #[derive(Clone, Copy)]
@@ -47,29 +49,15 @@ async fn main() {
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     let mut plotted = Vec::new();
     for delay in DELAYS.map(Duration::from_millis) {
-        let mut runs: [Vec<Figures>; VERBS.len()] = Default::default();
-        for _ in 0..RUNS {
-            for (of_verb, figures) in runs.iter_mut().zip(life(&program, &ministack, delay, pending).await) {
-                of_verb.push(figures);
-            }
-        }
-        for ((name, _), of_verb) in VERBS.iter().zip(&mut runs) {
-            of_verb.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
-            let median = of_verb[RUNS / 2];
-            println!(
-                "| {name} | {} ms | {} | {} | {} | {:.3} s | {:.3} s | {:.2} ({:.2} to {:.2}) |",
-                delay.as_millis(),
-                median.calls,
-                median.writes,
-                median.chain,
-                median.wall.as_secs_f64(),
-                median.floor.as_secs_f64(),
-                median.ratio(),
-                of_verb[0].ratio(),
-                of_verb[RUNS - 1].ratio(),
-            );
-            plotted.push((*name, delay, median));
-        }
+        let lives = Lives { program: &program, ministack: &ministack, delay, pending, settings: &[] };
+        plotted.extend(lives.medians("").await);
+    }
+    let app = run::app(&program, ROUTES).await;
+    let config = app.0.join("chatctl.toml").display().to_string();
+    for delay in DELAYS.map(Duration::from_millis) {
+        let settings = &["--config", config.as_str()];
+        let lives = Lives { program: &program, ministack: &ministack, delay, pending, settings };
+        lives.medians(&format!(", {ROUTES} routes")).await;
     }
 
     println!("\n| command | wall, median of 41 |\n|---|---:|");
@@ -88,24 +76,58 @@ async fn main() {
     }
 }
 
-/// A deployment from nothing to nothing, in an account of its own.
-async fn life(
-    program: &std::path::Path,
-    ministack: &Ministack,
+/// Deployments of one kind, each from nothing to nothing.
+struct Lives<'a> {
+    program: &'a Path,
+    ministack: &'a Ministack,
     delay: Duration,
     pending: Duration,
-) -> [Figures; VERBS.len()] {
-    let proxy = Proxy::start(ministack.url(), delay).await;
-    let account = ministack.account();
-    let mut figures = Vec::new();
-    for (_, verb) in VERBS {
-        let run = run::run(program, &[verb], &proxy.url, &account).await;
-        let wires = proxy.take();
-        let floor = floor(&run, &wires, delay, pending);
-        let writes = wires.iter().filter(|wire| wire.is_write()).count();
-        figures.push(Figures { calls: wires.len(), writes, chain: floor.chain, wall: run.wall, floor: floor.time });
+    settings: &'a [&'a str],
+}
+
+impl Lives<'_> {
+    /// Prints a row a verb, and gives what is in the middle of each.
+    async fn medians(&self, what: &str) -> Vec<(&'static str, Duration, Figures)> {
+        let mut runs: [Vec<Figures>; VERBS.len()] = Default::default();
+        for _ in 0..RUNS {
+            for (of_verb, figures) in runs.iter_mut().zip(self.one().await) {
+                of_verb.push(figures);
+            }
+        }
+        let row = |((name, _), mut of_verb): (&(&'static str, &str), Vec<Figures>)| {
+            of_verb.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+            let median = of_verb[RUNS / 2];
+            println!(
+                "| {name}{what} | {} ms | {} | {} | {} | {:.3} s | {:.3} s | {:.2} ({:.2} to {:.2}) |",
+                self.delay.as_millis(),
+                median.calls,
+                median.writes,
+                median.chain,
+                median.wall.as_secs_f64(),
+                median.floor.as_secs_f64(),
+                median.ratio(),
+                of_verb[0].ratio(),
+                of_verb[RUNS - 1].ratio(),
+            );
+            (*name, self.delay, median)
+        };
+        VERBS.iter().zip(runs).map(row).collect()
     }
-    figures.try_into().unwrap_or_else(|_| unreachable!("one a verb"))
+
+    /// A deployment in an account of its own.
+    async fn one(&self) -> [Figures; VERBS.len()] {
+        let proxy = Proxy::start(self.ministack.url(), self.delay).await;
+        let account = self.ministack.account();
+        let mut figures = Vec::new();
+        for (_, verb) in VERBS {
+            let run = run::run(self.program, &[&[verb], self.settings].concat(), &proxy.url, &account).await;
+            let wires = proxy.take();
+            let floor = floor(&run, &wires, self.delay, self.pending);
+            let writes = wires.iter().filter(|wire| wire.is_write()).count();
+            figures.push(Figures { calls: wires.len(), writes, chain: floor.chain, wall: run.wall, floor: floor.time });
+        }
+        figures.try_into().unwrap_or_else(|_| unreachable!("one a verb"))
+    }
 }
 
 /// What it was measured on.

@@ -1,5 +1,6 @@
 //! One run of the release binary: what it did, how long it took, and the most memory it had.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -52,6 +53,22 @@ pub fn release_binary() -> PathBuf {
         message["executable"].as_str().map(PathBuf::from)
     });
     executable.expect("cargo says where the binary is")
+}
+
+/// An app with `routes` of its own, each with a function behind it.
+pub async fn app(program: &Path, routes: usize) -> Folder {
+    let folder = Folder::new();
+    let program = program.to_str().expect("the path is UTF-8");
+    chatctl(program).args(["init"]).cwd(&folder.0).run().await.expect(0);
+    let settings = folder.0.join("chatctl.toml");
+    let mut all = fs::read_to_string(&settings).expect("`init` writes it");
+    for nth in 0..routes {
+        let handler = folder.0.join(format!("lambda/own{nth}.mjs"));
+        fs::write(handler, "export const handler = async () => ({});\n").expect("the folder takes files");
+        all.push_str(&format!("\n[routes.own{nth}]\ntable = \"read\"\n"));
+    }
+    fs::write(settings, all).expect("the folder takes files");
+    folder
 }
 
 /// Runs `chatctl ARGS` with the root user of `account` of the AWS behind `url`.
