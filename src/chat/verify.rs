@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::SdkConfig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::aws::log_events;
@@ -79,6 +80,8 @@ pub struct Backstage {
     pub on_connect: String,
     pub on_disconnect: String,
     pub send_message: String,
+    /// The function of ours that checks tokens, where one does.
+    pub authorizer: Option<String>,
 }
 
 /// Proves that the chat at `endpoint` works. Without a `backstage` the table and the logs are left out.
@@ -201,10 +204,11 @@ async fn rounds(
         let pause = Duration::from_secs(rounds.min(4).into()).mul_f64(0.75 + fastrand::f64() / 2.0);
         let last = rounds >= broken.rounds || Instant::now() + pause >= deadline;
         if last || backstage.is_some() {
-            let log = log_of(&broken, backstage, since).await;
-            if last || log.as_ref().is_some_and(Log::is_of_unloadable_code) {
+            let denial = denial(&broken, backstage, since).await;
+            let log = if denial.is_some() { None } else { log_of(&broken, backstage, since).await };
+            if last || denial.is_some() || log.as_ref().is_some_and(Log::is_of_unloadable_code) {
                 let at = Some(broken.at);
-                return Err(Failure { at, error: failure(broken, rounds, begun.elapsed(), log) });
+                return Err(Failure { at, error: failure(denial.unwrap_or(broken), rounds, begun.elapsed(), log) });
             }
         }
         reporter.waiting(TASK, &format!("another try: {}", broken.what));
@@ -241,6 +245,27 @@ fn failure(broken: Broken, rounds: u32, took: Duration, log: Option<Log>) -> Err
         broken.hint
     };
     Error { hint, ..Error::new(Exit::ChatFailed, Code::ChatFailed, message) }
+}
+
+/// `broken` with the reason of the authorizer that says no to the token: no other try will end better.
+async fn denial(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> Option<Broken> {
+    let backstage = backstage.filter(|_| broken.said_no)?;
+    let log = Log::read(&backstage.aws, backstage.authorizer.as_ref()?, since).await;
+    let reason = log.told.ok()?.iter().rev().find_map(|message| refusal_in(message))?;
+    Some(Broken {
+        what: format!("{}, because of its token: {}", broken.what, visible(&reason)),
+        hint: Some(
+            "`--token @FILE` takes another one; `chatctl logs --function authorizer` shows what was refused".to_owned(),
+        ),
+        ..broken.clone()
+    })
+}
+
+/// Why our authorizer refused a token, if `message` says that it did.
+fn refusal_in(message: &str) -> Option<String> {
+    // Before it stands what Lambda writes in front of a line: when, which call, how severe.
+    let said: Value = serde_json::from_str(message.get(message.find('{')?..)?).ok()?;
+    (said["error"] == "a token was refused").then(|| said["reason"].as_str().map(str::to_owned))?
 }
 
 /// What a function has logged since the verification began, but for the lines that Lambda itself writes about every call.

@@ -50,6 +50,7 @@ pub async fn verified(session: &Session, endpoint: &Endpoint, options: &VerifyOp
         on_connect: function_behind("$connect"),
         on_disconnect: function_behind("$disconnect"),
         send_message: function_behind("sendmessage"),
+        authorizer: config.app.authorizer().map(|function| config.function_name(&function.name)),
     };
     let verified = verify_chat(&session.host, &*session.ctx.run.reporter, endpoint, options, Some(&backstage)).await?;
     if config.local {

@@ -46,6 +46,7 @@ fn backstage(server: &ChatServer) -> Backstage {
         on_connect: "chat-onConnect".into(),
         on_disconnect: "chat-onDisconnect".into(),
         send_message: "chat-sendMessage".into(),
+        authorizer: Some("chat-authorizer".into()),
     }
 }
 
@@ -272,6 +273,28 @@ async fn unloadable_code_ends_the_verification_at_once() {
     let error = error.unwrap_err();
     assert!(!error.message.contains("tries"), "{error}");
     assert_eq!(error.hint.unwrap(), "the code of the function cannot be loaded; correct it, then `chatctl up`");
+}
+
+/// And neither does a token: what its authorizer says is told at once. Where it says nothing, permissions may still spread.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_ends_the_verification_at_once() {
+    let said = "2026-01-01T00:00:00Z\tid\tERROR\t{\"error\":\"a token was refused\",\"reason\":\"it has expired\"}";
+    let patient = || VerifyOptions { patience: Duration::from_secs(3_600), ..VerifyOptions::default() };
+    for refuse_with in [Refusal::Forbidden, Refusal::Close] {
+        let server = ChatServer::start_with(Faults { refusals: 999, refuse_with, ..Faults::default() }).await;
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        server.log("chat-authorizer", "1", now + 1_000, said);
+        let error = run(&server, patient()).await.unwrap_err();
+        assert!(!error.message.contains("tries"), "{error}");
+        assert!(error.message.ends_with("because of its token: it has expired"), "{error}");
+        assert!(error.hint.unwrap().starts_with("`--token @FILE` takes another one"));
+    }
+    // Somebody else's token, while something else is broken here.
+    let refuse_with = Refusal::Status(500);
+    let server = ChatServer::start_with(Faults { refusals: 999, refuse_with, ..Faults::default() }).await;
+    server.log("chat-authorizer", "1", i64::MAX / 2, said);
+    let error = run(&server, impatient()).await.unwrap_err();
+    assert!(error.message.contains("HTTP 500") && !error.message.contains("token"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,6 +85,8 @@ pub(super) struct Broken {
     pub rounds: u32,
     /// The time was up before the round could come to a verdict.
     pub cut_short: bool,
+    /// It was said no to who wants in, or may have been.
+    pub said_no: bool,
 }
 
 /// Whoever refuses connections is not there, or begins again: three rounds take some seconds.
@@ -92,7 +94,7 @@ const NO_LISTENER: u32 = 3;
 
 impl Broken {
     pub fn at(at: At, what: impl Into<String>) -> Self {
-        Self { at, what: what.into(), hint: None, rounds: u32::MAX, cut_short: false }
+        Self { at, what: what.into(), hint: None, rounds: u32::MAX, cut_short: false, said_no: false }
     }
 
     pub fn refused(client: usize, endpoint: &Endpoint, error: &ConnectError) -> Self {
@@ -106,6 +108,7 @@ impl Broken {
             other if other.may_pass() => u32::MAX,
             _ => 1,
         };
-        Self { hint: error.hint(), rounds, ..Self::at(at, what) }
+        let said_no = matches!(error, ConnectError::Refused { status: 401 | 403, .. } | ConnectError::Closed { .. });
+        Self { hint: error.hint(), rounds, said_no, ..Self::at(at, what) }
     }
 }
