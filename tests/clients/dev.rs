@@ -353,6 +353,14 @@ async fn keys_redeploy_show_the_page_and_end_it() {
     // An edit on a terminal is told in lines as well.
     place.write("lambda/sendMessage.mjs", &format!("{}// edited\n", place.read("lambda/sendMessage.mjs")));
     tty.shows("function chat-sendMessage updated").await;
+    // Ctrl-Z, and `fg`.
+    for _ in 0..2 {
+        tty.keys("\x1a");
+        tty.stops().await;
+        assert!(tty.is_cooked());
+        kill(tty.pid(), Signal::SIGCONT).unwrap();
+        tty.becomes_raw().await;
+    }
     tty.keys("q");
     assert_eq!(tty.exit().await.code(), Some(0));
     assert!(tty.is_cooked());

@@ -6,6 +6,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 
 use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 use tokio::sync::watch;
@@ -90,15 +91,37 @@ impl Tty {
         tcgetattr(&*self.pty).unwrap().local_flags.contains(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG)
     }
 
+    /// Waits until somebody has stopped the program.
+    pub async fn stops(&self) {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+        wait_for(|| matches!(waitpid(self.pid(), Some(flags)).unwrap(), WaitStatus::Stopped(..)), "does not stop")
+            .await;
+    }
+
+    /// Waits until the program has the terminal for itself.
+    pub async fn becomes_raw(&self) {
+        wait_for(|| !self.is_cooked(), "leaves the terminal as it is").await;
+    }
+
     pub async fn exit(&mut self) -> ExitStatus {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "the program does not end");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        let mut ended = None;
+        wait_for(
+            || {
+                ended = self.child.try_wait().unwrap();
+                ended.is_some()
+            },
+            "does not end",
+        )
+        .await;
+        ended.unwrap()
+    }
+}
+
+async fn wait_for(mut is_so: impl FnMut() -> bool, otherwise: &str) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "the program {otherwise}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 
