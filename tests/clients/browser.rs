@@ -217,6 +217,15 @@ pub struct Page {
 }
 
 impl Page {
+    /// What in it keeps people out, as axe-core finds it: the rule, and where.
+    pub async fn keeps_out(&self) -> Value {
+        const FINDINGS: &str =
+            "axe.run().then(({ violations, passes }) => passes.length < 10 ? ['nothing was looked at']
+            : violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target).join(' ')}`))";
+        self.call("Runtime.evaluate", json!({ "expression": support::axe().await })).await;
+        self.value(FINDINGS).await
+    }
+
     pub async fn call(&self, method: &str, params: Value) -> Value {
         self.link.call(Some(&self.session), method, params).await
     }

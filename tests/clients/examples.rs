@@ -137,6 +137,10 @@ async fn the_page_of_rooms_shows_who_is_there_and_what_is_said() {
     for page in &pages {
         page.shows("ada: <b>tea?</b>").await;
     }
+    // In both colour schemes, with something to see in each place.
+    for page in &pages {
+        assert_eq!(page.keeps_out().await, json!([]));
+    }
     pages[1].value("document.getElementById('leave').click()").await;
     pages[0].shows("bob has left kitchen").await;
     pages[0].shows("Here: ada\n").await;
