@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use support::{Finished, Folder, Ministack, chatctl, ministack, python_tools};
+use support::{Finished, Folder, Issuer, Ministack, chatctl, ministack, python_tools};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -29,12 +29,14 @@ struct Account {
     ministack: &'static Ministack,
     id: String,
     delivery: &'static str,
+    /// The settings file, where there is one.
+    config: Option<String>,
 }
 
 impl Account {
     async fn new() -> Self {
         let ministack = ministack().await;
-        Self { ministack, id: ministack.account(), delivery: "direct" }
+        Self { ministack, id: ministack.account(), delivery: "direct", config: None }
     }
 
     /// With the deployment that has most.
@@ -42,9 +44,9 @@ impl Account {
         Self { delivery: "queue", ..Self::new().await }
     }
 
-    fn settings(&self) -> [&'static str; 6] {
-        let [path, root, name, p] = SETTINGS;
-        [path, root, name, p, "--delivery", self.delivery]
+    fn settings(&self) -> Vec<&str> {
+        let config = self.config.iter().flat_map(|config| ["--config", config]);
+        SETTINGS.into_iter().chain(["--delivery", self.delivery]).chain(config).collect()
     }
 
     async fn root(&self, args: &[&str]) -> Finished {
@@ -62,7 +64,7 @@ impl Account {
     }
 
     async fn run(&self, key: &str, secret: &str, args: &[&str]) -> Finished {
-        let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().chain(&self.settings()).copied());
+        let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(args.iter().copied().chain(self.settings()));
         run.credentials(self.ministack.url(), key, secret).run().await
     }
 
@@ -156,6 +158,124 @@ async fn the_policy_is_enough_for_every_verb() {
     account.with(&read_only, &["down"]).await.expect(1);
     run(&["down"]).await.expect(0);
     run(&["status"]).await.expect(4);
+}
+
+/// All that an app of one's own may have; `edit` is what is in its place later.
+fn own_app(folder: &Folder, edit: &str) -> String {
+    let lambda = folder.0.join("lambda");
+    fs::create_dir_all(&lambda).unwrap();
+    for (name, content) in chatctl::handlers::embedded() {
+        fs::write(lambda.join(name), content).unwrap();
+    }
+    let handler = "export const handler = async () => ({ statusCode: 200, body: 'joined' });\n";
+    fs::write(lambda.join("join.mjs"), handler).unwrap();
+    fs::write(lambda.join("leave.mjs"), handler).unwrap();
+    let schema = json!({ "type": "object", "required": ["action"] });
+    fs::write(folder.0.join("join.json"), schema.to_string()).unwrap();
+    let config = folder.0.join("chatctl.toml");
+    let fixed = "handlers = \"lambda/\"\n";
+    fs::write(&config, format!("{fixed}{edit}")).unwrap();
+    config.display().to_string()
+}
+
+const OWN: &str = r#"table-indexes = ["room"]
+throttle-rate = 90
+throttle-burst = 90
+[routes.join]
+table = "read-write"
+posts = true
+reply = true
+schema = "join.json"
+environment = { ROOM_SIZE = "50" }
+rate = 50
+burst = 100
+[routes.leave]
+table = "write"
+[routes."$default"]
+handler = "leave"
+"#;
+
+/// Every kind of it changed, and a function, an index and a schema less.
+const EDITED: &str = r#"[routes.join]
+table = "read"
+memory = 512
+rate = 60
+burst = 60
+[routes."$default"]
+handler = "join"
+"#;
+
+#[tokio::test]
+async fn the_policy_is_enough_for_every_verb_of_an_app_of_ones_own() {
+    let mut issuer = Issuer::start().await;
+    let file = Folder::new();
+    fs::write(file.0.join("token"), issuer.token("one", json!({})).await).unwrap();
+    let token = format!("@{}", file.0.join("token").display());
+    let jwt = ["--authorizer", "jwt", "--jwt-issuer", &issuer.url, "--jwt-audience", "chat"];
+    let cases: [(&str, &[&str], &[&str]); 2] = [("direct", &[], &[]), ("queue", &jwt, &["--token", &token])];
+    for (delivery, settings, with_token) in cases {
+        let folder = Folder::new();
+        let config = Some(own_app(&folder, OWN));
+        let account = Account { delivery, config, ..Account::new().await };
+        let policy = account.policy(settings).await;
+        let (key, secret) = account.user(&policy).await;
+        let run = async |args: &[&str]| account.run(&key, &secret, &[args, settings].concat()).await;
+        run(&["up"]).await.expect(0);
+        run(&["plan", "--exit-code"]).await.expect(0);
+        let own = ["verify", "--route", "join", "--send", r#"{"action":"join"}"#, "--expect", "joined"];
+        run(&[&own[..], with_token].concat()).await.expect(0);
+        run(&[&["logs", "--function", "join"], &[][..]].concat()).await.expect(0);
+        run(&["list"]).await.expect(0);
+        run(&["reap"]).await.expect(0);
+        if delivery == "queue" {
+            dead_letter(&account, "1").await;
+            run(&["redrive"]).await.expect(0);
+        }
+        let read_only = account.policy(&[&["--read-only"], settings].concat()).await;
+        account.with(&read_only, &[&["status"], settings].concat()).await.expect(0);
+        own_app(&folder, EDITED);
+        account.with(&read_only, &[&["plan", "--exit-code"], settings].concat()).await.expect(3);
+        // Nothing of the app is in the policy, so that who may run one may run the next.
+        assert_eq!(account.policy(settings).await, policy);
+        run(&["up"]).await.expect(0);
+        run(&["plan", "--exit-code"]).await.expect(0);
+        run(&["down"]).await.expect(0);
+        run(&["status"]).await.expect(4);
+    }
+}
+
+/// The policy is that of any app, each action of which is needed; what it allows beyond the functions of the walkthrough, one's own
+/// functions need.
+#[tokio::test]
+async fn ones_own_functions_need_all_that_is_allowed_beyond_the_walkthrough() {
+    let folder = Folder::new();
+    let mut account = Account::new().await;
+    let of_any_app = account.policy(&[]).await;
+    account.config = Some(own_app(&folder, OWN));
+    let policy = account.policy(&[]).await;
+    assert_eq!(policy, of_any_app);
+    let region = chatctl::local::REGION;
+    let role = format!("role/p-*{region}-");
+    for (pattern, names, told) in [
+        ("function:p-", ["onConnect", "onDisconnect", "sendMessage"], "lambda:GetFunction"),
+        ("log-group:/aws/lambda/p-", ["onConnect", "onDisconnect", "sendMessage"], "logs:CreateLogGroup"),
+        (&role, ["onConnect", "onDisconnect", "sendMessage"], "iam:CreateRole"),
+    ] {
+        let mut narrow = policy.clone();
+        for statement in narrow["Statement"].as_array_mut().unwrap() {
+            let resources = texts(&statement["Resource"]).into_iter().flat_map(|resource| {
+                match resource.strip_suffix('*').filter(|all| all.ends_with(pattern)) {
+                    Some(all) => names.map(|name| format!("{all}{name}*")).to_vec(),
+                    None => vec![resource.to_owned()],
+                }
+            });
+            statement["Resource"] = json!(resources.collect::<Vec<_>>());
+        }
+        assert_ne!(narrow, policy, "{pattern}");
+        denied(&account, &narrow, &[], &["up"], &[told]).await;
+        account.root(&["down"]).await.expect(0);
+    }
+    account.with(&policy, &["up"]).await.expect(0);
 }
 
 /// A message that could not be delivered.
