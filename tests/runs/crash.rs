@@ -21,7 +21,7 @@ const VICTIM: &str = "victim";
 /// Some rows of the matrix: what stands before, which run dies, and which ones may follow.
 struct Scenario<'a> {
     name: &'static str,
-    before: &'static [&'static str],
+    before: &'a [&'a str],
     edit: fn(&World),
     dies: &'a str,
     then: &'a [&'a str],
@@ -102,6 +102,10 @@ async fn matrix(scenario: &Scenario<'_>) -> usize {
             assert_eq!(ended.exit, Some(Exit::Done), "{what}\n{}", ended.stderr);
             if then.starts_with("down") {
                 assert_nothing_left(&world);
+            } else if then.contains("--config") {
+                // What it is to be is in the settings, and anything else would differ.
+                let status = run(&world, &then.replacen("up", "status", 1)).await;
+                assert_eq!(status.exit, Some(Exit::Done), "{what}\n{}", status.stdout);
             } else {
                 let problems = support::problems(&world, "chat");
                 assert!(problems.is_empty(), "{what}: {problems:#?}\n{}", ended.stderr);
@@ -182,6 +186,41 @@ async fn a_fresh_up_of_an_app_may_die_anywhere_and_be_followed_by_one_without_it
     let dies = &project.line("up");
     let then = &["up", "down"];
     matrix(&Scenario { name: "an app of one's own", before: &[], edit: AS_IT_IS, dies, then }).await;
+}
+
+/// Routes, replies and schemas come and go.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_an_app_may_die_anywhere() {
+    let few = Project::new("[routes.join]\n");
+    let more = "[routes.join]\nreply = true\nschema = \"join.schema.json\"\n[routes.leave]\nhandler = \"join\"\n";
+    let many = Project::new(more);
+    many.schema(r#"{"type":"object"}"#);
+    let (few, many) = (few.line("up"), many.line("up"));
+    let (few, many) = (few.as_str(), many.as_str());
+    for (before, dies, then) in [
+        (&[few], many, &[many, few, "down"][..]),
+        (&[many], few, &[few, many]),
+        (&[many], "up", &["up", "down"]),
+        (&[many], "down", &["down"]),
+    ] {
+        let cases = matrix(&Scenario { name: "a change of an app", before, edit: AS_IT_IS, dies, then }).await;
+        assert!(cases > 20, "only {cases} cases");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_who_may_connect_may_die_anywhere() {
+    const JWT: &str = "up --authorizer jwt --jwt-issuer https://issuer.example --jwt-audience chat";
+    let rows: [(&[&str], &str, &[&str]); 4] = [
+        (&[], JWT, &[JWT, "up", "down"]),
+        (&["up"], JWT, &[JWT, "up", "down"]),
+        (&[JWT], "up", &["up", JWT, "down"]),
+        (&[JWT], "down", &["down"]),
+    ];
+    for (before, dies, then) in rows {
+        let cases = matrix(&Scenario { name: "who may connect", before, edit: AS_IT_IS, dies, then }).await;
+        assert!(cases > 20, "only {cases} cases");
+    }
 }
 
 #[tokio::test(start_paused = true)]
