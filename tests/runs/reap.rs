@@ -91,6 +91,30 @@ async fn a_half_made_app_of_ones_own_is_listed_and_reaped_too() {
     support::assert_nothing_left(&world);
 }
 
+/// To know whose the logs of any function are, every log group of the account would have to be asked for its tags, one by one, by
+/// whoever may read all of them. So those alone are no sign; `down` finds them by the name.
+#[tokio::test(start_paused = true)]
+async fn of_a_deployment_with_nothing_left_but_logs_of_ones_own_functions_only_down_knows() {
+    let project = Project::new("[routes.join]\n");
+    for (left, is_listed) in [("onConnect", true), ("join", false)] {
+        let world = World::new(support::brisk());
+        run(&world, &project.line("up --ttl 1s")).await.expect(Exit::Done);
+        world.edit(|state| {
+            let account = state.account(ACCOUNT);
+            account.roles.clear();
+            let region = account.region(REGION);
+            region.apis.clear();
+            region.tables.clear();
+            region.functions.clear();
+            region.log_groups.retain(|name, _| name.ends_with(&format!("-{left}")));
+        });
+        let list = run(&world, "list").await.expect(Exit::Done);
+        assert_eq!(list.stdout.contains("half made"), is_listed, "{left}: {}", list.stdout);
+        run(&world, "down").await.expect(Exit::Done);
+        support::assert_nothing_left(&world);
+    }
+}
+
 /// Out of time or interrupted, it names every deployment that is still to go.
 #[tokio::test(start_paused = true)]
 async fn what_is_left_when_the_time_is_over_is_named() {
