@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import http from 'node:http';
+import https from 'node:https';
 import test from 'node:test';
 import { Issuer } from './issuer.mjs';
 import { StandInIssuer, makeKey, makeToken } from './testing/issuer.js';
@@ -260,4 +262,15 @@ test('an issuer that is not on https is not asked, unless it is on this machine'
     await assert.rejects(new Issuer(url).key('one', 'ES256'), /cannot be had/);
     assert.match(log.pop(), /not on https/);
   }
+});
+
+test('an issuer on https may not have its keys on this machine without TLS', async (t) => {
+  const { issuer, log } = await start(t);
+  const name = 'https://issuer.example';
+  issuer.instead = answer({ '/.well-known/openid-configuration': { issuer: name, jwks_uri: `${issuer.url}/keys` } });
+  // The way there is ours; what it says is the issuer's.
+  t.mock.method(https, 'get', ({ pathname }, options) => http.get(`${issuer.url}${pathname}`, options));
+  await assert.rejects(new Issuer(name).key('one', 'ES256'), /cannot be had/);
+  assert.match(log.pop(), /not on https/);
+  assert.deepEqual(issuer.asked, ['/.well-known/openid-configuration']);
 });

@@ -112,6 +112,7 @@ fn an_issuer_is_reached_by_tls_or_is_this_machine() {
         "https://login.example:8443/tenant/v2.0",
         "http://127.0.0.1:4000",
         "http://localhost:4000/realms/chat",
+        "http://[::1]:4000",
     ] {
         assert!(with(good).is_ok(), "{good}");
     }
@@ -120,6 +121,12 @@ fn an_issuer_is_reached_by_tls_or_is_this_machine() {
         "http://issuer.example",
         "http://127.0.0.1.issuer.example",
         "http://127.0.0.1@issuer.example",
+        "http://localhost.issuer.example",
+        "http://127.0.0.2",
+        "http://0.0.0.0:4000",
+        "http://10.0.0.1",
+        "http://169.254.169.254/latest",
+        "http://[::ffff:10.0.0.1]",
         "https://user:secret@issuer.example",
         "https://issuer.example?tenant=1",
         "https://issuer.example#keys",
