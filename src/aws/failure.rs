@@ -37,7 +37,8 @@ pub enum Class {
 
 #[derive(Clone, Debug)]
 pub struct Failure {
-    pub operation: Operation,
+    /// The call that failed; `None` where none did, and we refuse by ourselves to go on.
+    pub operation: Option<Operation>,
     /// What it was about, as a person would name it: `function chat-sendMessage`.
     pub subject: String,
     pub code: String,
@@ -83,13 +84,18 @@ impl Failure {
             _ => (Code::Client.into(), DisplayErrorContext(error).to_string()),
         };
         let class = classify(operation, &code, &message, status, error);
-        Self { operation, subject: subject.to_owned(), code, message, request_id, class }
+        Self { operation: Some(operation), subject: subject.to_owned(), code, message, request_id, class }
     }
 
     /// A failure of ours rather than of a call: what was found stands in the way.
-    pub fn ours(operation: Operation, subject: &str, code: Code, message: impl Into<String>) -> Self {
+    pub fn ours(
+        operation: impl Into<Option<Operation>>,
+        subject: &str,
+        code: Code,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
-            operation,
+            operation: operation.into(),
             subject: subject.to_owned(),
             code: code.into(),
             message: message.into(),
@@ -99,11 +105,11 @@ impl Failure {
     }
 
     /// The world is another one than this pass has seen: the next one looks again.
-    pub fn moved(operation: Operation, subject: &str, what: &str) -> Self {
-        Self { class: Class::Moved, ..Self::ours(operation, subject, Code::NotConverging, what) }
+    pub fn moved(subject: &str, what: &str) -> Self {
+        Self { class: Class::Moved, ..Self::ours(None::<Operation>, subject, Code::NotConverging, what) }
     }
 
-    pub fn interrupted(operation: Operation, subject: &str) -> Self {
+    pub fn interrupted(operation: impl Into<Option<Operation>>, subject: &str) -> Self {
         let failure = Self::ours(operation, subject, Code::Interrupted, "interrupted while waiting");
         Self { class: Class::Interrupted, ..failure }
     }
@@ -120,21 +126,20 @@ impl Failure {
         self.class == Class::Other && self.code.starts_with(NO_CODE)
     }
 
-    /// One line: the call, the thing, the code, AWS's own words.
+    /// One line: the thing, the call, the code, AWS's own words; where no call failed, the thing and why.
     pub fn line(&self) -> String {
         let id = self.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default();
-        format!(
-            "{}: `{}:{}` failed with {}: {}{id}",
-            self.subject,
-            self.operation.service,
-            self.operation.name,
-            self.code,
-            self.message.trim_end_matches('.')
-        )
+        let message = self.message.trim_end_matches('.');
+        match self.operation {
+            Some(Operation { service, name }) => {
+                format!("{}: `{service}:{name}` failed with {}: {message}{id}", self.subject, self.code)
+            }
+            None => format!("{}: {message}", self.subject),
+        }
     }
 
     fn hint(&self) -> Option<String> {
-        let Operation { service, name } = self.operation;
+        let Operation { service, name } = self.operation?;
         Some(match self.class {
             Class::AccessDenied if self.message.contains("service control policy") => {
                 "a service control policy of the organisation forbids it; whoever runs the organisation has to allow it".to_owned()
@@ -345,11 +350,12 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::retry::Rule;
 
     #[test]
     fn a_500_that_is_not_of_aws_names_the_endpoint() {
         let failure = |request_id: Option<&str>| Failure {
-            operation: Operation { service: "apigateway", name: "GetAuthorizers" },
+            operation: Some(Operation { service: "apigateway", name: "GetAuthorizers" }),
             subject: "authorizer list".to_owned(),
             code: "Http500".to_owned(),
             message: "no message".to_owned(),
@@ -358,5 +364,13 @@ mod tests {
         };
         assert!(failure(None).hint().is_some_and(|hint| hint.contains("AWS_ENDPOINT_URL")));
         assert_eq!(failure(Some("1-2")).hint().as_deref(), Some("run the same command again"));
+    }
+
+    #[test]
+    fn what_no_call_refused_names_no_call() {
+        let failure = Failure::moved("function chat-join", "its log group is gone");
+        assert_eq!(failure.line(), "function chat-join: its log group is gone");
+        assert!(failure.is_moved_world());
+        assert_eq!(Rule::for_failure(&failure, true).map(|rule| rule.waits_for), None);
     }
 }

@@ -214,9 +214,10 @@ const RULES: &[Rule] = &[
 impl Rule {
     /// The rule for `failure`, if there is one; `fresh` tells whether this run has made its subject.
     pub fn for_failure(failure: &Failure, fresh: bool) -> Option<&'static Self> {
+        let operation = failure.operation?;
         RULES.iter().find(|rule| {
-            (rule.service.is_empty() || rule.service == failure.operation.service)
-                && (rule.operations.is_empty() || rule.operations.contains(&failure.operation.name))
+            (rule.service.is_empty() || rule.service == operation.service)
+                && (rule.operations.is_empty() || rule.operations.contains(&operation.name))
                 && (fresh || !rule.only_fresh)
                 && (rule.matches)(failure)
         })

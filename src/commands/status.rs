@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{About, Nothing, Session, now};
-use crate::engine::change::{Action, Change, FieldChange};
+use crate::engine::change::{Action, Change, Difference};
 use crate::engine::found::Observed;
 use crate::engine::key::Key;
 use crate::engine::observe::{Patience, observe};
@@ -100,7 +100,7 @@ pub async fn status(session: &Session) -> Result<Exit> {
 /// What `up` would write, but is no drift: when it all expires, which every `up` sets anew, and what differs only
 /// because something else does, such as a deployment of changed routes.
 fn leave_drift(plan: &mut Plan) {
-    let is_drift = |field: &FieldChange| field.field != "expiresAt" && field.to != UNKNOWN;
+    let is_drift = |field: &Difference| field.field != "expiresAt" && field.to != UNKNOWN;
     for change in &mut plan.0 {
         change.fields.0.retain(is_drift);
     }

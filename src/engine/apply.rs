@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::aws::failure::{Class, Failure, Operation};
+use crate::aws::failure::{Class, Failure};
 use crate::engine::change::{Action, Change};
 use crate::engine::found::{Found, Owner};
 use crate::engine::graph::Graph;
@@ -185,11 +185,7 @@ async fn stay_for_others(ctx: &Ctx, graph: &Graph, plan: &Plan, found: &Found) -
             };
             if let Some(new) = there.iter().find(is_new) {
                 let what = format!("{} was made meanwhile, and only this tells of it", new.key);
-                return Err(Failure::moved(
-                    Operation { service: "chatctl", name: "delete" },
-                    &found.key.to_string(),
-                    &what,
-                ));
+                return Err(Failure::moved(&found.key.to_string(), &what));
             }
         }
     }

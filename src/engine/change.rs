@@ -39,36 +39,36 @@ impl Action {
 
 /// One property that is not as wanted. `Null` stands for none.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FieldChange {
+pub struct Difference {
     pub field: String,
     pub from: Value,
     pub to: Value,
 }
 
-impl FieldChange {
+impl Difference {
     /// Whether it only says anew when it all expires.
     pub fn is_renewal(&self) -> bool {
         self.field == "expiresAt" && !self.from.is_null() && !self.to.is_null()
     }
 }
 
-/// The property changes of one resource.
+/// The properties of one resource that are not as wanted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Changes(pub Vec<FieldChange>);
+pub struct Differences(pub Vec<Difference>);
 
-impl Changes {
-    /// Whether `field`, or an entry of it, changes.
+impl Differences {
+    /// Whether `field`, or an entry of it, is among them.
     pub fn touches(&self, field: &str) -> bool {
-        self.0.iter().any(|change| root(&change.field) == field)
+        self.0.iter().any(|difference| root(&difference.field) == field)
     }
 
     /// The entries of a map such as `tags`: those to set, and those to remove.
     pub fn entries(&self, field: &str) -> (Vec<(String, String)>, Vec<String>) {
         let (mut set, mut removed) = (Vec::new(), Vec::new());
-        for change in &self.0 {
-            if let Some(entry) = change.field.strip_prefix(field).and_then(|rest| rest.strip_prefix('.')) {
-                match &change.to {
+        for difference in &self.0 {
+            if let Some(entry) = difference.field.strip_prefix(field).and_then(|rest| rest.strip_prefix('.')) {
+                match &difference.to {
                     Value::String(value) => set.push((entry.to_owned(), value.clone())),
                     _ => removed.push(entry.to_owned()),
                 }
@@ -88,7 +88,7 @@ pub fn root(field: &str) -> &str {
 pub struct Change {
     pub action: Action,
     pub key: Key,
-    pub fields: Changes,
+    pub fields: Differences,
     /// What exists of it now.
     pub found: Option<Found>,
     /// It goes with this one, without a call of its own.
@@ -99,6 +99,6 @@ pub struct Change {
 
 impl Change {
     pub fn new(action: Action, key: Key, found: Option<Found>) -> Self {
-        Self { action, key, fields: Changes::default(), found, with: None, after: Vec::new() }
+        Self { action, key, fields: Differences::default(), found, with: None, after: Vec::new() }
     }
 }

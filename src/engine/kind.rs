@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::aws::failure::Failure;
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::{Change, Differences};
 use crate::engine::found::{Fields, Found, Observed};
 use crate::engine::key::Key;
 use crate::engine::run::Ctx;
@@ -149,7 +149,7 @@ pub trait Resource: Send + Sync {
     async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure>;
 
     /// Changes the properties that differ.
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure>;
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure>;
 
     /// The same in CloudFormation, and after it what belongs to it there. Pure; what CloudFormation alone knows stands as
     /// a `reference` in texts.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::engine::change::{Action, Change, Changes, FieldChange, root};
+use crate::engine::change::{Action, Change, Difference, Differences, root};
 use crate::engine::found::{Fields, Found, Observed, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
@@ -88,7 +88,7 @@ fn change_of(
     let is_deferred = |field: &str| observed.deferred.iter().any(|(of, deferred)| of == key && *deferred == field);
     fields.0.retain(|change| !is_deferred(root(&change.field)));
     if let Some(why) = &found.broken {
-        fields.0.push(FieldChange { field: "state".to_owned(), from: why.as_str().into(), to: "ready".into() });
+        fields.0.push(Difference { field: "state".to_owned(), from: why.as_str().into(), to: "ready".into() });
     }
     let outdated = before.iter().any(|change| graph.snapshots_of(change).any(|snapshot| snapshot.name() == key.kind));
     let replaces =
@@ -112,9 +112,9 @@ fn is_private(kind: &dyn Kind, field: &str, entry: &str, to: &Value) -> bool {
 pub const SET: &str = "(set)";
 
 /// The properties that differ; maps are compared entry by entry. Only what is wanted counts: AWS may say more.
-fn difference(kind: &dyn Kind, wanted: &Fields, found: &Fields) -> Changes {
-    let mut changes = Vec::new();
-    let changed = |field: String, from: &Value, to: &Value| FieldChange { field, from: from.clone(), to: to.clone() };
+fn difference(kind: &dyn Kind, wanted: &Fields, found: &Fields) -> Differences {
+    let mut differences = Vec::new();
+    let differs = |field: String, from: &Value, to: &Value| Difference { field, from: from.clone(), to: to.clone() };
     for (field, to) in wanted {
         let from = found.get(field).unwrap_or(&Value::Null);
         match (from, to) {
@@ -124,13 +124,13 @@ fn difference(kind: &dyn Kind, wanted: &Fields, found: &Fields) -> Changes {
                     let (from, to) = (from.get(entry).unwrap_or(&Value::Null), to.get(entry).unwrap_or(&Value::Null));
                     let mask = json!(SET);
                     let shown = if !from.is_null() && is_private(kind, field, entry, to) { &mask } else { from };
-                    changes.extend((from != to).then(|| changed(format!("{field}.{entry}"), shown, to)));
+                    differences.extend((from != to).then(|| differs(format!("{field}.{entry}"), shown, to)));
                 }
             }
-            _ => changes.extend((from != to).then(|| changed(field.clone(), from, to))),
+            _ => differences.extend((from != to).then(|| differs(field.clone(), from, to))),
         }
     }
-    Changes(changes)
+    Differences(differences)
 }
 
 /// Whether this was found in something that is going to be replaced, and so goes with it.

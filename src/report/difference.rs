@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::engine::change::FieldChange;
+use crate::engine::change::Difference;
 use crate::host::visible;
 
 /// How code is compared, and the only property whose values tell a person nothing.
 pub const CODE: &str = "codeSha256";
 
 /// What is going to happen to a property: `memory: 128 → 256`.
-pub fn planned(field: &FieldChange) -> Vec<String> {
+pub fn planned(field: &Difference) -> Vec<String> {
     let lines = match policies(field) {
         Some((gone, new)) => {
             let gone = gone.iter().map(|statement| format!("{}: - {statement}", field.field));
@@ -24,7 +24,7 @@ pub fn planned(field: &FieldChange) -> Vec<String> {
 }
 
 /// How a property is, and how it should be: `memory is 128, should be 256`.
-pub fn stated(field: &FieldChange) -> Vec<String> {
+pub fn stated(field: &Difference) -> Vec<String> {
     let name = &field.field;
     let lines = match (policies(field), &field.from, &field.to) {
         (Some((too_much, missing)), ..) => {
@@ -48,7 +48,7 @@ fn value(value: &Value) -> String {
 }
 
 /// The statements that only what is has, and those that only what should be has, where both are policies.
-fn policies(field: &FieldChange) -> Option<(Vec<String>, Vec<String>)> {
+fn policies(field: &Difference) -> Option<(Vec<String>, Vec<String>)> {
     let (from, to) = (statements(&field.from)?, statements(&field.to)?);
     let only = |these: &BTreeSet<String>, others| these.difference(others).cloned().collect::<Vec<_>>();
     let (gone, new) = (only(&from, &to), only(&to, &from));
@@ -94,8 +94,8 @@ mod tests {
 
     use super::*;
 
-    fn changed(field: &str, from: Value, to: Value) -> FieldChange {
-        FieldChange { field: field.to_owned(), from, to }
+    fn changed(field: &str, from: Value, to: Value) -> Difference {
+        Difference { field: field.to_owned(), from, to }
     }
 
     #[test]

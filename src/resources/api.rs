@@ -12,7 +12,7 @@ use serde_json::json;
 use super::names;
 use super::tags::{self, Tags};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
@@ -238,10 +238,10 @@ impl Resource for ApiKind {
         }
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         if ["name", "description", "routeSelectionExpression", "endpointEnabled"]
             .iter()
-            .any(|field| changes.touches(field))
+            .any(|field| differences.touches(field))
         {
             ctx.call("apigateway:UpdateApi", &found.key, || {
                 ctx.aws
@@ -256,7 +256,7 @@ impl Resource for ApiKind {
             })
             .await?;
         }
-        let (set, removed) = tags::changed(&ctx.scope, changes);
+        let (set, removed) = tags::changed(&ctx.scope, differences);
         let arn = names::api_arn(&ctx.scope, &format!("/apis/{}", found.id));
         change_tags(ctx, &found.key, &arn, set, removed).await
     }

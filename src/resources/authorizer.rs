@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{api, authorizer_permission, names};
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::{Authorizer, TokenPlace};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
@@ -142,7 +142,7 @@ impl Resource for AuthorizerKind {
         Ok(created.authorizer_id.unwrap_or_default())
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, _differences: &Differences) -> Result<(), Failure> {
         let api_id = names::api_id(&ctx.scope);
         let spec = spec(&ctx.scope);
         ctx.call("apigateway:UpdateAuthorizer", &found.key, || {

@@ -7,7 +7,7 @@ use aws_sdk_lambda::config::{Builder, Region};
 use super::names;
 use super::permission::{Statement, statements};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::{Change, Differences};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
@@ -151,7 +151,7 @@ impl Resource for AuthorizerPermissionKind {
     }
 
     /// There is no way to change a statement.
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, _differences: &Differences) -> Result<(), Failure> {
         self.delete(ctx, found).await?;
         self.create(ctx, &found.key).await.map(drop)
     }

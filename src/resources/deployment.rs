@@ -15,7 +15,7 @@ use super::model::ModelKind;
 use super::route::RouteKind;
 use super::{api, names, stage};
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
@@ -171,7 +171,7 @@ impl Resource for DeploymentKind {
     }
 
     /// Its only property is the hash, and another hash means another deployment.
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, _differences: &Differences) -> Result<(), Failure> {
         self.create(ctx, &found.key).await.map(drop)
     }
 

@@ -13,7 +13,7 @@ use super::tags::{self, Tags};
 use super::{function, names, queue};
 use crate::app::QueueEnd;
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
@@ -173,9 +173,9 @@ impl Resource for EventSourceMappingKind {
         Ok(created.uuid.unwrap_or_default())
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         let (key, lambda) = (&found.key, &ctx.aws.lambda);
-        if ["enabled", "batchSize", "responses"].iter().any(|field| changes.touches(field)) {
+        if ["enabled", "batchSize", "responses"].iter().any(|field| differences.touches(field)) {
             let spec = spec(&ctx.scope);
             ctx.call("lambda:UpdateEventSourceMapping", key, || {
                 lambda
@@ -188,7 +188,7 @@ impl Resource for EventSourceMappingKind {
             })
             .await?;
         }
-        function::retag(ctx, key, found.attribute("arn").unwrap_or_default(), changes).await
+        function::retag(ctx, key, found.attribute("arn").unwrap_or_default(), differences).await
     }
 
     fn template(&self, scope: &Scope, key: &Key) -> Vec<Part> {

@@ -17,7 +17,7 @@ use crate::app::{Delivery, Function, FunctionName, QueueEnd};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::aws::timeouts;
 use crate::config::{DELIVERY_RATE, MESSAGE_SIZE};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Observed, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted, reference};
@@ -296,8 +296,7 @@ impl Resource for AppFunction {
                 .send()
         };
         if is_unregistered(ctx, &function.name).await? {
-            let create = Operation { service: "lambda", name: "CreateFunction" };
-            return Err(Failure::moved(create, &key.to_string(), "its log group is gone, by which later runs find it"));
+            return Err(Failure::moved(&key.to_string(), "its log group is gone, by which later runs find it"));
         }
         let is_gone = || async {
             role_is_gone(ctx, &function.name).await || matches!(is_unregistered(ctx, &function.name).await, Ok(true))
@@ -317,13 +316,13 @@ impl Resource for AppFunction {
         Ok(created.function_arn.unwrap_or_else(|| names::function_arn(&ctx.scope, &function.name)))
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         let key = &found.key;
         let function = &self.0;
         let spec = spec(&ctx.scope, function);
         let lambda = &ctx.aws.lambda;
         let mut written = false;
-        if changes.touches("codeSha256") || changes.touches("architecture") {
+        if differences.touches("codeSha256") || differences.touches("architecture") {
             let zip = Blob::new(ctx.scope.bundles.of(&function.name).zip.clone());
             ctx.call("lambda:UpdateFunctionCode", key, || {
                 lambda
@@ -339,7 +338,7 @@ impl Resource for AppFunction {
             written = true;
         }
         let configuration = ["runtime", "handler", "memory", "timeout", "description", "role", "environment"];
-        if configuration.iter().any(|field| changes.touches(field)) {
+        if configuration.iter().any(|field| differences.touches(field)) {
             if written {
                 settle(ctx, key).await?;
             }
@@ -359,10 +358,10 @@ impl Resource for AppFunction {
             let is_gone = || role_is_gone(ctx, &function.name);
             ctx.call_upon("lambda:UpdateFunctionConfiguration", key, update, is_gone).await?;
         }
-        if changes.touches("reservedConcurrency") {
+        if differences.touches("reservedConcurrency") {
             reserve(ctx, key, spec.reserved_concurrency).await?;
         }
-        retag(ctx, key, &found.id, changes).await
+        retag(ctx, key, &found.id, differences).await
     }
 
     /// With the zips that `up` sends, which somebody puts into a bucket: a change of one is another key there.
@@ -393,9 +392,9 @@ impl Resource for AppFunction {
 }
 
 /// Changes the tags of what Lambda knows by `arn`.
-pub(super) async fn retag(ctx: &Ctx, key: &Key, arn: &str, changes: &Changes) -> Result<(), Failure> {
+pub(super) async fn retag(ctx: &Ctx, key: &Key, arn: &str, differences: &Differences) -> Result<(), Failure> {
     let lambda = &ctx.aws.lambda;
-    let (set, removed) = changes.entries("tags");
+    let (set, removed) = differences.entries("tags");
     if !set.is_empty() {
         ctx.call("lambda:TagResource", key, || {
             lambda.tag_resource().resource(arn).set_tags(Some(set.iter().cloned().collect())).send()

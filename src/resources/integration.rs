@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{api, names};
 use crate::app::{FunctionName, RouteKey};
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Observed, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted, reference};
@@ -197,12 +197,12 @@ impl Resource for RouteIntegration {
         Ok(id)
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         let key = &found.key;
         let api_id = names::api_id(&ctx.scope);
         let spec = spec(&ctx.scope, self.0.as_str());
         let is_mock = spec.status.is_some();
-        if ["type", "method", "uri", "timeoutMs", "status"].iter().any(|field| changes.touches(field)) {
+        if ["type", "method", "uri", "timeoutMs", "status"].iter().any(|field| differences.touches(field)) {
             ctx.call("apigateway:UpdateIntegration", key, || {
                 ctx.aws
                     .apigateway
@@ -219,7 +219,7 @@ impl Resource for RouteIntegration {
             })
             .await?;
         }
-        if !changes.touches("answer") {
+        if !differences.touches("answer") {
             return Ok(());
         }
         for response in responses(ctx, key, &api_id, &found.id).await? {

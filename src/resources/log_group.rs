@@ -11,7 +11,7 @@ use super::names;
 use super::tags::{self, Tags};
 use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
@@ -141,12 +141,12 @@ impl Resource for FunctionLogs {
         Ok(arn_of(&ctx.scope, &key.name))
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        if changes.touches("retentionDays") {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
+        if differences.touches("retentionDays") {
             let shown = found.fields.get("retentionDays").and_then(Value::as_i64);
             retain(ctx, &found.key, shown).await?;
         }
-        let (set, removed) = changes.entries("tags");
+        let (set, removed) = differences.entries("tags");
         if !set.is_empty() {
             ctx.call("logs:TagResource", &found.key, || {
                 let set = set.iter().cloned().collect();

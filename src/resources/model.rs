@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{api, names};
 use crate::app::Route;
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
@@ -105,7 +105,7 @@ impl Resource for Messages {
         Ok(created.model_id.unwrap_or_default())
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, _differences: &Differences) -> Result<(), Failure> {
         let (api_id, schema) = (names::api_id(&ctx.scope), self.schema());
         ctx.call("apigateway:UpdateModel", &found.key, || {
             let update = ctx.aws.apigateway.update_model().api_id(&api_id).model_id(&found.id);

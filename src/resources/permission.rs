@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::names;
 use crate::app::{FunctionName, Route, RouteKey};
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::{Change, Differences};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
@@ -170,7 +170,7 @@ impl Resource for Grant {
     }
 
     /// There is no way to change a statement.
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, _differences: &Differences) -> Result<(), Failure> {
         PermissionKind.delete(ctx, found).await?;
         self.create(ctx, &found.key).await.map(drop)
     }

@@ -14,7 +14,7 @@ use super::names;
 use super::tags::{self, Tags};
 use crate::app::WORKER_TIMEOUT;
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
@@ -213,17 +213,17 @@ impl Resource for Queue {
         Ok(created.queue_url.unwrap_or_default())
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         let (key, url) = (&found.key, &found.id);
         let attributes = ["visibilityTimeout", "retention", "encryption", "deadLetterQueue", "mostReceives"];
-        if attributes.iter().any(|field| changes.touches(field)) {
+        if attributes.iter().any(|field| differences.touches(field)) {
             let wanted = spec(&ctx.scope, self).attributes();
             ctx.call("sqs:SetQueueAttributes", key, || {
                 client(ctx).set_queue_attributes().queue_url(url).set_attributes(Some(wanted.clone())).send()
             })
             .await?;
         }
-        let (set, removed) = changes.entries("tags");
+        let (set, removed) = differences.entries("tags");
         if !set.is_empty() {
             ctx.call("sqs:TagQueue", key, || {
                 client(ctx).tag_queue().queue_url(url).set_tags(Some(set.iter().cloned().collect())).send()

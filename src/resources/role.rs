@@ -14,7 +14,7 @@ use super::tags::{self, Tags};
 use super::{names, policy_document, role_policy};
 use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
@@ -219,8 +219,8 @@ impl Resource for FunctionRole {
         Ok(created.role.map_or_else(|| names::role_arn(&ctx.scope, &key.name), |role| role.arn))
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
-        match change(ctx, &found.key, changes).await {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
+        match change(ctx, &found.key, differences).await {
             Err(failure) => Err(role_policy::judged(ctx, &found.key, failure).await),
             Ok(()) => Ok(()),
         }
@@ -245,15 +245,15 @@ fn all_tags(role: &aws_sdk_iam::types::Role) -> Tags {
     role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
-async fn change(ctx: &Ctx, key: &Key, changes: &Changes) -> Result<(), Failure> {
+async fn change(ctx: &Ctx, key: &Key, differences: &Differences) -> Result<(), Failure> {
     let iam = &ctx.aws.iam;
-    if changes.touches("trustPolicy") {
+    if differences.touches("trustPolicy") {
         ctx.call("iam:UpdateAssumeRolePolicy", key, || {
             iam.update_assume_role_policy().role_name(&key.name).policy_document(trust_policy().to_string()).send()
         })
         .await?;
     }
-    if changes.touches("permissionsBoundary") {
+    if differences.touches("permissionsBoundary") {
         match &ctx.scope.config.permissions_boundary {
             Some(arn) => {
                 ctx.call("iam:PutRolePermissionsBoundary", key, || {
@@ -270,7 +270,7 @@ async fn change(ctx: &Ctx, key: &Key, changes: &Changes) -> Result<(), Failure> 
             }
         }
     }
-    let (set, removed) = changes.entries("tags");
+    let (set, removed) = differences.entries("tags");
     if !set.is_empty() {
         let tags: Vec<Tag> = set.iter().filter_map(|(k, v)| tag(k, v)).collect();
         ctx.call("iam:TagRole", key, || iam.tag_role().role_name(&key.name).set_tags(Some(tags.clone())).send())

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{names, policy_document};
 use crate::app::{App, Function, QueueEnd};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::engine::change::{Change, Changes};
+use crate::engine::change::{Change, Differences};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
@@ -206,7 +206,7 @@ impl Resource for FunctionPolicy {
         Ok(POLICY_NAME.to_owned())
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, _changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, _differences: &Differences) -> Result<(), Failure> {
         put(ctx, &found.key, &to_put(&ctx.scope, &self.0, found)).await
     }
 

@@ -11,7 +11,7 @@ use super::{api, names};
 use crate::app::RouteKey;
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::Authorizer;
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted, reference};
@@ -178,7 +178,7 @@ impl Resource for AppRoute {
         Ok(id)
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         let api_id = names::api_id(&ctx.scope);
         let spec = spec(&ctx.scope, self.0.as_str());
         let none = AuthorizationType::None.as_str();
@@ -186,7 +186,8 @@ impl Resource for AppRoute {
         let let_go = (!found.text("authorizer").is_empty() && spec.authorizer.is_none()).then_some(none);
         let wanted = Some(spec.authorization.as_str()).filter(|wanted| let_go != Some(wanted));
         // What is left out stays, so an empty one takes it off.
-        let models = changes.touches("requestModel").then(|| models(spec.request_model.as_ref()).unwrap_or_default());
+        let models =
+            differences.touches("requestModel").then(|| models(spec.request_model.as_ref()).unwrap_or_default());
         let selection = models.as_ref().map(|models| if models.is_empty() { "" } else { api::ROUTE_SELECTION });
         for authorization in let_go.into_iter().chain(wanted) {
             ctx.call("apigateway:UpdateRoute", &found.key, || {
@@ -206,7 +207,7 @@ impl Resource for AppRoute {
             })
             .await?;
         }
-        if !changes.touches("responds") {
+        if !differences.touches("responds") {
             return Ok(());
         }
         let key = &found.key;

@@ -11,7 +11,7 @@ use super::tags::{self, Tags};
 use super::{api, names};
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::Throttle;
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Resource, Wanted};
@@ -182,11 +182,11 @@ impl Resource for StageKind {
         Ok(key.name.clone())
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         let (key, apigateway) = (&found.key, &ctx.aws.apigateway);
         let api_id = names::api_id(&ctx.scope);
-        let throttle_changes = changes.touches("throttleRate") || changes.touches("throttleBurst");
-        if changes.touches("autoDeploy") {
+        let throttle_changes = differences.touches("throttleRate") || differences.touches("throttleBurst");
+        if differences.touches("autoDeploy") {
             // Before anything else: with it on, no deployment can be attached (G10).
             ctx.call("apigateway:UpdateStage", key, || {
                 apigateway.update_stage().api_id(&api_id).stage_name(&key.name).auto_deploy(false).send()
@@ -194,7 +194,7 @@ impl Resource for StageKind {
             .await?;
         }
         if throttle_changes
-            || ["deployment", "description", "routeThrottles"].iter().any(|field| changes.touches(field))
+            || ["deployment", "description", "routeThrottles"].iter().any(|field| differences.touches(field))
         {
             let throttle = ctx.scope.config.throttle.or(throttle_changes.then_some(ACCOUNT));
             let deployment_id = ctx.scope.id(&names::deployment(&ctx.scope));
@@ -213,7 +213,7 @@ impl Resource for StageKind {
                 .await?;
             take_off(ctx, key, &api_id, updated.route_settings).await?;
         }
-        let (set, removed) = changes.entries("tags");
+        let (set, removed) = differences.entries("tags");
         api::change_tags(ctx, key, &arn_of(ctx, &api_id, &key.name), set, removed).await
     }
 

@@ -19,7 +19,7 @@ use super::names;
 use super::tags::{self, Tags};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::config::TABLE_SUFFIX;
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
 use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
@@ -223,10 +223,10 @@ impl Resource for TableKind {
         Ok(table.and_then(|table| table.table_arn).unwrap_or_else(|| names::table_arn(&ctx.scope)))
     }
 
-    async fn update(&self, ctx: &Ctx, found: &Found, changes: &Changes) -> Result<(), Failure> {
+    async fn update(&self, ctx: &Ctx, found: &Found, differences: &Differences) -> Result<(), Failure> {
         let key = &found.key;
-        if ["billingMode", "encryption", "deletionProtection"].iter().any(|field| changes.touches(field)) {
-            let encryption = changes.touches("encryption").then(|| match ctx.scope.config.kms_key.as_deref() {
+        if ["billingMode", "encryption", "deletionProtection"].iter().any(|field| differences.touches(field)) {
+            let encryption = differences.touches("encryption").then(|| match ctx.scope.config.kms_key.as_deref() {
                 Some(arn) => encrypted_by(arn),
                 None => SseSpecification::builder().enabled(false).build(),
             });
@@ -235,22 +235,22 @@ impl Resource for TableKind {
                     .dynamodb
                     .update_table()
                     .table_name(&key.name)
-                    .set_billing_mode(changes.touches("billingMode").then_some(BillingMode::PayPerRequest))
+                    .set_billing_mode(differences.touches("billingMode").then_some(BillingMode::PayPerRequest))
                     .set_sse_specification(encryption.clone())
-                    .set_deletion_protection_enabled(changes.touches("deletionProtection").then_some(false))
+                    .set_deletion_protection_enabled(differences.touches("deletionProtection").then_some(false))
                     .send()
             })
             .await?;
             wait_until(ctx, key, |table| table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active)))
                 .await?;
         }
-        if changes.touches("indexes") {
-            change_indexes(ctx, key, changes, found).await?;
+        if differences.touches("indexes") {
+            change_indexes(ctx, key, differences, found).await?;
         }
-        if changes.touches("ttl") {
+        if differences.touches("ttl") {
             repair_ttl(ctx, key, found.text("ttl")).await?;
         }
-        let (set, removed) = tags::changed(&ctx.scope, changes);
+        let (set, removed) = tags::changed(&ctx.scope, differences);
         if !set.is_empty() {
             let tags: Vec<Tag> = set.iter().filter_map(|(k, v)| tag(k, v)).collect();
             ctx.call("dynamodb:TagResource", key, || {
@@ -353,8 +353,8 @@ fn is_settled(table: &TableDescription) -> bool {
 }
 
 /// One after the other, as AWS takes them (D10); one that is another than we want is made anew.
-async fn change_indexes(ctx: &Ctx, key: &Key, changes: &Changes, found: &Found) -> Result<(), Failure> {
-    let (set, removed) = changes.entries("indexes");
+async fn change_indexes(ctx: &Ctx, key: &Key, differences: &Differences, found: &Found) -> Result<(), Failure> {
+    let (set, removed) = differences.entries("indexes");
     let there = found.fields.get("indexes");
     let is_there = |name: &str| there.is_some_and(|indexes| !indexes[name].is_null());
     let renewed = set.iter().map(|(name, _)| name).filter(|name| is_there(name));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::engine::change::Changes;
+use crate::engine::change::Differences;
 use crate::engine::scope::{EXPIRES_AT, Scope};
 
 pub type Tags = BTreeMap<String, String>;
@@ -22,9 +22,9 @@ pub fn split(mut tags: Tags) -> (Tags, Option<String>) {
 }
 
 /// The tags to set and those to remove, of what also tells when it all expires.
-pub fn changed(scope: &Scope, changes: &Changes) -> (Vec<(String, String)>, Vec<String>) {
-    let (mut set, mut removed) = changes.entries("tags");
-    if changes.touches("expiresAt") {
+pub fn changed(scope: &Scope, differences: &Differences) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut set, mut removed) = differences.entries("tags");
+    if differences.touches("expiresAt") {
         match &scope.expires_at {
             Some(at) => set.push((EXPIRES_AT.to_owned(), at.clone())),
             None => removed.push(EXPIRES_AT.to_owned()),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use chatctl::engine::change::{Action, Change, Changes, FieldChange};
+use chatctl::engine::change::{Action, Change, Difference, Differences};
 use chatctl::engine::key::Key;
 use chatctl::engine::plan::Plan;
 use chatctl::error::{Error, Exit};
@@ -27,8 +27,8 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 fn plan_with(text: &str) -> Plan {
-    let field = FieldChange { field: text.to_owned(), from: text.into(), to: text.into() };
-    let (fields, key) = (Changes(vec![field]), Key::new("route", text));
+    let field = Difference { field: text.to_owned(), from: text.into(), to: text.into() };
+    let (fields, key) = (Differences(vec![field]), Key::new("route", text));
     Plan(vec![Change { action: Action::Update, key, fields, found: None, with: None, after: vec![] }])
 }
 
