@@ -3,7 +3,8 @@
 // A copy is sent again only where it surely was not delivered: refused by the service, or never written to
 // the network. One that was written and not answered may have arrived (H15).
 
-import { AwsError, clockCorrected, postToConnection, reasonOf } from './aws.mjs';
+import { clockCorrected, postToConnection } from './aws.mjs';
+import { Complaints, lookAfter } from './posts.mjs';
 import { YOUNG, forget, idOf } from './receivers.mjs';
 
 // Chosen by measurement, docs/performance-broadcast.md: posts under way at once; and, because each is
@@ -29,9 +30,6 @@ const FEW = 5;
 const TRIES_OF_YOUNG = 3;
 
 const TICK = 25;
-
-// A failure that hits thousands of receivers is told this many times, then counted.
-const MAX_LOG_LINES = 20;
 
 // How many posts may be under way: fewer when the service refuses them for their number, slowly more when
 // it does not, so that messages of several environments share a quota. It outlasts the message.
@@ -64,8 +62,7 @@ export class Delivery {
   #broken;
   #closed = false;
   #over;
-  #ticked;
-  #logged = 0;
+  #complaints = new Complaints();
 
   /**
    * `message` is a `payload`. After `lastCall` no post begins, at `deadline` those that are still under way
@@ -84,13 +81,10 @@ export class Delivery {
    */
   async run(next) {
     this.#next = next;
-    this.#ticked = performance.now();
-    const ticker = setInterval(() => this.#tick(), TICK);
-    await new Promise((resolve) => {
-      this.#over = resolve;
+    await lookAfter(TICK, (now, isLate) => this.#look(now, isLate), (over) => {
+      this.#over = over;
       this.#go();
     });
-    clearInterval(ticker);
     for (const row of this.#aside) silent.delete(idOf(row)); // not put off for ever
     this.left += this.#rows.length + this.#aside.length + this.#again.length;
     if (this.#broken) throw this.#broken;
@@ -188,8 +182,7 @@ export class Delivery {
 
   #fail({ row }, answer) {
     this.failed++;
-    const reason = reasonOf(answer.error ?? new AwsError(answer));
-    this.#complain({ error: 'a message was not delivered', connectionId: idOf(row), reason });
+    this.#complaints.notDelivered(idOf(row), answer);
   }
 
   /** A 410: not live yet, or gone. */
@@ -209,20 +202,16 @@ export class Delivery {
     try {
       await forget(connectionId, oldEnough, this.#deadline);
     } catch (error) {
-      this.#complain({ error: 'a dead connection was not removed', connectionId, reason: reasonOf(error) });
+      this.#complaints.notRemoved(connectionId, error);
     }
   }
 
-  #tick() {
-    const now = performance.now();
-    // A late tick means that we were kept from hearing, not that nobody answered.
-    const late = now - this.#ticked > 4 * TICK;
-    this.#ticked = now;
+  #look(now, isLate) {
     if (now >= this.#lastCall) this.#closed = true;
     for (const post of this.#posts) {
       const age = now - post.begun;
       if (now >= this.#deadline) post.exchange.abandon('no answer in time');
-      else if (late || age <= SILENT) break;
+      else if (isLate || age <= SILENT) break;
       else if (age > GIVE_UP) this.#giveUp(post);
       else if (!post.parked && post.exchange.written) {
         post.parked = true;
@@ -236,9 +225,5 @@ export class Delivery {
   #giveUp({ row, exchange }) {
     if (exchange.written && silent.size < MOST_REMEMBERED) silent.add(idOf(row));
     exchange.abandon(`no answer within ${GIVE_UP} ms`);
-  }
-
-  #complain(line) {
-    if (this.#logged++ < MAX_LOG_LINES) console.error(JSON.stringify(line));
   }
 }

@@ -3,7 +3,8 @@
 //
 // A copy is sent again only where it surely was not delivered, as in delivery.mjs.
 
-import { AwsError, clockCorrected, postToConnection, reasonOf } from './aws.mjs';
+import { clockCorrected, postToConnection } from './aws.mjs';
+import { Complaints, lookAfter } from './posts.mjs';
 import { YOUNG, forget, idOf } from './receivers.mjs';
 
 // Posts a second, where none is set: half of what an account may do by default (H2).
@@ -42,9 +43,6 @@ const PERSISTENCE = 5_000;
 const FEW = 5;
 
 const TICK = 10;
-
-// A failure that hits thousands of receivers is told this many times, then counted.
-const MAX_LOG_LINES = 20;
 
 /** How many posts a second are right now; what was learned outlasts the batch. */
 export const pace = {
@@ -97,8 +95,7 @@ export class Paced {
   #second = false;
   #stopped = false;
   #over;
-  #ticked;
-  #logged = 0;
+  #complaints = new Complaints();
 
   /** `messages`: `{endpoint, payload}` each, in their order. `aside`: as `aside` has told it before. */
   constructor(messages, aside) {
@@ -150,13 +147,10 @@ export class Paced {
     this.#second = second;
     // Each connection is a TLS handshake at first, which costs the CPU of a dozen posts.
     this.#most = Math.min(CONCURRENCY, Math.max(MIN_CONCURRENCY, Math.ceil(this.#ready.length / RECEIVERS_PER_CONNECTION)));
-    this.#ticked = performance.now();
-    const ticker = setInterval(() => this.#tick(), TICK);
-    await new Promise((resolve) => {
-      this.#over = resolve;
+    await lookAfter(TICK, (now, isLate) => this.#look(now, isLate), (over) => {
+      this.#over = over;
       this.#go();
     });
-    clearInterval(ticker);
     for (const receiver of [...this.#ready, ...this.#again]) this.#aside.set(receiver.id, receiver);
     this.#ready = [];
     this.#again = [];
@@ -212,7 +206,7 @@ export class Paced {
     } else if (status === 500 || status === 503 || clockCorrected(exchange, answer) || (error && !exchange.written)) {
       this.#repeat(receiver, answer, false);
     } else {
-      this.#complain(receiver, answer);
+      this.#complaints.notDelivered(receiver.id, answer);
       this.failed++;
       if (error) {
         this.unanswered++;
@@ -241,7 +235,7 @@ export class Paced {
     if (!forEver) receiver.tries++;
     if (this.#second ? !forEver && now - receiver.since > PERSISTENCE : receiver.tries > TRIES || this.#aside.has(receiver.id)) {
       if (!this.#second) return this.#putAside(receiver);
-      this.#complain(receiver, answer);
+      this.#complaints.notDelivered(receiver.id, answer);
       return this.#giveUp(receiver);
     }
     receiver.due = now + RETRY_AFTER * (0.5 + Math.random());
@@ -272,22 +266,16 @@ export class Paced {
     }
     this.gone += this.#messages.length - receiver.next;
     this.#aside.delete(receiver.id);
-    const removal = forget(receiver.id, oldEnough).catch((error) => {
-      this.#log({ error: 'a dead connection was not removed', connectionId: receiver.id, reason: reasonOf(error) });
-    });
+    const removal = forget(receiver.id, oldEnough).catch((error) => this.#complaints.notRemoved(receiver.id, error));
     this.#removals.add(removal);
     removal.then(() => this.#removals.delete(removal));
   }
 
-  #tick() {
-    const now = performance.now();
-    // A late tick means that we were kept from hearing, not that nobody answered.
-    const late = now - this.#ticked > 10 * TICK;
-    this.#ticked = now;
+  #look(now, isLate) {
     pace.look(now);
     for (const post of this.#posts) {
       const age = now - post.begun;
-      if (late || age <= SILENT) break;
+      if (isLate || age <= SILENT) break;
       if (age > (post.receiver.wasSilent ? SILENT : GIVE_UP)) post.exchange.abandon(`no answer within ${Math.round(age)} ms`);
       else if (!post.parked && post.exchange.written) {
         post.parked = true;
@@ -296,14 +284,5 @@ export class Paced {
       }
     }
     this.#go();
-  }
-
-  #complain({ id }, answer) {
-    const reason = reasonOf(answer.error ?? new AwsError(answer));
-    this.#log({ error: 'a message was not delivered', connectionId: id, reason });
-  }
-
-  #log(line) {
-    if (this.#logged++ < MAX_LOG_LINES) console.error(JSON.stringify(line));
   }
 }

@@ -43,7 +43,7 @@ pub struct Bundles {
 }
 
 /// What is built in, by path within the zip.
-const EMBEDDED: [(&str, &str); 11] = [
+const EMBEDDED: [(&str, &str); 12] = [
     ("aws.mjs", include_str!("../lambda/aws.mjs")),
     ("broadcast.mjs", include_str!("../lambda/broadcast.mjs")),
     ("checkpoint.mjs", include_str!("../lambda/checkpoint.mjs")),
@@ -53,6 +53,7 @@ const EMBEDDED: [(&str, &str); 11] = [
     ("onConnect.mjs", include_str!("../lambda/onConnect.mjs")),
     ("onDisconnect.mjs", include_str!("../lambda/onDisconnect.mjs")),
     ("paced.mjs", include_str!("../lambda/paced.mjs")),
+    ("posts.mjs", include_str!("../lambda/posts.mjs")),
     ("receivers.mjs", include_str!("../lambda/receivers.mjs")),
     ("sendMessage.mjs", include_str!("../lambda/sendMessage.mjs")),
 ];
@@ -129,8 +130,12 @@ pub fn inline(function: &Function) -> String {
     let mut text = format!("'use strict';\n// {entry} with what it imports, put into one file by chatctl.\n");
     let imported: &[&str] = match function.queue_end {
         _ if function.authorizes => &["jwt.mjs", "issuer.mjs"],
-        Some(QueueEnd::Receives) => &["http.mjs", "aws.mjs", "receivers.mjs", "log.mjs", "paced.mjs", "checkpoint.mjs"],
-        _ if function.posts_to_connections => &["http.mjs", "aws.mjs", "receivers.mjs", "log.mjs", "delivery.mjs"],
+        Some(QueueEnd::Receives) => {
+            &["http.mjs", "aws.mjs", "receivers.mjs", "log.mjs", "posts.mjs", "paced.mjs", "checkpoint.mjs"]
+        }
+        _ if function.posts_to_connections => {
+            &["http.mjs", "aws.mjs", "receivers.mjs", "log.mjs", "posts.mjs", "delivery.mjs"]
+        }
         _ => &["http.mjs", "aws.mjs"],
     };
     for path in imported.iter().copied().chain([entry.as_str()]) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::{Chatctl, Folder, chatctl, ministack, python_tools, silent_host};
 use tokio::io::AsyncWriteExt;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "chatctl.toml",
     "chatctl.schema.json",
     "lambda/aws.mjs",
@@ -23,6 +23,7 @@ const FILES: [&str; 13] = [
     "lambda/onConnect.mjs",
     "lambda/onDisconnect.mjs",
     "lambda/paced.mjs",
+    "lambda/posts.mjs",
     "lambda/receivers.mjs",
     "lambda/sendMessage.mjs",
 ];
