@@ -775,6 +775,10 @@ async fn only_who_has_a_token_of_the_issuer_gets_in_and_the_row_says_who_it_is()
     let folder = Folder::new();
     std::fs::write(folder.0.join("token"), issuer.token("one", json!({ "sub": "verifier" })).await).unwrap();
     bench.command(&format!("verify {jwt} --token @token")).cwd(&folder.0).run().await.expect(0);
+    std::fs::write(folder.0.join("expired"), issuer.token("one", json!({ "exp": 1 })).await).unwrap();
+    let refused = bench.command(&format!("verify {jwt} --token @expired")).cwd(&folder.0).run().await.expect(5);
+    let says = refused.stderr.contains("HTTP 403") && refused.stderr.contains("because of its token: it has expired\n");
+    assert!(says && !refused.stderr.contains("tries"), "{}", refused.stderr);
     let told = bench.run(&format!("logs --function authorizer {jwt}")).await.expect(0).stdout;
     assert!(told.contains("a token was refused") && told.contains("it has expired"), "{told}");
     assert!(!told.contains("alice") && !told.contains(&good[20..60]), "{told}");
