@@ -241,6 +241,11 @@ async fn the_policy_is_enough_for_every_verb_of_an_app_of_ones_own() {
         run(&["plan", "--exit-code"]).await.expect(0);
         run(&["down"]).await.expect(0);
         run(&["status"]).await.expect(4);
+        // Whoever reaps may know nothing of the app.
+        run(&["up", "--ttl", "1s"]).await.expect(0);
+        own_app(&folder, "");
+        while run(&["reap"]).await.expect(0).stdout.is_empty() {}
+        run(&["status"]).await.expect(4);
     }
 }
 
