@@ -351,6 +351,22 @@ test('the pace is the one that is set, and falls when many are refused', () => {
   delete process.env.DELIVERY_RATE;
 });
 
+test('what of the pace was not used for a while is lost', () => {
+  process.env.DELIVERY_RATE = '1000';
+  Object.assign(pace, { rate: 1_000, room: 0, filled: 0, looked: 0, posts: 0, refused: 0 });
+  let taken = 0;
+  while (pace.take(10_000)) taken++;
+  assert.equal(taken, 50);
+  delete process.env.DELIVERY_RATE;
+});
+
+test('the first post waits for its turn like any other', () => {
+  process.env.DELIVERY_RATE = '10';
+  Object.assign(pace, { rate: 10, room: 0, filled: 0, looked: 0, posts: 0, refused: 0 });
+  assert.deepEqual([0, 99, 101, 101, 202].map((now) => pace.take(now)), [false, false, true, false, true]);
+  delete process.env.DELIVERY_RATE;
+});
+
 test('legs are told apart by ids alone', async (t) => {
   const aws = await StandIn.start(t);
   const checkpoint = await Checkpoint.read();

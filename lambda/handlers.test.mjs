@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { StandIn, context, event } from './testing/aws.js';
 import { handler as onConnect } from './onConnect.mjs';
 import { handler as onDisconnect } from './onDisconnect.mjs';
@@ -267,6 +268,39 @@ test('when the time runs out, who was not reached is counted, the sender is told
   assert.equal(failed + left, 1_150);
   assert.equal(answered, sent + failed); // and nobody else was tried
   assert.match(aws.received.get('id-0').at(-1), /1150 of 1200 receivers missed the message/);
+});
+
+test('where many are refused for their number, fewer are under way at once', async (t) => {
+  const aws = await StandIn.start(t);
+  for (let i = 0; i < 1_000; i++) aws.connect(`id-${i}`);
+  let refused = 0;
+  aws.before = async ({ operation }) => {
+    const tooMany = operation === 'Post' && aws.posting > 20;
+    if (tooMany) refused++;
+    await sleep(5);
+    return tooMany ? 429 : undefined;
+  };
+  assert.deepEqual(await say('id-0', 'hello'), OK);
+  for (const texts of aws.received.values()) assert.deepEqual(texts, ['hello']);
+  assert.ok(refused < 1_000, `${refused} refusals`);
+});
+
+test('receivers who are slow, and more than may be silent at once, are all reached', async (t) => {
+  const aws = await StandIn.start(t);
+  for (let i = 0; i < 900; i++) aws.connect(`id-${i}`);
+  aws.before = ({ operation }) => (operation === 'Post' ? { after: 400 } : undefined);
+  assert.deepEqual(await say('id-0', 'hello', 12_000), OK);
+  for (const texts of aws.received.values()) assert.deepEqual(texts, ['hello']);
+});
+
+test('who turns out to be gone at the very end is left to the next message', async (t) => {
+  const aws = await StandIn.start(t);
+  aws.connect('id-0');
+  aws.connect('gone');
+  aws.before = ({ connectionId }) => (connectionId === 'gone' ? sleep(1_300, 410) : undefined);
+  assert.deepEqual(await say('id-0', 'hello', 2_000), OK);
+  assert.equal(aws.count('DeleteItem'), 0);
+  assert.ok(aws.table.has('gone'));
 });
 
 test('a quota that is exceeded costs time, and nobody the message', async (t) => {

@@ -231,3 +231,139 @@ impl Rule {
         pause.mul_f64((waited.as_secs_f64() / self.usual as f64).clamp(1.0, LONGEST))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::failure::Operation;
+
+    fn waits_for(
+        operation: (&'static str, &'static str),
+        code: &str,
+        says: &str,
+        class: Class,
+    ) -> Option<&'static str> {
+        rule(operation, code, says, class, true).map(|rule| rule.waits_for)
+    }
+
+    fn rule(
+        (service, name): (&'static str, &'static str),
+        code: &str,
+        says: &str,
+        class: Class,
+        fresh: bool,
+    ) -> Option<&'static Rule> {
+        let failure = Failure {
+            operation: Some(Operation { service, name }),
+            subject: "function chat-join".to_owned(),
+            code: code.to_owned(),
+            message: says.to_owned(),
+            request_id: None,
+            class,
+        };
+        Rule::for_failure(&failure, fresh)
+    }
+
+    #[test]
+    fn each_refusal_that_heals_has_its_rule() {
+        use Class::{AccessDenied, NotFound, Other, Throttled, Transient};
+        let role = "the role to be assumable by Lambda";
+        let unseen = "The role defined for the function cannot be assumed by Lambda.";
+        let denied = "The provided execution role does not have permissions to call ReceiveMessage on SQS";
+        let later = "Unable to complete operation due to concurrent modification. Please try again later.";
+        for (operation, code, says, class, waited_for) in [
+            (("lambda", "CreateFunction"), "InvalidParameterValueException", unseen, Other, role),
+            (("lambda", "UpdateFunctionConfiguration"), "InvalidParameterValueException", unseen, Other, role),
+            (
+                ("lambda", "CreateEventSourceMapping"),
+                "InvalidParameterValueException",
+                denied,
+                Other,
+                "the role's permissions to be seen",
+            ),
+            (("lambda", "UpdateEventSourceMapping"), "ResourceInUseException", "", Other, "the mapping to settle"),
+            (("lambda", "DeleteEventSourceMapping"), "ResourceInUseException", "", Other, "the mapping to settle"),
+            (("lambda", "UpdateFunctionCode"), "ResourceConflictException", "", Other, "the function to settle"),
+            (("lambda", "AddPermission"), "PreconditionFailedException", "", Other, "the function's policy to settle"),
+            (
+                ("sqs", "CreateQueue"),
+                "AWS.SimpleQueueService.QueueDeletedRecently",
+                "",
+                Other,
+                "the old queue of this name to be forgotten",
+            ),
+            (("apigateway", "CreateRoute"), "ConflictException", later, Other, "another change of the API to end"),
+            (("apigateway", "DeleteAuthorizer"), "ConflictException", "", Other, "the authorizer to be let go of"),
+            (("apigateway", "CreateDeployment"), "Http503", "", Transient, "API Gateway to answer"),
+            (("logs", "DescribeLogGroups"), "ThrottlingException", "", Throttled, QUOTA),
+            (("iam", "TagRole"), "ConcurrentModification", "", Other, "another change of the role to end"),
+            (("iam", "TagRole"), "ConcurrentModificationException", "", Other, "another change of the role to end"),
+            (("iam", "PutRolePolicy"), "AccessDenied", "", AccessDenied, "the new role to be seen"),
+            (("iam", "GetRole"), "NoSuchEntity", "", NotFound, "the new resource to be seen"),
+            (("dynamodb", "DeleteTable"), "ResourceInUseException", "", Other, "the table to settle"),
+            (("logs", "TagResource"), "OperationAbortedException", "", Other, "another change of the log group to end"),
+        ] {
+            assert_eq!(waits_for(operation, code, says, class), Some(waited_for), "{operation:?}: {code}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_one_is_not_tried_again() {
+        use Class::{AccessDenied, AlreadyExists, Other, Transient};
+        let unseen = "The role defined for the function cannot be assumed by Lambda.";
+        for (operation, code, says, class) in [
+            (("lambda", "CreateFunction"), "InvalidParameterValueException", "The runtime is not supported", Other),
+            (("lambda", "CreateFunction"), "ValidationException", unseen, Other),
+            (("lambda", "UpdateFunctionCode"), "InvalidParameterValueException", unseen, Other),
+            (("lambda", "CreateFunction"), "ResourceConflictException", "", AlreadyExists),
+            (("lambda", "CreateEventSourceMapping"), "InvalidParameterValueException", "no such queue", Other),
+            (("lambda", "CreateEventSourceMapping"), "ResourceInUseException", "", Other),
+            (("lambda", "UpdateEventSourceMapping"), "InvalidParameterValueException", "", Other),
+            (("lambda", "UpdateFunctionCode"), "PreconditionFailedException", "", Other),
+            (("sqs", "CreateQueue"), "QueueNameExists", "", AlreadyExists),
+            (("apigateway", "CreateRoute"), "ConflictException", "Route with key $connect already exists", Other),
+            (("apigateway", "CreateRoute"), "BadRequestException", "try again later", Other),
+            (("apigateway", "CreateRoute"), "Http503", "", Transient),
+            (("apigateway", "DeleteAuthorizer"), "BadRequestException", "", Other),
+            (("apigateway", "CreateDeployment"), "BadRequestException", "", Other),
+            (("iam", "CreateRole"), "AccessDenied", "", AccessDenied),
+            (("iam", "PutRolePolicy"), "MalformedPolicyDocument", "", Other),
+            (("dynamodb", "CreateTable"), "ResourceInUseException", "", Other),
+            (("dynamodb", "UpdateTable"), "LimitExceededException", "", Other),
+            (("logs", "CreateLogGroup"), "LimitExceededException", "", Other),
+        ] {
+            assert_eq!(waits_for(operation, code, says, class), None, "{operation:?}: {code}");
+        }
+    }
+
+    #[test]
+    fn only_what_this_run_has_made_is_waited_for() {
+        for (operation, code, class) in [
+            (("iam", "PutRolePolicy"), "AccessDenied", Class::AccessDenied),
+            (("iam", "GetRole"), "NoSuchEntity", Class::NotFound),
+        ] {
+            assert!(rule(operation, code, "", class, true).is_some(), "{operation:?}");
+            assert!(rule(operation, code, "", class, false).is_none(), "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_only_once_it_takes_longer_than_usual_and_not_for_ever() {
+        let role = rule(
+            ("lambda", "CreateFunction"),
+            "InvalidParameterValueException",
+            "cannot be assumed by Lambda",
+            Class::Other,
+            false,
+        )
+        .unwrap();
+        let within = |waited, (from, to)| {
+            let pause = role.pause(Duration::from_secs(waited)).as_millis();
+            assert!((from..=to).contains(&pause), "{pause} ms after {waited} s");
+        };
+        within(0, (380, 415));
+        within(13, (380, 415));
+        within(26, (760, 830));
+        within(500, (1_900, 2_075));
+    }
+}
