@@ -148,7 +148,7 @@ impl Place for Local {
 
     /// MiniStack's CloudFormation does not know all of API Gateway; what is left is live without the rest.
     fn template(&self, exported: &Value) -> Value {
-        const UNKNOWN: [&str; 3] = ["Deployment", "IntegrationResponse", "RouteResponse"];
+        const UNKNOWN: [&str; 4] = ["Deployment", "IntegrationResponse", "Model", "RouteResponse"];
         let mut template = exported.clone();
         let resources = template["Resources"].as_object_mut().expect("a template has resources");
         let of_type = |resource: &Value, name: &str| resource["Type"] == format!("AWS::ApiGatewayV2::{name}");
@@ -156,6 +156,7 @@ impl Place for Local {
         resources["Stage"]["Properties"].as_object_mut().expect("a stage has properties").remove("DeploymentId");
         let left: BTreeSet<String> = resources.keys().cloned().collect();
         for resource in resources.values_mut() {
+            resource["Properties"].as_object_mut().expect("it has properties").remove("RequestModels");
             if let Some(needs) = resource.get_mut("DependsOn").and_then(Value::as_array_mut) {
                 needs.retain(|need| need.as_str().is_some_and(|need| left.contains(need)));
             }

@@ -10,7 +10,7 @@ pub const UNSHOWN: &[(&str, &str)] = &[
     ("G1", DEAR),
     ("G2", RARE),
     ("G19", "there are WebSocket APIs in the region, or the run would end at once"),
-    ("G31", "its app is the walkthrough, no route of which has a schema"),
+    ("G31", "no client sends a message to a route that has a schema"),
     (
         "L2",
         "a function whose policy comes late would have to be made; that the order suffices, a fresh `up --verify` shows",
