@@ -120,7 +120,7 @@ async fn step(
     reporter.begin(&name, change.action.doing());
     let done = match &change.with {
         Some(_) => {
-            ctx.run.book.removed(&change.key);
+            change.found.iter().for_each(|found| ctx.run.book.removed(found));
             Ok(None)
         }
         None => {
@@ -159,7 +159,7 @@ async fn carry_out(
             stay_for_others(ctx, graph, plan, found).await?;
         }
         kind.delete(ctx, found).await?;
-        ctx.run.book.removed(&change.key);
+        ctx.run.book.removed(found);
     }
     let resource = graph.get(&change.key).map(|wanted| wanted.resource.as_ref());
     match (change.action, resource, &change.found) {
@@ -180,8 +180,13 @@ async fn stay_for_others(ctx: &Ctx, graph: &Graph, plan: &Plan, found: &Found) -
         for probe in told.into_iter().filter(|probe| !told_anyway.contains(probe)) {
             let there = kind.find(ctx, &probe).await?;
             let is_new = |other: &&Found| {
-                let is_going = plan.0.iter().any(|change| change.action == Action::Delete && change.key == other.key);
-                other.owner == Owner::Ours && !is_going
+                // Deleted by now, and perhaps still shown (I1); another one of its name was made since.
+                let is_same = |old: &Found| (&old.key, &old.attributes) == (&other.key, &other.attributes);
+                let is_gone = plan
+                    .0
+                    .iter()
+                    .any(|change| change.action == Action::Delete && change.found.as_ref().is_some_and(is_same));
+                other.owner == Owner::Ours && !is_gone
             };
             if let Some(new) = there.iter().find(is_new) {
                 let what = format!("{} was made meanwhile, and only this tells of it", new.key);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::engine::found::{Found, Properties};
 use crate::engine::key::Key;
 
 /// How long a resource counts as young (I1).
@@ -13,9 +14,6 @@ const YOUNG: Duration = Duration::from_secs(30);
 
 /// When tags were written, and which; `None` where one was removed.
 type Written = (Instant, BTreeMap<String, Option<String>>);
-
-/// Properties of resources, by name.
-pub type Properties = BTreeSet<(Key, &'static str)>;
 
 /// Written by every step of a run, read by the looks and steps that follow.
 #[derive(Default)]
@@ -29,6 +27,8 @@ struct Entries {
     tagged: BTreeMap<Key, Written>,
     /// What stands now, as far as this run knows: the leftovers, should it fail.
     standing: BTreeSet<Key>,
+    /// What this run has removed: a racing run may have made meanwhile what only this tells of.
+    removed: Vec<Found>,
     /// What this run has written already, where AWS may go on showing something else (L16).
     written: Properties,
     /// What AWS will not change now; `up` says so and ends well (D8).
@@ -48,11 +48,12 @@ impl Book {
         entries.standing.insert(key.clone());
     }
 
-    /// This run has removed `key`.
-    pub fn removed(&self, key: &Key) {
+    /// This run has removed `found`.
+    pub fn removed(&self, found: &Found) {
         let mut entries = self.entries();
-        entries.made.remove(key);
-        entries.standing.remove(key);
+        entries.made.remove(&found.key);
+        entries.standing.remove(&found.key);
+        entries.removed.push(found.clone());
     }
 
     /// This run has set and removed these tags of `key`.
@@ -92,6 +93,10 @@ impl Book {
     /// Whether `key` exists, as far as this run knows.
     pub fn stands(&self, key: &Key) -> bool {
         self.entries().standing.contains(key)
+    }
+
+    pub fn all_removed(&self) -> Vec<Found> {
+        self.entries().removed.clone()
     }
 
     pub fn standing(&self) -> Vec<String> {

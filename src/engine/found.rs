@@ -1,17 +1,19 @@
 //! What exists, as it was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::aws::identity::Identity;
-use crate::engine::book::Properties;
 use crate::engine::key::Key;
 use crate::engine::scope::{MANAGED, NAME, Scope};
 
 /// The properties of a resource, by name, as they are compared and shown.
 pub type Fields = Map<String, Value>;
+
+/// Properties of resources, by name.
+pub type Properties = BTreeSet<(Key, &'static str)>;
 
 /// A typed description of a resource as named properties.
 pub fn fields(of: &impl Serialize) -> Fields {

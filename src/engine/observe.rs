@@ -47,9 +47,11 @@ pub async fn observe(ctx: &Ctx, graph: &Graph, patience: Patience) -> Result<Obs
     });
     let looks = async {
         let mut found = try_join_all(places).await?.concat();
+        // What a racing run has made after this one removed the only thing that tells of it.
+        let signs = [found.clone(), ctx.run.book.all_removed()].concat();
         let hinted = graph.kinds.iter().flat_map(|kind| {
             let known = kind.probes(&ctx.scope);
-            let hinted = kind.hinted(&ctx.scope, &found).into_iter().filter(move |probe| !known.contains(probe));
+            let hinted = kind.hinted(&ctx.scope, &signs).into_iter().filter(move |probe| !known.contains(probe));
             hinted.map(|probe| look(ctx.clone(), graph, *kind, probe, None, patience))
         });
         // What is somebody else's there stands in nobody's way.

@@ -106,11 +106,11 @@ impl Ctx {
         R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        self.call_upon(operation, key, send, || std::future::ready(false)).await
+        self.call_upon(operation, key, send, Duration::MAX, || std::future::ready(false)).await
     }
 
-    /// The same for what rests on something that may be gone: a long wait is for nothing then, and the world has moved. What
-    /// was deleted before this run is shown for a while (I1), so that is asked once that is over.
+    /// The same for what rests on something that may be gone: a long wait is for nothing then, and the world has moved. That
+    /// is asked `every` so often.
     ///
     /// # Errors
     /// Those of `call`.
@@ -119,6 +119,7 @@ impl Ctx {
         operation: &'static str,
         key: &Key,
         send: F,
+        every: Duration,
         is_gone: impl Fn() -> G,
     ) -> Result<T, Failure>
     where
@@ -127,13 +128,12 @@ impl Ctx {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         G: Future<Output = bool>,
     {
-        const LATE: Duration = Duration::from_secs(25);
         let (service, name) = operation.split_once(':').unwrap_or(("", operation));
         let parsed = Operation { service, name };
         let subject = key.to_string();
         let begun = Instant::now();
         let mut waiting_for = None;
-        let mut next_look = LATE;
+        let mut next_look = every;
         loop {
             // A local AWS has no quotas.
             let turn = if self.is_paced() { self.run.pace.turn(service, name) } else { Duration::ZERO };
@@ -155,18 +155,18 @@ impl Ctx {
             if begun.elapsed() >= rule.budget {
                 return Err(failure);
             }
-            if begun.elapsed() >= next_look {
-                next_look += LATE;
-                if is_gone().await {
-                    return Err(Failure { class: Class::Moved, ..failure });
-                }
-            }
             if waiting_for != Some(rule.waits_for) && (waiting_for.is_none() || rule.waits_for != QUOTA) {
                 waiting_for = Some(rule.waits_for);
                 self.waiting(key, rule.waits_for);
             }
             if !self.pause(rule.pause(begun.elapsed())).await {
                 return Err(Failure::interrupted(parsed, &subject));
+            }
+            if begun.elapsed() >= next_look {
+                next_look += every;
+                if is_gone().await {
+                    return Err(Failure { class: Class::Moved, ..failure });
+                }
             }
         }
     }

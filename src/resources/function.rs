@@ -26,6 +26,8 @@ use crate::engine::scope::{Scope, UNKNOWN};
 use crate::engine::wait::Wait;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
+/// A role that was deleted before this run is shown for so long (I1): only then can one tell that it is gone.
+const ROLE_LATE: Duration = Duration::from_secs(25);
 
 pub struct FunctionKind;
 
@@ -96,12 +98,6 @@ fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
 async fn role_is_gone(ctx: &Ctx, function: &FunctionName) -> bool {
     let is_brought = ctx.scope.config.role_arns.contains_key(function.as_str());
     !is_brought && matches!(role_policy::look_at_role(ctx, &names::role(&ctx.scope, function)).await, Ok(None))
-}
-
-/// Whether another run has removed what would tell later runs of the function, since this pass has looked.
-async fn is_unregistered(ctx: &Ctx, function: &FunctionName) -> Result<bool, Failure> {
-    let is_just_made = ctx.run.book.is_young(&names::log_group(&ctx.scope, function));
-    Ok(names::is_registered(function) && !is_just_made && !log_group::is_there(ctx, function).await?)
 }
 
 /// Whether it is what everybody can call by sending.
@@ -295,11 +291,9 @@ impl Resource for AppFunction {
                 .config_override(upload(&zip))
                 .send()
         };
-        if is_unregistered(ctx, &function.name).await? {
-            return Err(Failure::moved(&key.to_string(), "its log group is gone, by which later runs find it"));
-        }
         let is_gone = || async {
-            role_is_gone(ctx, &function.name).await || matches!(is_unregistered(ctx, &function.name).await, Ok(true))
+            let registered = log_group::registered(ctx, &function.name, key);
+            role_is_gone(ctx, &function.name).await || registered.await.is_err_and(|failure| failure.is_moved_world())
         };
         let Some(turn) = ctx.first_try().await else {
             return Err(Failure::interrupted(
@@ -307,7 +301,8 @@ impl Resource for AppFunction {
                 &key.to_string(),
             ));
         };
-        let created = ctx.call_upon("lambda:CreateFunction", key, create, is_gone).await?;
+        log_group::registered(ctx, &function.name, key).await?;
+        let created = ctx.call_upon("lambda:CreateFunction", key, create, ROLE_LATE, is_gone).await?;
         ctx.first_try_worked();
         drop(turn);
         if spec.reserved_concurrency.is_some() {
@@ -356,7 +351,7 @@ impl Resource for AppFunction {
                     .send()
             };
             let is_gone = || role_is_gone(ctx, &function.name);
-            ctx.call_upon("lambda:UpdateFunctionConfiguration", key, update, is_gone).await?;
+            ctx.call_upon("lambda:UpdateFunctionConfiguration", key, update, ROLE_LATE, is_gone).await?;
         }
         if differences.touches("reservedConcurrency") {
             reserve(ctx, key, spec.reserved_concurrency).await?;

@@ -137,7 +137,9 @@ impl Resource for FunctionLogs {
         })
         .await?;
         ctx.run.book.made(key);
-        retain(ctx, key, None).await?;
+        // Also where this run has made one of this name before, which somebody has removed.
+        ctx.run.book.writes(key, "retentionDays");
+        keep(ctx, key).await?;
         Ok(arn_of(&ctx.scope, &key.name))
     }
 
@@ -174,11 +176,18 @@ impl Resource for FunctionLogs {
     }
 }
 
-/// Whether the log group of `function`, which tells later runs of it, is there.
-pub async fn is_there(ctx: &Ctx, function: &FunctionName) -> Result<bool, Failure> {
-    let key = names::log_group(&ctx.scope, function);
-    let groups = groups(ctx, &key.name).await?;
-    Ok(groups.iter().any(|group| group.log_group_name() == Some(&key.name)))
+/// Looked at right before `key`, which belongs to `function`, is made: another run may have removed, since this pass has
+/// looked, the log group by which later runs find it.
+///
+/// # Errors
+/// Where it is gone, or cannot be seen.
+pub async fn registered(ctx: &Ctx, function: &FunctionName, key: &Key) -> Result<(), Failure> {
+    let sign = names::log_group(&ctx.scope, function);
+    let is_there = |groups: Vec<LogGroup>| groups.iter().any(|group| group.log_group_name() == Some(&sign.name));
+    if !names::is_registered(function) || is_there(groups(ctx, &sign.name).await?) {
+        return Ok(());
+    }
+    Err(Failure::moved(&key.to_string(), "its log group is gone, by which later runs find it"))
 }
 
 /// All log groups whose names begin with `prefix`, page by page.
@@ -217,6 +226,11 @@ async fn retain(ctx: &Ctx, key: &Key, shown: Option<i64>) -> Result<(), Failure>
         ctx.defer(key, "retentionDays", &why);
         return Ok(());
     }
+    keep(ctx, key).await
+}
+
+async fn keep(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
+    let days = ctx.scope.config.log_retention_days;
     ctx.call("logs:PutRetentionPolicy", key, || {
         ctx.aws.logs.put_retention_policy().log_group_name(&key.name).retention_in_days(days).send()
     })

@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::names;
 use super::tags::{self, Tags};
-use crate::app::WORKER_TIMEOUT;
+use super::{log_group, names};
+use crate::app::{QueueEnd, WORKER_TIMEOUT};
 use crate::aws::failure::{Failure, Operation, Outcome};
 use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
@@ -200,16 +200,19 @@ impl Resource for Queue {
         let mut attributes = spec(&ctx.scope, self).attributes();
         attributes.insert(Attribute::FifoQueue, "true".to_owned());
         let tags: HashMap<String, String> = ctx.scope.tags_at_creation().into_iter().collect();
-        let created = ctx
-            .call("sqs:CreateQueue", key, || {
-                client(ctx)
-                    .create_queue()
-                    .queue_name(&key.name)
-                    .set_attributes(Some(attributes.clone()))
-                    .set_tags(Some(tags.clone()))
-                    .send()
-            })
-            .await?;
+        let create = || {
+            let create = client(ctx).create_queue().queue_name(&key.name);
+            create.set_attributes(Some(attributes.clone())).set_tags(Some(tags.clone())).send()
+        };
+        let worker = ctx.scope.config.app.at_queue(QueueEnd::Receives);
+        let registered = || async {
+            let Some(worker) = worker else { return Ok(()) };
+            log_group::registered(ctx, &worker.name, key).await
+        };
+        registered().await?;
+        // One of its name that was deleted is waited for, for a minute (Q2).
+        let is_gone = || async { registered().await.is_err_and(|failure| failure.is_moved_world()) };
+        let created = ctx.call_upon("sqs:CreateQueue", key, create, Duration::from_secs(1), is_gone).await?;
         Ok(created.queue_url.unwrap_or_default())
     }
 
@@ -269,10 +272,11 @@ impl Resource for Queue {
 
 impl QueueKind {
     /// One that is wanted no more, and perhaps too young to be seen (Q2): what points to it goes with this run, so that
-    /// none after this would look.
+    /// none after this would look. What this run has removed itself is not waited for.
     async fn url_at_last(&self, ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
         const SIGHT: Duration = Duration::from_secs(4);
-        let is_hinted = self.declare(&ctx.scope).is_empty();
+        let is_removed = ctx.run.book.all_removed().iter().any(|found| found.key == *key);
+        let is_hinted = self.declare(&ctx.scope).is_empty() && !is_removed;
         let begun = Instant::now();
         loop {
             let url = url_of(ctx, key).await?;

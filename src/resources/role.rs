@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::tags::{self, Tags};
-use super::{names, policy_document, role_policy};
+use super::{log_group, names, policy_document, role_policy};
 use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Class, Failure, Outcome};
 use crate::engine::change::Differences;
@@ -203,6 +203,7 @@ impl Resource for FunctionRole {
 
     async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
         let tags: Vec<Tag> = ctx.scope.tags_at_creation().into_iter().filter_map(|(k, v)| tag(&k, &v)).collect();
+        log_group::registered(ctx, &self.0, key).await?;
         let created = ctx
             .call("iam:CreateRole", key, || {
                 ctx.aws

@@ -7,7 +7,9 @@ use std::time::Duration;
 use chatctl::error::Exit;
 use futures_util::future::join_all;
 use support::{ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, run};
-use world::{Api, Switches, World};
+use world::{Api, CallInfo, Switches, Verdict, World};
+
+use crate::app::Project;
 
 async fn at_once(world: &World, lines: &[&str]) -> Vec<Ended> {
     let runs = lines.iter().enumerate().map(|(n, line)| Process::new(world, line).label(&format!("run {n}")).run());
@@ -43,6 +45,52 @@ async fn up_against_down_converges_with_the_next_run() {
         run(&world, "down").await.expect(Exit::Done);
         assert_nothing_left(&world);
     }
+}
+
+/// Two runs at once want different functions: `maker` one that the other does not want, of which there is the log group
+/// alone. It dies where `verdict` says so, and still no later run misses what it has made.
+async fn raced(verdict: impl Fn(&str, &CallInfo) -> Verdict + Send + Sync + 'static) {
+    let project = Project::new("[routes.join]\n");
+    let world = World::new(Switches::default());
+    run(&world, "up").await.expect(Exit::Done);
+    let is_of_join = |call: &CallInfo| call.resource.ends_with("join");
+    world.set_interceptor(move |call| match call.operation {
+        "PutRetentionPolicy" if is_of_join(call) => Verdict::HangAfter,
+        _ => Verdict::Pass,
+    });
+    assert_eq!(Process::new(&world, &project.line("up")).run().await.exit, None);
+    world.set_interceptor(move |call| if is_of_join(call) { verdict(&call.label, call) } else { Verdict::Pass });
+    let (maker, remover) = (project.line("up"), "up");
+    let made = Process::new(&world, &maker).label("maker").run();
+    let removed = Process::new(&world, remover).label("remover").run();
+    let (made, removed) = futures_util::future::join(made, removed).await;
+    assert_eq!((made.exit, removed.exit), (None, Some(Exit::Done)), "{}{}", made.stderr, removed.stderr);
+    world.clear_interceptor();
+    run(&world, "up").await.expect(Exit::Done);
+    assert_whole(&world, "chat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_after_its_last_sign_has_been_removed() {
+    // What is seen is old by the time at which the role is to be made.
+    let verdict = |label: &str, call: &CallInfo| match (label, call.operation) {
+        ("maker", "GetFunction") => Verdict::Latency(Duration::from_secs(5)),
+        ("maker", "CreateRole") => Verdict::HangAfter,
+        _ => Verdict::Pass,
+    };
+    raced(verdict).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_removes_the_last_sign_looks_once_more_at_what_it_told_of() {
+    // The role is on its way while the other one sees none.
+    let verdict = |label: &str, call: &CallInfo| match (label, call.operation) {
+        ("maker", "CreateRole") => Verdict::Latency(Duration::from_secs(2)),
+        ("maker", "PutRolePolicy") => Verdict::HangBefore,
+        ("remover", "DeleteLogGroup") => Verdict::Latency(Duration::from_secs(5)),
+        _ => Verdict::Pass,
+    };
+    raced(verdict).await;
 }
 
 /// Of two APIs that racing runs made, the older one stays, whichever of the runs was done first.
