@@ -99,9 +99,9 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
     };
     let mut steps = Vec::new();
     let mut failed = Vec::new();
-    let mut last: Option<Written> = None;
+    let mut written: Option<Written> = None;
     for pass in 1..=PASSES {
-        let (observed, plan) = looked(ctx, graph, wish, patience, last.as_ref()).await?;
+        let (observed, plan) = looked(ctx, graph, wish, patience, written.as_ref()).await?;
         if pass == 1 {
             may(&observed).await?;
         }
@@ -117,7 +117,7 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
         let done = apply(&ctx.with(observed.within(&ctx.scope)), graph, &plan).await;
         let error = error_of(graph, &done);
         failed = failures(&done).map(|(_, failure)| failure.clone()).collect();
-        last = Some(Written::new(plan, &done));
+        written.get_or_insert_default().add(plan, &done);
         steps.extend(done);
         if ctx.run.interrupt.is_raised() {
             return Err(interrupted());
@@ -134,29 +134,28 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
     unreachable!("the last pass returns")
 }
 
-/// What a pass has written.
-struct Written {
-    changes: Vec<Change>,
-    at: Instant,
-}
+/// What the passes have written, and when.
+#[derive(Default)]
+struct Written(Vec<(Change, Instant)>);
 
 impl Written {
-    fn new(plan: Plan, done: &[Step]) -> Self {
-        let changes = plan.0.into_iter().zip(done).filter(|(_, step)| matches!(step.end, End::Done));
-        Self { changes: changes.map(|(change, _)| change).collect(), at: Instant::now() }
+    fn add(&mut self, plan: Plan, done: &[Step]) {
+        let now = Instant::now();
+        let done = plan.0.into_iter().zip(done).filter(|(_, step)| matches!(step.end, End::Done));
+        self.0.extend(done.map(|(change, _)| (change, now)));
     }
 
-    /// Whether `plan` is only what has just been done: AWS shows it as it was (I1).
-    fn is_shown_late(&self, graph: &Graph, plan: &Plan) -> bool {
+    /// Whether `change` has just been made: AWS shows things as they were (I1).
+    fn is_shown_late(&self, graph: &Graph, change: &Change) -> bool {
         const LATE: Duration = Duration::from_secs(30);
         let from = |change: &Change| -> Vec<_> {
             change.fields.0.iter().map(|change| (change.field.clone(), change.from.clone())).collect()
         };
-        let is_done = |change: &Change| {
-            let mut same = self.changes.iter().filter(|done| (&done.key, done.action) == (&change.key, change.action));
-            graph.kind(&change.key).facts().is_shown_late && same.any(|done| from(done) == from(change))
-        };
-        !plan.is_empty() && self.at.elapsed() < LATE && plan.0.iter().all(is_done)
+        let mut same = self
+            .0
+            .iter()
+            .filter(|(done, at)| (&done.key, done.action) == (&change.key, change.action) && at.elapsed() < LATE);
+        graph.kind(&change.key).facts().is_shown_late && same.any(|(done, _)| from(done) == from(change))
     }
 }
 
@@ -169,14 +168,14 @@ fn tells_of_more(graph: &Graph, observed: &Observed) -> bool {
     observed.found.iter().any(|found| graph.needs(&found.key).iter().any(is_hidden))
 }
 
-/// What exists and what is to be done, once what the last pass has written is shown, and, where all is to go, what somebody
-/// else has just made: nothing would ever look for that again.
+/// What exists and what is to be done beyond what has been done and is not shown yet; where nothing is, once all of it is
+/// shown, and, where all is to go, what somebody else has just made: nothing would ever look for that again.
 async fn looked(
     ctx: &Ctx,
     graph: &Graph,
     wish: Wish,
     patience: Patience,
-    last: Option<&Written>,
+    written: Option<&Written>,
 ) -> Result<(Observed, Plan)> {
     const LOOK_AGAIN: Duration = Duration::from_secs(1);
     const LATE: Duration = Duration::from_secs(25);
@@ -185,10 +184,18 @@ async fn looked(
         let observed = observe(ctx, graph, patience).await?;
         let plan = plan(&ctx.scope, graph, &observed, wish);
         let may_be_late = wish == Wish::Absent && begun.elapsed() < LATE && tells_of_more(graph, &observed);
-        match last {
-            None if may_be_late && ctx.pause(begun.elapsed().max(LOOK_AGAIN)).await => {}
-            Some(last) if last.is_shown_late(graph, &plan) && ctx.pause(LOOK_AGAIN).await => {}
-            _ => return Ok((observed, plan)),
+        let Some(written) = written else {
+            if may_be_late && ctx.pause(begun.elapsed().max(LOOK_AGAIN)).await {
+                continue;
+            }
+            return Ok((observed, plan));
+        };
+        let is_late = |change: &Change| written.is_shown_late(graph, change);
+        if plan.is_empty() || !plan.0.iter().all(is_late) {
+            return Ok((observed, plan.without(is_late)));
+        }
+        if !ctx.pause(LOOK_AGAIN).await {
+            return Ok((observed, plan));
         }
     }
 }

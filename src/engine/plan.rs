@@ -59,6 +59,16 @@ impl Plan {
         Self::ordered(changes, order)
     }
 
+    /// The same without some of the changes, for which nothing waits then.
+    pub fn without(self, is_left_out: impl Fn(&Change) -> bool) -> Self {
+        let kept: Vec<usize> = (0..self.0.len()).filter(|at| !is_left_out(&self.0[*at])).collect();
+        let changes = self.0.into_iter().enumerate().filter(|(at, _)| kept.contains(at)).map(|(_, change)| {
+            let after = change.after.iter().filter_map(|first| kept.binary_search(first).ok()).collect();
+            Change { after, ..change }
+        });
+        Self(changes.collect())
+    }
+
     fn ordered(changes: Vec<Change>, order: Vec<Vec<usize>>) -> Self {
         Self(changes.into_iter().zip(order).map(|(change, after)| Change { after, ..change }).collect())
     }
