@@ -198,6 +198,13 @@ fn what_cannot_be_is_refused_by_name() {
         ("color = \"red\"", "not a valid color"),
         ("[tags]\n\"aws:x\" = \"1\"", "reserved"),
         ("[tags]\n\"chatctl:name\" = \"1\"", "are ours"),
+        ("[tags]\nteam = \"\"", "1 to 256 characters"),
+        // A circled letter, a vowel sign that is written apart, a mark, a symbol, a control character.
+        ("[tags]\nteam = \"Ⓐ\"", "letters, digits"),
+        ("[tags]\nteam = \"कि\"", "letters, digits"),
+        ("[tags]\nteam = \"e\u{301}\"", "letters, digits"),
+        ("[tags]\nteam = \"€\"", "letters, digits"),
+        ("[tags]\nteam = \"a\\tb\"", "letters, digits"),
         ("[tags]\nteam = \"a\"\nTeam = \"b\"", "differ only in case"),
         ("[role-arns]\nonFire = \"arn:aws:iam::123456789012:role/x\"", "not a valid function"),
     ] {
@@ -205,6 +212,16 @@ fn what_cannot_be_is_refused_by_name() {
         assert!(error.exit == Exit::Usage && error.message.contains(says), "{file}: {}", error.message);
     }
     assert!(resolve(&folder, b"name = \"\xff\"", Settings::default()).is_err());
+}
+
+#[test]
+fn tags_take_every_letter_digit_and_space_that_iam_takes() {
+    let folder = Folder::new();
+    for text in ["é", "ß", "ǅ", "ʰ", "ª", "語", "٣", "Ⅷ", "½", "a b", "a\u{a0}b", "a\u{3000}b", "_.:/=+-@"] {
+        let file = format!("[tags]\n\"{text}\" = \"{text}\"");
+        let config = resolve(&folder, file.as_bytes(), Settings::default());
+        assert!(config.is_ok(), "{text}: {}", config.unwrap_err().message);
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use icu_properties::props::{EnumeratedProperty, GeneralCategory, GeneralCategoryGroup};
+
 use super::{DELIVERY_RATE, MESSAGE_THROTTLE, Name, Throttle};
 use crate::app::{App, Delivery};
 use crate::error::{Error, Result};
@@ -66,7 +68,15 @@ fn text_of(what: &str, text: String, (from, to): (usize, usize)) -> Result<Strin
     Err(Error::usage(format!("`{shown}{dots}` is not a valid {what}: {rule}")))
 }
 
-/// Ours may not be overwritten, and all must fit IAM, the narrowest of the services (I6, T3).
+/// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`: a letter with its marks written apart is no letter.
+fn fits_tags(c: char) -> bool {
+    const GROUPS: GeneralCategoryGroup =
+        GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::Separator).union(GeneralCategoryGroup::Number);
+    GROUPS.contains(GeneralCategory::for_char(c)) || "_.:/=+-@".contains(c)
+}
+
+/// Ours may not be overwritten, and all must fit the narrowest of the services: API Gateway, which takes no empty value, and
+/// IAM (I6, T3).
 pub(super) fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
     let mut tags = file;
     for pair in flags {
@@ -77,13 +87,12 @@ pub(super) fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<B
     }
     let mut folded = BTreeSet::new();
     for (key, value) in &tags {
-        let allowed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
         let lower = key.to_lowercase();
         let rule = if key.is_empty() || key.chars().count() > 128 {
             "a key has 1 to 128 characters"
-        } else if value.chars().count() > 256 {
-            "a value has at most 256 characters"
-        } else if !allowed(key) || !allowed(value) {
+        } else if value.is_empty() || value.chars().count() > 256 {
+            "a value has 1 to 256 characters"
+        } else if !key.chars().chain(value.chars()).all(fits_tags) {
             "keys and values take letters, digits, spaces and `_ . : / = + - @`"
         } else if lower.starts_with("aws:") {
             "keys that start with `aws:` are reserved by AWS"

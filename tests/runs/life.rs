@@ -64,7 +64,7 @@ async fn the_outermost_values_that_are_accepted_are_ones_that_aws_takes() {
         format!("--name {}", longest.expect("a name")),
         format!("--stage {}", long(128)),
         format!("--tag {}={}{tags}", long(128), long(256)),
-        "--tag ключ=значение --tag ½=². --tag _.:/=+-@=_.:/=+-@".to_owned(),
+        "--tag ключ=значение --tag ½=². --tag é=Ⅷ --tag 語=ʰª --tag _.:/=+-@=_.:/=+-@".to_owned(),
         format!("--role-path /{}/", long(510)),
         "--role-path /_+=,.@-/".to_owned(),
         "--throttle-rate 1 --throttle-burst 1".to_owned(),
