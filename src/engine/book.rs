@@ -112,3 +112,34 @@ impl Book {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn young_is_what_was_made_a_moment_ago_and_what_is_named_after_it_and_nothing_else() {
+        let book = Book::default();
+        let role = Key::new("role", "chat-eu-central-1-join");
+        let policy = Key::new("role-policy", "chat-eu-central-1-join");
+        let other = Key::new("function", "chat-join");
+        book.made(&role);
+        let young = |key| (book.is_young(key), book.is_in_young(key));
+        assert_eq!([&role, &policy, &other].map(young), [(true, true), (false, true), (false, false)]);
+        tokio::time::sleep(YOUNG).await;
+        assert_eq!([&role, &policy, &other].map(young), [(false, false); 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tags_are_outdated_for_a_moment_where_they_differ_from_what_was_written() {
+        let book = Book::default();
+        let table = Key::new("table", "chat-connections");
+        let tags = |tags: &[(&str, &str)]| tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        book.tagged(&table, &[("team".to_owned(), "blue".to_owned())], &["old".to_owned()]);
+        let outdated = |shown: &[(&str, &str)]| book.is_outdated(&table, &tags(shown));
+        assert!(outdated(&[]) && outdated(&[("team", "red")]) && outdated(&[("team", "blue"), ("old", "1")]));
+        assert!(!outdated(&[("team", "blue"), ("of somebody", "else")]));
+        tokio::time::sleep(YOUNG).await;
+        assert!(!outdated(&[]));
+    }
+}

@@ -50,6 +50,23 @@ async fn an_up_right_after_another_does_not_write_tags_again_and_again() {
     }
 }
 
+/// Nothing older than the run itself is shown here, so that only its own write could be.
+#[tokio::test(start_paused = true)]
+async fn a_tag_is_written_once() {
+    for seed in seeds().into_iter().take(5) {
+        let world = late(seed);
+        run(&world, "up").await.expect(Exit::Done);
+        for (line, operation) in [("up --tag team=blue", "TagResource"), ("up", "UntagResource")] {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            world.clear_calls();
+            run(&world, line).await.expect(Exit::Done);
+            let effects = world.effects();
+            let writes = effects.iter().filter(|c| c.operation == operation && c.resource.contains("connections"));
+            assert_eq!(writes.count(), 1, "seed {seed}: `{line}`");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_right_after_a_kill_knows_its_own_table() {
     for seed in seeds() {

@@ -7,7 +7,7 @@ use chatctl::error::Exit;
 use futures_util::future::join_all;
 use support::{ACCOUNT, Process, REGION};
 use tokio::time::Instant;
-use world::{Call, Crowd, Moment, Rate, Service, Switches, World};
+use world::{Call, Crowd, Moment, Rate, Service, Switches, Verdict, World};
 
 /// The most that waiting for something may add to the time that it takes.
 const SLACK: Duration = Duration::from_millis(500);
@@ -166,4 +166,38 @@ async fn what_others_have_costs_the_pages_of_one_list() {
             assert!(lists <= looks[nth] * (apis / 100 + 1), "{verb} among {apis} APIs reads {lists} pages");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn timings_and_verbose_tell_of_every_call() {
+    let world = World::new(support::brisk());
+    let ended = Process::new(&world, "up --timings --verbose -o json").run().await.expect(Exit::Done);
+    let timings = &ended.json()["timings"];
+    let calls = timings.as_array().unwrap().iter().flat_map(|task| task["calls"].as_array().unwrap());
+    let operation = |text: &str| text.split_once(':').unwrap().1.to_owned();
+    let mut told: Vec<String> = calls.map(|call| operation(call["operation"].as_str().unwrap())).collect();
+    let mut made: Vec<String> = world.calls().iter().map(|call| call.operation.to_owned()).collect();
+    let line = |line: &str| Some(operation(line.split_once(" for ")?.0)).filter(|_| line.ends_with(" ms"));
+    let mut noted: Vec<String> = ended.stderr.lines().filter_map(line).collect();
+    for list in [&mut told, &mut made, &mut noted] {
+        list.sort_unstable();
+    }
+    assert_eq!(told, made);
+    assert_eq!(noted, made);
+}
+
+/// It shows what is there at this moment, a table that is still being made for one.
+#[tokio::test(start_paused = true)]
+async fn status_waits_for_nothing_to_settle() {
+    let world = World::new(aws(1));
+    let made = world.clone();
+    world.set_interceptor(move |_| {
+        let is_made = made.effects().iter().any(|call| call.operation == "CreateTable");
+        if is_made { Verdict::HangBefore } else { Verdict::Pass }
+    });
+    assert_eq!(Process::new(&world, "up").run().await.exit, None);
+    world.clear_interceptor();
+    let began = Instant::now();
+    Process::new(&world, "status").run().await.expect(Exit::Differs);
+    assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
 }
