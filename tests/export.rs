@@ -22,7 +22,7 @@ const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-
 /// All settings that change the template.
 const VARIANTS: [&[&str]; 6] = [
     &[],
-    &["--delivery", "queue", "--kms-key", KEY],
+    &["--delivery", "queue", "--kms-key", KEY, "--reserved-concurrency", "30"],
     &["--config", "own.toml"],
     &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
     &[
@@ -44,6 +44,8 @@ const VARIANTS: [&[&str]; 6] = [
         "on",
         "--message-rate",
         "7",
+        "--reserved-concurrency",
+        "30",
         "--keep-alive",
     ],
     &[
@@ -268,6 +270,24 @@ async fn what_belongs_to_one_api_is_made_in_a_row() {
                 let ordered = before(one).contains(*other) != before(other).contains(*one);
                 assert!(ordered, "{one} and {other} are made side by side");
             }
+        }
+    }
+}
+
+/// What is kept for messages is kept for them alone, whichever way they take.
+#[tokio::test]
+async fn runs_are_reserved_for_the_function_behind_messages_alone() {
+    let folder = Folder::new();
+    for delivery in ["direct", "queue"] {
+        for (flags, kept) in [(vec![], None), (vec!["--reserved-concurrency", "30"], Some(json!(30)))] {
+            let template = exported(&folder, &[&["--delivery", delivery], &flags[..]].concat()).await;
+            let resources = template["Resources"].as_object().unwrap().iter();
+            let functions = resources.filter(|(_, resource)| resource["Type"] == "AWS::Lambda::Function");
+            let reserving = functions.filter_map(|(id, function)| {
+                Some((id.as_str(), function["Properties"].get("ReservedConcurrentExecutions")?.clone()))
+            });
+            let of_one: BTreeMap<_, _> = kept.into_iter().map(|runs| ("SendMessageFunction", runs)).collect();
+            assert_eq!(reserving.collect::<BTreeMap<_, _>>(), of_one, "{delivery} {flags:?}");
         }
     }
 }
