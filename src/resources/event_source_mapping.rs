@@ -156,6 +156,7 @@ impl Resource for EventSourceMappingKind {
     }
 
     async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
+        queue::confirm(ctx).await?;
         let spec = spec(&ctx.scope);
         let created = ctx
             .call("lambda:CreateEventSourceMapping", key, || {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::tags::{self, Tags};
 use super::{log_group, names};
 use crate::app::{QueueEnd, WORKER_TIMEOUT};
-use crate::aws::failure::{Failure, Operation, Outcome};
+use crate::aws::failure::{Class, Failure, Operation, Outcome};
 use crate::engine::change::Differences;
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
@@ -310,6 +310,22 @@ impl QueueKind {
         };
         ctx.until(key, wait, look).await
     }
+}
+
+/// Makes sure of both queues where nothing feeds from them yet: one that was found may have been deleted by a run that died, and
+/// is then shown for a minute (Q2). Only a creation tells, which does nothing to a queue that is there.
+pub async fn confirm(ctx: &Ctx) -> Result<(), Failure> {
+    let scope = &ctx.scope;
+    for (key, queue) in [(names::dead_letters(scope), Queue::DeadLetters), (names::messages(scope), Queue::Messages)] {
+        if ctx.run.book.is_young(&key) {
+            continue;
+        }
+        match queue.create(ctx, &key).await {
+            Err(failure) if failure.class != Class::AlreadyExists => return Err(failure),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The attribute of a queue that was found: how many messages are in it, as far as SQS knows.

@@ -232,13 +232,16 @@ async fn the_removal_of_what_is_wanted_no_more_may_die_anywhere() {
     }
 }
 
-/// Into a queue, out of it again, and away. Not tried: into it again within the minute in which a queue that was deleted may
-/// still be shown (Q2).
+/// Into a queue, out of it again, away, and into it once more within the minute in which a queue that was deleted may still be
+/// shown (Q2).
 #[tokio::test(start_paused = true)]
 async fn a_change_of_the_way_of_delivery_may_die_anywhere() {
     const QUEUE: &str = "up --delivery queue";
-    let rows: [(&[&str], &str, &[&str]); 3] =
-        [(&["up"], QUEUE, &[QUEUE, "up", "down"]), (&[QUEUE], "up", &["up", "down"]), (&[QUEUE], "down", &["down"])];
+    let rows: [(&[&str], &str, &[&str]); 3] = [
+        (&["up"], QUEUE, &[QUEUE, "up", "down"]),
+        (&[QUEUE], "up", &[QUEUE, "up", "down"]),
+        (&[QUEUE], "down", &[QUEUE, "down"]),
+    ];
     for (before, dies, then) in rows {
         matrix(&Scenario { name: "the way of delivery", before, edit: AS_IT_IS, dies, then }).await;
     }
