@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { connectionsEndpoint, payload, sign } from './aws.mjs';
+import { AwsError, connectionsEndpoint, payload, reasonOf, sign } from './aws.mjs';
 
 // Cases of AWS's published Signature Version 4 test suite (its copy in awslabs/aws-c-auth): all with
 // the key below, us-east-1, service `service`, 30 Aug 2015 12:36:00 UTC, host example.amazonaws.com.
@@ -86,4 +86,14 @@ test('connections are reached at the execute-api host, by whatever name the clie
   assert.equal(at('us-isob-east-1', undefined), 'https://a1b2.execute-api.us-isob-east-1.sc2s.sgov.gov/prod');
   process.env.CHATCTL_CONNECTIONS_ENDPOINT = 'http://127.0.0.1:4566/_aws/execute-api';
   assert.equal(at('us-east-1', 'localhost'), 'http://127.0.0.1:4566/_aws/execute-api/a1b2/prod');
+});
+
+test('a failure is told in words: those of each address where there are several, and with the id of the request', () => {
+  const refused = (address) => Object.assign(new Error(`connect ECONNREFUSED ${address}`), { code: 'ECONNREFUSED' });
+  const several = new AggregateError([refused('::1'), refused('127.0.0.1')]);
+  assert.equal(reasonOf(several), 'connect ECONNREFUSED ::1, connect ECONNREFUSED 127.0.0.1');
+  assert.equal(reasonOf(Object.assign(new AggregateError([]), { code: 'ETIMEDOUT' })), 'ETIMEDOUT');
+  assert.equal(reasonOf(refused('::1')), 'connect ECONNREFUSED ::1');
+  const refusal = new AwsError({ status: 403, head: 'HTTP/1.1 403 Forbidden\r\nx-amzn-requestid: r-1\r\n\r\n', body: Buffer.from('{"message":"no"}') });
+  assert.match(reasonOf(refusal), /HTTP 403.*no.* \(request r-1\)$/);
 });

@@ -313,12 +313,12 @@ impl FunctionName {
     pub fn parse(text: &str) -> Result<Self> {
         let rule = if text.is_empty() {
             "it is empty"
+        } else if !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            "it has characters other than a-z, A-Z, 0-9 and `_`"
         } else if text.len() > Self::MAX {
             "it is longer than 14 characters, for which the name of its role has no room"
         } else if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
             "it does not start with a letter"
-        } else if !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            "it has characters other than letters, digits and `_`"
         } else {
             return Ok(Self(text.to_owned()));
         };
@@ -348,12 +348,12 @@ impl RouteKey {
             return Ok(Self(text.to_owned()));
         } else if text.starts_with('$') {
             "`$` begins only `$connect`, `$disconnect` and `$default`"
+        } else if !text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c)) {
+            "it has characters other than a-z, A-Z, 0-9 and `_ - . /`"
         } else if text.len() > Self::MAX {
             "it is longer than 46 characters"
         } else if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             "it does not start with a letter or a digit"
-        } else if !text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c)) {
-            "it has characters other than letters, digits and `_ - . /`"
         } else {
             return Ok(Self(text.to_owned()));
         };
@@ -431,16 +431,20 @@ mod tests {
         for good in ["join", "a", "join_room_2", "exactly14chars"] {
             assert!(function(good).is_ok(), "{good}");
         }
-        for (bad, rule) in
-            [("", "empty"), ("exactly15charss", "14 characters"), ("2nd", "letter"), ("a-b", "letters, digits and `_`")]
-        {
+        for (bad, rule) in [
+            ("", "empty"),
+            ("exactly15charss", "14 characters"),
+            ("2nd", "start"),
+            ("a-b", "0-9 and `_`"),
+            ("ünder", "a-z"),
+        ] {
             assert!(function(bad).unwrap_err().contains(rule), "{bad}");
         }
         for good in ["$default", "join", "rooms/join", "v1.join", "0"] {
             assert!(route(good).is_ok(), "{good}");
         }
         for (bad, rule) in
-            [("", "empty"), ("$join", "`$`"), (&"x".repeat(47), "46"), ("*", "start"), ("a*", "other than")]
+            [("", "empty"), ("$join", "`$`"), (&"x".repeat(47), "46"), (".x", "start"), ("a*", "other than")]
         {
             assert!(route(bad).unwrap_err().contains(rule), "{bad}");
         }

@@ -42,9 +42,9 @@ pub fn strangers(env: &Env) -> Vec<String> {
         let near = known().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
         match near {
             Some((distance, near)) if distance <= 3 => {
-                format!("warning: `{name}` in the environment is no variable of chatctl; did you mean `{near}`?")
+                format!("warning: `{name}` in the environment is not a variable of chatctl; did you mean `{near}`?")
             }
-            _ => format!("warning: `{name}` in the environment is no variable of chatctl, and does nothing"),
+            _ => format!("warning: `{name}` in the environment is not a variable of chatctl, and does nothing"),
         }
     })
     .collect()

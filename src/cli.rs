@@ -41,7 +41,7 @@ pub enum Verb {
     /// Remove all of the deployment, and prove that nothing is left
     #[command(after_help = examples::DOWN)]
     Down,
-    /// Tell how the deployment stands: every resource, what differs, the URL
+    /// Show the state of the deployment: every resource, what differs, the URL
     #[command(after_help = examples::STATUS)]
     Status,
     /// Show what `up` would do
@@ -74,7 +74,7 @@ pub enum Verb {
     /// Show the logs of the functions, merged by time
     #[command(after_help = examples::LOGS)]
     Logs(Logs),
-    /// Send the messages again that a queue could not deliver
+    /// Send again the messages that a queue could not deliver
     #[command(after_help = examples::REDRIVE)]
     Redrive,
     /// The local AWS behind `--local`
@@ -83,7 +83,7 @@ pub enum Verb {
     /// Print the completions for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(Completions),
-    /// Print the JSON Schema of chatctl.toml, by which editors complete and check it
+    /// Print the JSON Schema of chatctl.toml, with which editors complete and check it
     #[command(after_help = examples::SCHEMA)]
     Schema,
     /// Print the manual page
@@ -93,7 +93,7 @@ pub enum Verb {
 
 #[derive(Debug, Args)]
 pub struct Export {
-    /// Write the template and the functions' zips there, to be put into a bucket, instead of code within the template
+    /// Write the template and the functions' zips into this folder, for a bucket, instead of a template with the code in it
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ pub struct Init {
     /// Where to write [default: here]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
-    /// A small app that is complete, to begin with: a route that answers, or rooms with who is in them
+    /// Start from a small complete app: a route that answers (echo), or rooms that show who is in them (rooms)
     #[arg(long, value_name = "NAME")]
     pub example: Option<Example>,
 }
@@ -122,7 +122,7 @@ pub struct Policy {
     /// Only what `status` needs
     #[arg(long, conflicts_with_all = ["boundary", "github"])]
     pub read_only: bool,
-    /// Instead, what another back end needs to post to the connections; looks the API up, so it must stand
+    /// Instead, what another back end needs to post to the connections; the API must exist, because it is looked up
     #[arg(long, conflicts_with_all = ["account", "boundary", "github", "read_only"])]
     pub sender: bool,
     /// Instead, a permissions boundary for the functions' roles: the most that they may ever do
@@ -196,10 +196,10 @@ pub struct Verify {
     /// Exit with 5 if the 99th percentile of the deliveries' latency is above this many milliseconds
     #[arg(long, value_name = "MS")]
     pub max_p99: Option<u32>,
-    /// Also write the steps there as a JUnit report, whether they pass or fail
+    /// Also write a JUnit report of the steps to this file, whether they pass or fail
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Also send a message on this route of your own, and wait for an answer that is no refusal
+    /// Also send a message on this route of your own, and wait for an answer that is not a refusal
     #[arg(long, value_name = "KEY")]
     pub route: Option<String>,
     /// What is sent on `--route` [default: {"action":"KEY"}]
@@ -214,10 +214,10 @@ pub struct Verify {
 
 #[derive(Debug, Args)]
 pub struct Chat {
-    /// Name that goes before each message
+    /// Name to put before each message
     #[arg(long = "as", value_name = "NAME")]
     pub alias: Option<String>,
-    /// How long to listen after the end of piped input
+    /// How long to listen after piped input has ended
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub wait: String,
     #[command(flatten)]
@@ -261,7 +261,7 @@ pub struct Plan {
 
 #[derive(Debug, Args)]
 pub struct Reap {
-    /// Name them only
+    /// Only name them
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -280,7 +280,7 @@ pub enum LocalVerb {
     Stop,
     /// Print its endpoint, if it runs
     Status,
-    /// Print the variables with which other tools reach it, secret included: `eval "$(chatctl local env)"`
+    /// Print the variables with which other tools can use it, secret included: `eval "$(chatctl local env)"`
     Env,
 }
 

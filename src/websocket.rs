@@ -213,25 +213,25 @@ impl ConnectError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Refused { status: 401, .. } => {
-                "the authorizer of `$connect` wants a proof of who you are, such as `--token @FILE`"
+                "the authorizer of `$connect` wants proof of who you are, such as `--token @FILE`"
             }
             Self::Refused { status: 403, .. } => {
                 "the stage has no deployment, or the authorizer said no, or the URL names another stage"
             }
             Self::Refused { status: 404 | 410, .. } => {
-                "the URL names no deployed API; `chatctl status` shows the right one"
+                "the URL belongs to no deployed API; `chatctl status` shows the right one"
             }
             Self::Refused { status: 429, .. } => {
                 "throttled: the account allows 500 new connections a second, and a stage may allow less"
             }
             Self::Refused { status: 500, .. } => {
-                "the function behind `$connect` fails, as `chatctl logs --function onConnect` shows, or its authorizer does, or API Gateway may not call one of them, which `chatctl up` repairs"
+                "the function behind `$connect` or its authorizer fails (see `chatctl logs --function onConnect`), or API Gateway may not call one of them, which `chatctl up` repairs"
             }
             Self::Refused { status: 502 | 504, .. } => {
                 "the function behind `$connect` fails or takes too long; `chatctl logs --function onConnect` shows why"
             }
             Self::Closed { .. } => {
-                "the function behind `$connect` fails or says no, as `chatctl logs --function onConnect` shows, or its authorizer does"
+                "the function behind `$connect` or its authorizer fails or refuses; see `chatctl logs --function onConnect`"
             }
             Self::Unreachable(_) => "is the network up, and is the region right? `chatctl status` shows the URL",
             Self::NoListener(_) => {
@@ -295,8 +295,7 @@ impl From<tungstenite::Error> for ConnectError {
             }
             tungstenite::Error::Io(error) => tls::distrust(&error).unwrap_or(Self::Unreachable(error.to_string())),
             tungstenite::Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => Self::Unusable(
-                "the connection was taken, but no subprotocol was named in return, as the local AWS names none"
-                    .to_owned(),
+                "the connection was accepted without a subprotocol; the local AWS never names one".to_owned(),
             ),
             tungstenite::Error::Tls(error) => Self::Untrusted { what: error.to_string(), hint: tls::NAME_HINT },
             tungstenite::Error::Url(error) => Self::Unusable(error.to_string()),
@@ -413,8 +412,8 @@ mod tests {
         let refused = |status| ConnectError::Refused { status, body: String::new() };
         for error in [refused(500), refused(502), refused(504), ConnectError::Closed { reason: String::new() }] {
             let hint = error.hint().unwrap();
-            assert!(hint.starts_with("the function behind `$connect` fails"), "{hint}");
-            assert!(hint.contains("`chatctl logs --function onConnect` shows"), "{hint}");
+            assert!(hint.starts_with("the function behind `$connect` "), "{hint}");
+            assert!(hint.contains("`chatctl logs --function onConnect`"), "{hint}");
         }
     }
 

@@ -145,7 +145,7 @@ impl Failure {
                 "a service control policy of the organisation forbids it; whoever runs the organisation has to allow it".to_owned()
             }
             Class::AccessDenied if self.message.contains("permissions boundary") => {
-                "a permissions boundary forbids it; pass the boundary that roles must carry with `--permissions-boundary`".to_owned()
+                "a permissions boundary forbids it; name the boundary that roles must have with `--permissions-boundary`".to_owned()
             }
             Class::AccessDenied if self.message.contains("TagResource") || self.message.contains("TagRole") => {
                 format!("creating with tags needs the tag permission of {service} too; `chatctl policy` prints all that is needed")
@@ -164,7 +164,7 @@ impl Failure {
                 "the role does not trust the token of this pipeline; `chatctl policy --github OWNER/REPO` prints the trust policy for GitHub's".to_owned()
             }
             Class::Credentials if UNKNOWN_KEYS.contains(&self.code.as_str()) => {
-                "these credentials are no longer valid, or the region is not enabled in this account: `aws account get-region-opt-status --region-name REGION` tells".to_owned()
+                "these credentials are no longer valid, or the region is not enabled in this account: check with `aws account get-region-opt-status --region-name REGION`".to_owned()
             }
             Class::Credentials => {
                 "sign in with `aws sso login` or `aws login`, set `AWS_PROFILE` or the `AWS_ACCESS_KEY_ID` variables, or use `--local`".to_owned()
@@ -174,11 +174,11 @@ impl Failure {
                 "nothing listens there; does `AWS_ENDPOINT_URL`, an `endpoint_url` of the profile or a proxy lead to the wrong place?".to_owned()
             }
             Class::Transient if self.code == Code::Connection.as_str() => {
-                format!("is the network up, and does {service} exist in this region? if so, run the same command again")
+                format!("check that the network is up and that {service} exists in this region, then run the same command again")
             }
             // AWS's own answers have an id, also those that went wrong.
             Class::Transient if self.code.starts_with(NO_CODE) && self.request_id.is_none() => {
-                "run the same command again; if it stays, `AWS_ENDPOINT_URL` or a proxy leads to something that does not know this call".to_owned()
+                "run the same command again; if it fails again, `AWS_ENDPOINT_URL` or a proxy leads to something that does not know this call".to_owned()
             }
             Class::Transient => "run the same command again".to_owned(),
             Class::Other if self.code == "LimitExceeded" || self.code == "LimitExceededException" => {
@@ -203,10 +203,10 @@ impl Failure {
                 "somebody protected the log group; switch its deletion protection off, then run the same command again".to_owned()
             }
             _ if service == "iam" && self.message.contains("not attachable") => {
-                "`--permissions-boundary` names a policy that has to exist in this account, or in AWS's".to_owned()
+                "the policy that `--permissions-boundary` names must exist, in this account or as one of AWS's".to_owned()
             }
             _ if self.is_unknown_call() => {
-                "that is no answer of AWS's: `AWS_ENDPOINT_URL` or a proxy leads to something that does not know this call".to_owned()
+                "AWS did not answer this: `AWS_ENDPOINT_URL` or a proxy leads to something that does not know this call".to_owned()
             }
             _ => return None,
         })

@@ -18,7 +18,7 @@ use crate::websocket::{Endpoint, Place};
 pub struct ChatOptions {
     /// Goes before each message: `ada: hello`.
     pub name: Option<String>,
-    /// How long to listen after the end of piped input.
+    /// How long to listen after piped input has ended.
     pub wait: Duration,
     /// Ask for signs of life: the chat has a route that gives them.
     pub keep_alive: bool,

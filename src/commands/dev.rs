@@ -53,7 +53,7 @@ pub async fn dev(first: &Session, flags: &cli::Dev) -> Result<Exit> {
         ended = dev.work(&mut watch, &mut keys) => ended?,
         never = follow(host, color, following), if !face.quiet => match never {},
     };
-    first.hint("the deployment stays as it is: `chatctl down` removes it, `chatctl local stop` the local AWS as well");
+    first.hint("the deployment stays: `chatctl down` removes it, `chatctl local stop` stops the local AWS");
     Ok(ended)
 }
 

@@ -23,7 +23,7 @@ pub fn export(host: &Host, mut config: Config, folder: Option<&Path>) -> Result<
     let reporter = report::reporter(config.face, host);
     let json = config.face.json;
     if folder.is_none() && config.handlers.is_some() {
-        return Err(Error::usage("only the handlers that are built in go into a template, yours are files")
+        return Err(Error::usage("only the built-in handlers fit into a template; your own are files")
             .hint("`--dir DIR` writes the template with the zips beside it"));
     }
     let bundles = super::bundles(&mut config, &*reporter)?;

@@ -150,7 +150,7 @@ pub async fn follow(host: &Host, color: bool, mut followed: watch::Receiver<Foll
                 }
             }
             Err(error) => {
-                host.stderr.line(&format!("the logs are not followed until the next update: {error}"));
+                host.stderr.line(&format!("the logs are not shown until the next update: {error}"));
                 // Where nobody is left to send, nobody waits for this either.
                 let _ = followed.changed().await;
             }

@@ -242,7 +242,7 @@ impl Session {
             Delivery::Queue { rate } if rate > QUOTA => {
                 let more =
                     format!("{rate} posts a second are more than the {QUOTA} requests that an account has by default");
-                vec![format!("{more}; where they are refused the rate falls")]
+                vec![format!("{more}; the rate falls where posts are refused")]
             }
             _ => vec![],
         }

@@ -93,5 +93,5 @@ fn repository(text: &str) -> Result<(&str, Option<&str>)> {
         return Ok((repository, subject));
     }
     Err(Error::usage(format!("`{text}` is not a valid repository: it is not of the form `owner/repo`"))
-        .hint("narrow it with what follows in the subject of GitHub's token, such as `owner/repo:environment:prod`"))
+        .hint("to narrow it, add what follows in the subject of GitHub's token, such as `owner/repo:environment:prod`"))
 }

@@ -36,7 +36,7 @@ pub async fn redrive(session: &Session) -> Result<Exit> {
     ctx.run.reporter.end(&task, Ended::Done("redriven"));
     ctx.run.reporter.note(&format!("{summary}, {left} left in `{}`", queue.name));
     if left > 0 {
-        session.hint("what comes back fails again: `chatctl logs --function broadcast` tells why");
+        session.hint("messages that came back failed again: see `chatctl logs --function broadcast`");
     }
     if session.config().face.json {
         session.print_json(

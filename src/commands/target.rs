@@ -52,7 +52,7 @@ pub async fn endpoint(session: &Session, target: &cli::Target) -> Result<Endpoin
 /// When nothing is deployed under the name, or that cannot be told; a usage error for a token that cannot be read again.
 pub async fn to_stay(session: &Session, target: &cli::Target) -> Result<(Endpoint, bool)> {
     if target.connect.token.as_deref() == Some(STDIN) {
-        return Err(Error::usage("stdin tells a token once, and a client that stays may need it again")
+        return Err(Error::usage("stdin gives a token only once, and a client that reconnects needs it again")
             .hint("`--token @FILE` reads it from a file, each time; or set `CHATCTL_TOKEN`"));
     }
     let auth = auth(session, &target.connect)?;
@@ -134,8 +134,8 @@ pub fn auth(session: &Session, connect: &cli::Connect) -> Result<Auth> {
         (header, query, None) if query.is_empty() => Ok(Auth::Headers(pairs(host, &header)?)),
         (header, query, None) if header.is_empty() => Ok(Auth::Query(pairs(host, &query)?)),
         (header, query, Some(token)) if header.is_empty() && query.is_empty() => with_token(authorizer, &token),
-        _ => Err(Error::usage(format!("more than one of `{HEADER}`, `{QUERY}` and `{TOKEN}` are set"))
-            .hint("unset those that the authorizer does not read")),
+        _ => Err(Error::usage(format!("more than one of `{HEADER}`, `{QUERY}` and `{TOKEN}` is set"))
+            .hint("unset the ones that the authorizer does not read")),
     }
 }
 
@@ -144,7 +144,7 @@ fn without(session: &Session) -> Result<Auth> {
     match (&session.config().authorizer, session.sdk.credentials_provider()) {
         (Authorizer::Iam, Some(credentials)) => Ok(Auth::Iam { credentials, region: session.ctx.scope.region.clone() }),
         (Authorizer::Jwt(_), _) => {
-            Err(Error::usage("who connects needs a token, for `authorizer` is `jwt`, and none was given")
+            Err(Error::usage("no token was given, and `authorizer` is `jwt`: whoever connects needs one")
                 .hint(TOKEN_HINT))
         }
         _ => Ok(Auth::None),
@@ -156,7 +156,9 @@ fn with_token(authorizer: &Authorizer, token: &str) -> Result<Auth> {
     let token = token.trim();
     // What is wrong may still be a secret, so it is not repeated.
     if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic() && c != ',') {
-        return Err(Error::usage("the token is none: it is one word, without spaces and line breaks").hint(TOKEN_HINT));
+        return Err(
+            Error::usage("this is not a token: a token is one word, without spaces or line breaks").hint(TOKEN_HINT)
+        );
     }
     Ok(match authorizer {
         Authorizer::None => Auth::Query(vec![("token".to_owned(), token.to_owned())]),
@@ -180,7 +182,9 @@ const TOKEN_HINT: &str = "`--token @FILE` reads it from a file, `--token -` from
 fn read_token(host: &Host, from: &str) -> Result<String> {
     let path = if from == STDIN { Some("/dev/stdin") } else { from.strip_prefix('@') };
     let Some(path) = path else {
-        return Err(Error::usage("a token is no argument, which everybody on this machine may read").hint(TOKEN_HINT));
+        return Err(
+            Error::usage("a token must not be an argument: everybody on this machine can read those").hint(TOKEN_HINT)
+        );
     };
     read(&host.cwd.join(path)).map_err(|e| Error::usage(format!("cannot read `{path}`: {e}")))
 }

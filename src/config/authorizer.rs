@@ -113,7 +113,7 @@ impl TokenPlace {
             Some(("query", name)) if is_name(name) => Ok(Self::Query(name.to_owned())),
             Some(("header", name)) if is_name(name) && !is_of_the_handshake(name) => Ok(Self::Header(name.to_owned())),
             _ => Err(Error::usage(format!(
-                "`{text}` is not a valid place of a token: it takes `query:token`, `header:Authorization` or `protocol`, with any name for the first two that the handshake itself has not"
+                "`{text}` is not a valid place of a token: it takes `query:NAME`, `header:NAME` or `protocol`, where NAME is none of the handshake's own"
             ))),
         }
     }
@@ -150,7 +150,7 @@ pub(super) fn serve(app: &mut App, jwt: &Jwt) -> Result<()> {
     if let Some(other) = app.functions().iter().find(|function| function.name.is_same_to_iam(&ours.name)) {
         let place = other.declared_at.as_ref().map_or_else(String::new, |place| format!("{place}: "));
         return Err(Error::usage(format!(
-            "{place}`{}` is the function that checks tokens, which no route may call",
+            "{place}`{}` is the function that checks tokens, and no route may call it",
             other.name
         ))
         .hint("give the handler another name"));

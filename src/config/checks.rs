@@ -43,7 +43,7 @@ pub(super) fn stage(text: Option<String>) -> Result<String> {
     if fits {
         return Ok(text);
     }
-    Err(Error::usage(format!("`{text}` is not a valid stage: it takes 1 to 128 letters, digits, `-` and `_`")))
+    Err(Error::usage(format!("`{text}` is not a valid stage: it takes 1 to 128 of a-z, A-Z, 0-9, `-` and `_`")))
 }
 
 /// What the API is called where no name of its own is given is the name of the deployment.
@@ -143,7 +143,7 @@ pub(super) fn role_path(text: Option<String>) -> Result<String> {
         return Ok(path);
     }
     Err(Error::usage(format!(
-        "`{path}` is not a valid role path: it begins and ends with `/`, such as `/chatctl/`, and takes letters, digits and `_ + = , . @ -` between"
+        "`{path}` is not a valid role path: it begins and ends with `/`, such as `/chatctl/`, and takes a-z, A-Z, 0-9 and `_ + = , . @ -` between"
     )))
 }
 

@@ -21,12 +21,12 @@ impl Name {
     pub fn parse(text: &str) -> Result<Self> {
         let rule = if text.is_empty() {
             "it is empty"
+        } else if !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+            "it has characters other than a-z, A-Z, 0-9, `-` and `_`"
         } else if text.len() > Self::MAX {
             "it is longer than 32 characters"
         } else if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             "it does not start with a letter or a digit"
-        } else if !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-            "it has characters other than letters, digits, `-` and `_`"
         } else {
             return Ok(Self(text.to_owned()));
         };

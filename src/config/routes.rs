@@ -70,7 +70,7 @@ pub(super) fn table_indexes(attributes: &[Spanned<String>], source: &Source) -> 
         let rule = if !(INDEX_NAME.0..=INDEX_NAME.1).contains(&name.len()) {
             "it takes 3 to 64 characters"
         } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            "it takes letters, digits and `_`"
+            "it takes a-z, A-Z, 0-9 and `_`"
         } else if name == "connectionId" {
             "it is the key of the table itself"
         } else if !indexes.insert(name.clone()) {
@@ -97,7 +97,7 @@ pub(super) fn app(routes: &Routes, delivery: Delivery, source: &Source) -> Resul
         let at = settings.handler.as_ref().map_or_else(|| key.span(), Spanned::span);
         let name = handler(&app, key.get_ref(), settings).map_err(|error| source.locate(&at, error))?;
         if app.at_queue(QueueEnd::Receives).is_some_and(|worker| worker.name.is_same_to_iam(&name)) {
-            let error = Error::usage(format!("`{name}` is the function behind the queue, which no route may call"));
+            let error = Error::usage(format!("`{name}` is the function behind the queue, and no route may call it"));
             return Err(source.locate(&at, error.hint("give the handler another name")));
         }
         if let Some(other) = app.functions().iter().find(|function| function.name.is_same_to_iam(&name)) {
@@ -133,13 +133,13 @@ fn handler(app: &App, key: &RouteKey, settings: &RouteSettings) -> Result<Functi
         return Ok(route.function.clone());
     }
     FunctionName::parse(key.as_str().trim_start_matches('$'))
-        .map_err(|error| error.hint("`handler` names a file that is not called like its route"))
+        .map_err(|error| error.hint("set `handler` where the file is not named after its route"))
 }
 
 fn reply(key: &RouteKey, settings: &RouteSettings, source: &Source) -> Result<bool> {
     match &settings.reply {
         Some(reply) if *reply.get_ref() && key.is_about_connections() => {
-            let error = Error::usage(format!("nobody is there for the reply of `{key}`, which answers no message"));
+            let error = Error::usage(format!("`{key}` answers no message, so nobody would get its reply"));
             Err(source.locate(&reply.span(), error))
         }
         reply => Ok(reply.as_ref().is_some_and(|reply| *reply.get_ref())),
@@ -150,7 +150,7 @@ fn reply(key: &RouteKey, settings: &RouteSettings, source: &Source) -> Result<bo
 fn schema(key: &RouteKey, settings: &RouteSettings, source: &Source) -> Result<Option<MessageSchema>> {
     let Some(path) = &settings.schema else { return Ok(None) };
     if key.is_about_connections() {
-        let error = Error::usage(format!("`{key}` has no message that a schema could be about"));
+        let error = Error::usage(format!("`{key}` carries no message that a schema could check"));
         return Err(source.locate(&path.span(), error));
     }
     let declared_at = source.place(&path.span());
@@ -226,10 +226,10 @@ fn agree<T: PartialEq>(what: &str, function: &FunctionName, known: &mut Option<T
 }
 
 fn check_variable(name: &str) -> Result<()> {
-    let rule = if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+    let rule = if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        "it takes a-z, A-Z, 0-9 and `_`"
+    } else if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
         "it begins with a letter"
-    } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        "it takes letters, digits and `_`"
     } else if OF_LAMBDA.iter().any(|prefix| name.starts_with(prefix)) {
         "what begins with `AWS_` or `LAMBDA_` is set by Lambda"
     } else if OURS.contains(&name) {

@@ -25,10 +25,10 @@ pub struct Settings {
     /// Stage of the API [default: prod]
     #[arg(long, global = true, help_heading = "Deployment")]
     pub stage: Option<String>,
-    /// What the API is shown as [default: the name]
+    /// Display name of the API [default: the name]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "TEXT")]
     pub api_name: Option<String>,
-    /// What the API is for
+    /// Description of the API
     #[arg(long, global = true, help_heading = "Deployment", value_name = "TEXT")]
     pub description: Option<String>,
     /// A tag for everything that can carry one (repeatable)
@@ -44,10 +44,10 @@ pub struct Settings {
     /// Who may connect: none, iam, jwt, or the ARN of a Lambda function (REQUEST) [default: none]
     #[arg(long, global = true, help_heading = "Deployment")]
     pub authorizer: Option<String>,
-    /// With --authorizer jwt: who issues the tokens, as their `iss` says it
+    /// With --authorizer jwt: who issues the tokens, as in their `iss`
     #[arg(long, global = true, help_heading = "Deployment", value_name = "URL")]
     pub jwt_issuer: Option<String>,
-    /// With --authorizer jwt: for whom the tokens are, as their `aud` says it
+    /// With --authorizer jwt: whom the tokens are for, as in their `aud`
     #[arg(long, global = true, help_heading = "Deployment", value_name = "TEXT")]
     pub jwt_audience: Option<String>,
     /// With --authorizer jwt, where the token is: query:NAME, header:NAME or protocol [default: query:token]
@@ -66,13 +66,13 @@ pub struct Settings {
     /// Messages a second that all clients together may send [default: 20, unless --throttle-rate is set]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub message_rate: Option<i32>,
-    /// Messages that may come at once, beyond --message-rate [default: 40, unless --throttle-rate is set]
+    /// Messages that may come at once, above --message-rate [default: 40, unless --throttle-rate is set]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub message_burst: Option<i32>,
     /// How a message reaches everybody: direct (at once) or queue (in one order, any number of connections) [default: direct]
     #[arg(long, global = true, help_heading = "Deployment")]
     pub delivery: Option<String>,
-    /// Posts a second that --delivery queue sends at most [default: 5000]
+    /// The most posts a second with --delivery queue [default: 5000]
     #[arg(long, global = true, help_heading = "Deployment", value_name = "N")]
     pub delivery_rate: Option<i32>,
     /// The largest `data` of a message in KB, at most 128 [default: 32]
@@ -82,7 +82,7 @@ pub struct Settings {
     /// Folder with the handlers, instead of those built in
     #[arg(long, global = true, help_heading = "Functions", value_name = "DIR")]
     pub handlers: Option<PathBuf>,
-    /// Runs of sendMessage at once, which nothing else of the account can take and which it cannot exceed [default: no limit]
+    /// How many runs of sendMessage there may be at once; Lambda keeps this many for it alone [default: no limit]
     #[arg(long, global = true, help_heading = "Functions", value_name = "N")]
     pub reserved_concurrency: Option<i32>,
     /// Memory of each function in MB [default: 512 for sendMessage, 256 for the others]
@@ -155,7 +155,7 @@ pub struct Settings {
     #[arg(long, short, global = true, help_heading = "How")]
     #[serde(skip)]
     pub verbose: bool,
-    /// What the time went to: the steps as a waterfall, those that decided how long it took marked
+    /// Where the time went: the steps as a waterfall, with those marked that decided how long it took
     #[arg(long, global = true, help_heading = "How")]
     #[serde(skip)]
     pub timings: bool,

@@ -240,7 +240,7 @@ async fn adopt(ctx: &Ctx, graph: &Graph, change: &Change, failure: Failure) -> R
                 if let Owner::Foreign(why) | Owner::Unclear(why) = found.owner {
                     let mut refused = failure;
                     refused.class = Class::Other;
-                    refused.message = format!("somebody else's stands in the way: {why}");
+                    refused.message = format!("it belongs to somebody else: {why}");
                     return Err(refused);
                 }
                 return Ok(found.id);

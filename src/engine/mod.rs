@@ -220,7 +220,7 @@ fn interrupted() -> Error {
 /// What still differs, and what failed in the last pass.
 fn not_converging(plan: &Plan, failed: &[Failure]) -> Error {
     let differing = few(plan.0.iter().map(|change| &change.key));
-    let mut message = format!("after {} passes there still differ {differing}", PASSES - 1);
+    let mut message = format!("after {} passes these still differ: {differing}", PASSES - 1);
     append(&mut message, "the last time", failed);
     Error::failed(Code::NotConverging, message)
         .hint("somebody or something else keeps changing them; stop that, then run the same command again")
@@ -253,7 +253,7 @@ fn error_of(graph: &Graph, steps: &[Step]) -> Option<Error> {
     append(&mut error.message, "also", others);
     let skipped: Vec<_> = steps.iter().filter(|step| matches!(step.end, End::Skipped)).map(|step| &step.key).collect();
     if !skipped.is_empty() {
-        error.message.push_str(&format!("\nnot begun because of that: {}", few(skipped)));
+        error.message.push_str(&format!("\nnot started because of that: {}", few(skipped)));
     }
     Some(error)
 }

@@ -59,8 +59,8 @@ pub(super) fn read(folder: &Path) -> Result<Files> {
                 continue;
             }
             if kind.is_symlink() {
-                return Err(Error::usage(format!("`{}` is a symbolic link, and a zip takes files", path.display()))
-                    .hint("copy what it points to; `npm install --install-links` and pnpm's `node-linker=hoisted` make no links"));
+                return Err(Error::usage(format!("`{}` is a symbolic link, and a zip takes only files", path.display()))
+                    .hint("copy the file that it points to; `npm install --install-links` and pnpm's `node-linker=hoisted` make no links"));
             }
             if kind.is_dir() {
                 if !(is_ours && name == "coverage") {
@@ -72,7 +72,7 @@ pub(super) fn read(folder: &Path) -> Result<Files> {
                 left = rest.ok_or_else(|| too_large(Some(folder), "the content", LARGEST_CONTENT))?;
                 if is_ours && is_secret(&name.to_lowercase(), &content) {
                     return Err(Error::usage(format!(
-                        "`{}` looks like a secret, and a zip of a function is no place for it",
+                        "`{}` looks like a secret, which must not go into the zip of a function",
                         path.display()
                     ))
                     .hint("move it out of the folder, or put a dot before its name: hidden files stay here"));

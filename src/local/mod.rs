@@ -117,10 +117,10 @@ fn home(env: &Env) -> Result<PathBuf> {
         let data = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/share" };
         Path::new(home).join(data).join("chatctl")
     } else {
-        return Err(Error::usage("no place for the local AWS: neither `HOME` nor `CHATCTL_DATA_DIR` is set"));
+        return Err(Error::usage("there is no place for the local AWS: neither `HOME` nor `CHATCTL_DATA_DIR` is set"));
     };
     std::path::absolute(data.join("local"))
-        .map_err(|error| Error::usage(format!("`{}` is no folder to work in: {error}", data.display())))
+        .map_err(|error| Error::usage(format!("`{}` cannot be used as a folder: {error}", data.display())))
 }
 
 /// Waits for its turn to install and start. The lock ends with the file, so also when its holder is killed.

@@ -60,7 +60,7 @@ pub fn check(folder: &Path) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::failed(Code::LocalFolder, format!("`{}` {problem}, so nothing in it is trusted", folder.display()))
+    Err(Error::failed(Code::LocalFolder, format!("`{}` {problem}, so nothing in it is used", folder.display()))
         .hint("set `CHATCTL_DATA_DIR` to a folder that is yours alone"))
 }
 

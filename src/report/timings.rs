@@ -52,7 +52,7 @@ pub fn text(ctx: &Ctx, colored: bool) -> String {
     let calls: usize = tasks.iter().map(|task| task.calls.len()).sum();
     let chain: usize = path.iter().map(|at| in_a_row(&tasks[*at].calls)).sum();
     let mut text = format!(
-        "{:.2} s for {calls} calls; what is marked with ◆, {chain} calls one after another, decided that\n",
+        "{:.2} s for {calls} calls; the {chain} calls in a row marked with ◆ took the longest\n",
         total.as_secs_f64()
     );
     for (at, task) in tasks.iter().enumerate() {

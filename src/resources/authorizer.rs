@@ -95,8 +95,9 @@ impl Kind for AuthorizerKind {
         if let (Some(key), Some(account)) = (wanted, account)
             && !ctx.run.book.all_deferred().contains(&(key.clone(), "function"))
         {
-            let why =
-                format!("its function belongs to the account {account}, where alone API Gateway can be let in to it");
+            let why = format!(
+                "its function belongs to the account {account}, and only its owner can let API Gateway call it"
+            );
             ctx.defer(&key, "function", &why);
         }
         let functions: BTreeSet<&str> = found.iter().filter_map(authorizer_permission::function_of).collect();

@@ -109,7 +109,7 @@ impl Kind for AuthorizerPermissionKind {
             // The settings name it no more, and the policy that goes with them does neither.
             Err(failure) if failure.class == Class::AccessDenied && found.parent.is_some() => {
                 ctx.run.reporter.note(&format!(
-                    "warning: {}: what let an authorizer call it may not be taken back, and leads nowhere: `aws lambda \
+                    "warning: {}: cannot remove the statement that let an authorizer call it (it does no harm): `aws lambda \
                      remove-permission --region {} --function-name {function} --statement-id {id}` does",
                     found.key,
                     region_of(function)

@@ -456,7 +456,7 @@ async fn repair_ttl(ctx: &Ctx, key: &Key, now: &str) -> Result<(), Failure> {
             ctx.defer(
                 key,
                 "ttl",
-                &format!("AWS takes no change of the TTL within an hour of the last one, run `chatctl up` again after that ({})", failure.message),
+                &format!("AWS allows no change of the TTL within an hour of the last one; run `chatctl up` again after that ({})", failure.message),
             );
             Ok(())
         }

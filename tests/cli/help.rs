@@ -158,6 +158,9 @@ async fn every_example_in_the_help_runs() {
         }
         let ended = run(&example).timeout(Duration::from_secs(120)).run().await;
         assert_eq!(ended.code, Some(0), "{example}\n{}\n{}", ended.stdout, ended.stderr);
+        // A local AWS measures this machine.
+        let whose = ended.stderr.contains("the times are those of the local AWS on this machine");
+        assert_eq!(whose, example == "chatctl verify --local", "{example}\n{}", ended.stderr);
     }
 }
 

@@ -283,8 +283,8 @@ async fn a_variable_that_is_none_of_ours_is_warned_of() {
     let ended = run("completions bash").run().await;
     assert_eq!(
         ended.stderr,
-        "warning: `CHATCTL_NAM` in the environment is no variable of chatctl; did you mean `CHATCTL_NAME`?\n\
-         warning: `CHATCTL_ZZZZZZ` in the environment is no variable of chatctl, and does nothing\n"
+        "warning: `CHATCTL_NAM` in the environment is not a variable of chatctl; did you mean `CHATCTL_NAME`?\n\
+         warning: `CHATCTL_ZZZZZZ` in the environment is not a variable of chatctl, and does nothing\n"
     );
     assert_eq!(run("completions bash -q").run().await.stderr, "");
 }

@@ -453,7 +453,7 @@ async fn a_token_may_come_from_the_environment_or_a_file() {
         (
             vec![("CHATCTL_QUERY", "a=b"), ("CHATCTL_HEADER", "a=b")],
             vec![],
-            "more than one of `CHATCTL_HEADER`, `CHATCTL_QUERY` and `CHATCTL_TOKEN` are set",
+            "more than one of `CHATCTL_HEADER`, `CHATCTL_QUERY` and `CHATCTL_TOKEN` is set",
         ),
         (vec![], vec!["--query", "@nowhere"], "cannot read `nowhere`"),
         (vec![], vec!["--query", "@/dev/null"], "`/dev/null` holds no `name=value`"),

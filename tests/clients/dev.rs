@@ -215,7 +215,7 @@ async fn an_edit_goes_live_and_connections_stay() {
     dev.signal(Signal::SIGINT);
     let (code, stdout, stderr) = dev.ended().await;
     assert_eq!((code, stdout), (Some(130), format!("{url}\n")));
-    let last = "hint: the deployment stays as it is: `chatctl down --local` removes it, `chatctl local stop` the local AWS as well\n";
+    let last = "hint: the deployment stays as it is: `chatctl down --local` removes it, `chatctl local stop` stops the local AWS\n";
     assert!(stderr.ends_with(last), "{stderr}");
     assert!(stderr.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()), "{stderr:?}");
     place.run("status --local").run().await.expect(0);
@@ -364,7 +364,7 @@ async fn keys_redeploy_show_the_page_and_end_it() {
     tty.keys("q");
     assert_eq!(tty.exit().await.code(), Some(0));
     assert!(tty.is_cooked());
-    tty.shows("`chatctl local stop` the local AWS as well").await;
+    tty.shows("`chatctl local stop` stops the local AWS").await;
 }
 
 fn make_executable(file: &Path) {

@@ -49,7 +49,7 @@ async fn no_failure_tells_the_token() {
     let refused = Faults { refusals: usize::MAX, refuse_with: Refusal::Status(401), ..Faults::default() };
     for (faults, says) in [
         (refused, "refused with HTTP 401"),
-        (Faults { names_no_protocol: true, ..Faults::default() }, "no subprotocol was named in return"),
+        (Faults { names_no_protocol: true, ..Faults::default() }, "accepted without a subprotocol"),
     ] {
         server.set(|now| *now = faults);
         for line in ["verify -v", "chat"] {
@@ -65,7 +65,7 @@ async fn no_failure_tells_the_token() {
         fs::write(folder.0.join("empty"), text).unwrap();
         let run = command(&folder, &format!("verify --url {} --token {line}", server.url), "");
         let ended = run.run().await.expect(2);
-        assert!(ended.stderr.contains("the token is none") && !ended.stderr.contains("words"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("this is not a token") && !ended.stderr.contains("words"), "{}", ended.stderr);
     }
     let other = command(&folder, &format!("verify --url {} --token @token", server.url), "authorizer = 'iam'").run();
     assert!(other.await.expect(2).stderr.contains("a token is for `authorizer = \"jwt\"` alone"));

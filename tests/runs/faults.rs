@@ -234,7 +234,7 @@ async fn a_failure_of_many_ends_with_numbers_not_with_a_wall_of_names() {
     let told = |ended: &Ended| ended.stderr.split_once("\nerror: ").expect("an error").1.to_owned();
     let plain = told(&run(&world, "up").await.expect(Exit::Failed));
     assert!(plain.contains("\nexists now: 11 resources; `-v` names them\n"), "{plain}");
-    assert!(plain.contains("\nnot begun because of that: 13 resources\n"), "{plain}");
+    assert!(plain.contains("\nnot started because of that: 13 resources\n"), "{plain}");
     assert!(plain.lines().all(|line| line.len() < 160), "{plain}");
     let verbose = told(&run(&world, "up -v").await.expect(Exit::Failed));
     let names = verbose.lines().find_map(|line| line.strip_prefix("exists now: ")).expect("names");

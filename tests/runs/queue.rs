@@ -228,7 +228,7 @@ async fn no_route_may_lead_to_the_function_behind_the_queue() {
         let project = Project::new(&format!("[routes.join]\nhandler = \"{name}\"\n"));
         project.handler(name);
         let refused = support::run(&world, &project.line("up --delivery queue")).await.expect(Exit::Usage);
-        let rule = format!("chatctl.toml:3:11: `{name}` is the function behind the queue, which no route may call");
+        let rule = format!("chatctl.toml:3:11: `{name}` is the function behind the queue, and no route may call it");
         assert!(refused.stderr.contains(&rule), "{}", refused.stderr);
         assert!(refused.stderr.contains("hint: give the handler another name"), "{}", refused.stderr);
         assert_eq!(world.calls().len(), 0);

@@ -170,6 +170,31 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_as_people_say_them() {
+        let spread = Spread::of(&[18_416_823]);
+        let report = VerifyReport {
+            clients: 1,
+            senders: 1,
+            messages: 1,
+            deliveries: 1,
+            rounds: 1,
+            handshake_ms: spread,
+            latency_ms: spread,
+            histogram: histogram(&[18_416_823]),
+            elapsed_ms: 1,
+            throttled: 0,
+            unknown_action: UnknownAction::Forbidden,
+            table: TableCheck::Clean,
+            route: None,
+        };
+        let text = report.to_string();
+        assert!(text.starts_with("1 client, 1 message, 1 delivery, each exactly once\n"), "{text}");
+        assert!(text.contains("\n  ≤  18417 ms  ▇"), "{text}");
+        let text = VerifyReport { clients: 2, senders: 2, deliveries: 4, rounds: 3, ..report }.to_string();
+        assert!(text.starts_with("2 clients, 2 messages, 4 deliveries, each exactly once (at try 3)\n"), "{text}");
+    }
+
+    #[test]
     fn buckets_hold_every_time_once_and_begin_and_end_full() {
         let buckets = histogram(&[900, 4_000, 4_500, 40_000]);
         let counts: Vec<_> = buckets.iter().map(|b| (b.up_to_ms, b.count)).collect();

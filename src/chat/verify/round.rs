@@ -257,7 +257,7 @@ async fn gone(
         if Instant::now() + pause >= deadline.min(enough) {
             let what = format!("{stay} of {} clients that left are still in table `{table}`", scale.clients);
             let hint = if stay < scale.clients {
-                "the function behind `$disconnect` works, but not for all in this time; the table's TTL removes the rest"
+                "the function behind `$disconnect` works, but not for everybody within this time; the table's TTL removes the rest"
             } else {
                 "the function behind `$disconnect` fails, or API Gateway may not invoke it; the table's TTL removes them"
             };
