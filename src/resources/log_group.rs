@@ -57,13 +57,16 @@ impl Kind for LogGroupKind {
         let groups = groups(ctx, &names::log_group_name(&format!("{probe}-"))).await?;
         let ours = groups.into_iter().filter_map(|group| {
             let function = names::function_of_log_group(&ctx.scope, group.log_group_name()?)?;
-            Some((group, ctx.scope.config.app.function(function.as_str()).is_some()))
+            let is_wanted = ctx.scope.config.app.function(function.as_str()).is_some();
+            Some((group, is_wanted, ctx.scope.config.role_arns.contains_key(function.as_str())))
         });
-        let found = try_join_all(ours.map(|(group, is_wanted)| async move {
+        let found = try_join_all(ours.map(|(group, is_wanted, has_brought_role)| async move {
             let key = Key::new(names::LOG_GROUP, group.log_group_name().unwrap_or_default());
             // Deleted between the two looks.
             let Some(all) = tags_of(ctx, &group).await? else { return Ok(None) };
-            let owner = Owner::by_tags(&ctx.scope, &all);
+            // Such a role may let Lambda make one for late lines, when ours is gone (L13).
+            let is_lambdas = has_brought_role && all.is_empty();
+            let owner = if is_lambdas { Owner::Ours } else { Owner::by_tags(&ctx.scope, &all) };
             // Somebody else's that we do not need stands in nobody's way.
             if !is_wanted && owner != Owner::Ours {
                 return Ok(None);

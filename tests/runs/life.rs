@@ -54,6 +54,44 @@ async fn roles_of_others_are_ones_that_aws_takes() {
     run(&world, &format!("down {line}")).await.expect(Exit::Done);
 }
 
+/// A role that was brought along may make a log group, which Lambda does for lines that come after `down`.
+#[tokio::test(start_paused = true)]
+async fn a_log_group_that_lambda_made_for_a_role_of_the_users_is_taken_over() {
+    let world = world();
+    run(&world, "up --name other").await.expect(Exit::Done);
+    let name = format!("other-{REGION}-onConnect");
+    let arn = world.edit(|state| state.account(ACCOUNT).role(&name).expect("it was made").arn.clone());
+    let with_role = format!("--role-arn onConnect={arn}");
+    run(&world, &format!("up {with_role}")).await.expect(Exit::Done);
+    // As Lambda makes it: without retention, without tags.
+    let bare = |world: &World| {
+        world.edit(|state| {
+            let groups = &mut state.region(ACCOUNT, REGION).log_groups;
+            let mut group = groups["/aws/lambda/other-onConnect"].clone();
+            let name = "/aws/lambda/chat-onConnect";
+            group.name = name.to_owned();
+            group.arn = group.arn.replace("other-", "chat-");
+            (group.retention_days, group.tags) = (None, Default::default());
+            groups.insert(name.to_owned(), group);
+        });
+    };
+    run(&world, &format!("down {with_role}")).await.expect(Exit::Done);
+    bare(&world);
+    run(&world, "up").await.expect(Exit::Failed);
+    run(&world, &format!("up {with_role}")).await.expect(Exit::Done);
+    world.edit(|state| {
+        let group = &state.region(ACCOUNT, REGION).log_groups["/aws/lambda/chat-onConnect"];
+        assert_eq!((group.retention_days, group.tags["chatctl:name"].as_str()), (Some(14), "chat"));
+    });
+    run(&world, &format!("down {with_role}")).await.expect(Exit::Done);
+    bare(&world);
+    run(&world, &format!("down {with_role}")).await.expect(Exit::Done);
+    run(&world, "down --name other").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+    let stands = |state: &mut world::State| !state.region(ACCOUNT, REGION).log_groups.is_empty();
+    assert!(!world.edit(stands));
+}
+
 /// What is accepted as a setting is not refused by AWS after half of the work.
 #[tokio::test(start_paused = true)]
 async fn the_outermost_values_that_are_accepted_are_ones_that_aws_takes() {
