@@ -351,6 +351,28 @@ test('the pace is the one that is set, and falls when many are refused', () => {
   delete process.env.DELIVERY_RATE;
 });
 
+test('the pace falls only where more than a few are refused', () => {
+  process.env.DELIVERY_RATE = '1000';
+  for (const [refused, rate] of [[4, 105], [5, 70]]) {
+    Object.assign(pace, { rate: 100, looked: 0, posts: 10, refused });
+    pace.look(300);
+    assert.equal(pace.rate, rate);
+  }
+  delete process.env.DELIVERY_RATE;
+});
+
+test('a checkpoint that is written again, because the answer was lost, meets itself', async (t) => {
+  const aws = await StandIn.start(t);
+  const checkpoint = await Checkpoint.read();
+  checkpoint.begin(['a']);
+  for (const cursor of ['x', 'y']) {
+    let isLost = false;
+    aws.before = () => (isLost ? undefined : ((isLost = true), { after: 'never' }));
+    await checkpoint.save({ cursor });
+  }
+  assert.equal(aws.count('PutItem'), 4);
+});
+
 test('what of the pace was not used for a while is lost', () => {
   process.env.DELIVERY_RATE = '1000';
   Object.assign(pace, { rate: 1_000, room: 0, filled: 0, looked: 0, posts: 0, refused: 0 });

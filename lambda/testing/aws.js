@@ -115,7 +115,9 @@ export class StandIn {
   PutItem({ input }) {
     const { Item, ConditionExpression, ExpressionAttributeValues: values } = input;
     const token = this.table.get(Item.connectionId.S)?.token?.S;
-    if (ConditionExpression && token !== values[':known']?.S && token !== values[':mine'].S) {
+    const mayBe = (name) => ConditionExpression.includes(name) && token === values[name].S;
+    const mayBeNew = () => ConditionExpression.includes('attribute_not_exists') && token === undefined;
+    if (ConditionExpression && !mayBe(':known') && !mayBe(':mine') && !mayBeNew()) {
       return [400, { __type: 'com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException' }];
     }
     this.#put(Item);
