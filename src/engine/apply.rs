@@ -154,10 +154,10 @@ async fn carry_out(
     // A snapshot's old one is deleted by a step of its own, once nothing uses it.
     let is_deleted =
         change.action == Action::Delete || (change.action == Action::Replace && kind.facts().snapshot_of.is_empty());
+    if let (Action::Delete | Action::Update, Some(found)) = (change.action, &change.found) {
+        stay_for_others(ctx, graph, plan, found).await?;
+    }
     if let Some(found) = change.found.as_ref().filter(|_| is_deleted) {
-        if change.action == Action::Delete {
-            stay_for_others(ctx, graph, plan, found).await?;
-        }
         kind.delete(ctx, found).await?;
         ctx.run.book.removed(found);
     }

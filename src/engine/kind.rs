@@ -34,6 +34,9 @@ pub struct Facts {
     /// The kinds that may refer to a stray of this one, or need it to be found: it is deleted when they have been
     /// changed.
     pub referred_to_by: &'static [&'static str],
+    /// The kind that alone tells, by a mark on it, of one that is wanted no more: it takes the mark before this is made, and
+    /// lets go of it, or goes, after this is deleted.
+    pub marked_on: Option<&'static str>,
     /// Whether a look shows everything that a reply has confirmed, at once.
     pub is_seen_at_once: bool,
     /// Whether a look may show it, for some seconds, as it was before the last writes.
@@ -54,6 +57,7 @@ impl Facts {
             immutable: &[],
             snapshot_of: &[],
             referred_to_by: &[],
+            marked_on: None,
             is_seen_at_once: false,
             is_shown_late: false,
             look_again: Duration::from_millis(450),

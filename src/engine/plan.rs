@@ -161,6 +161,9 @@ fn after_for_wanted(graph: &Graph, changes: &[Change], change: &Change) -> Vec<u
         if other.key == change.key {
             return false;
         }
+        if is_marked_on(graph, other, change) {
+            return true;
+        }
         if change.action != Action::Delete {
             let shows = graph.snapshots_of(other).any(|snapshot| snapshot.name() == change.key.kind);
             return shows || graph.needs(&change.key).contains(&other.key);
@@ -179,9 +182,15 @@ fn after_for_nothing(graph: &Graph, changes: &[Change], change: &Change) -> Vec<
             return other.key == *with;
         }
         let is_child = other.found.as_ref().and_then(|found| found.parent.as_ref()) == Some(&change.key);
-        let refers = is_stray && referring.contains(&other.key.kind);
+        let refers = is_stray && referring.contains(&other.key.kind) || is_marked_on(graph, other, change);
         other.with.is_none() && (is_child || refers || graph.needs(&other.key).contains(&change.key))
     })
+}
+
+/// Whether `mark` takes away what tells of the one that `change` is about. One that is wanted may have its mark on several.
+fn is_marked_on(graph: &Graph, change: &Change, mark: &Change) -> bool {
+    let ends = change.action == Action::Delete || mark.action == Action::Delete;
+    ends && graph.kind(&change.key).facts().marked_on == Some(mark.key.kind)
 }
 
 fn positions(changes: &[Change], mut is_first: impl FnMut(&Change) -> bool) -> Vec<usize> {

@@ -8,7 +8,6 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::tags::{self, Tags};
 use super::{log_group, names};
@@ -124,7 +123,10 @@ impl Kind for QueueKind {
 
     async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
         let key = Key::new(names::QUEUE, probe);
-        let Some(url) = self.url_at_last(ctx, &key).await? else { return Ok(vec![]) };
+        let is_wanted = !self.declare(&ctx.scope).is_empty();
+        // Q2
+        let url = if is_wanted { url_of(ctx, &key).await? } else { ctx.at_last(&key, || url_of(ctx, &key)).await? };
+        let Some(url) = url else { return Ok(vec![]) };
         let (attributes, tags) = tokio::try_join!(attributes_of(ctx, &key, &url), tags_of(ctx, &key, &url))?;
         // Deleted between the looks.
         let (Some(attributes), Some(all)) = (attributes, tags) else { return Ok(vec![]) };
@@ -271,22 +273,6 @@ impl Resource for Queue {
 }
 
 impl QueueKind {
-    /// One that is wanted no more, and perhaps too young to be seen (Q2): what points to it goes with this run, so that
-    /// none after this would look. What this run has removed itself is not waited for.
-    async fn url_at_last(&self, ctx: &Ctx, key: &Key) -> Result<Option<String>, Failure> {
-        const SIGHT: Duration = Duration::from_secs(4);
-        let is_removed = ctx.run.book.all_removed().iter().any(|found| found.key == *key);
-        let is_hinted = self.declare(&ctx.scope).is_empty() && !is_removed;
-        let begun = Instant::now();
-        loop {
-            let url = url_of(ctx, key).await?;
-            let is_last = url.is_some() || !is_hinted || begun.elapsed() > SIGHT;
-            if is_last || !ctx.pause(Duration::from_millis(450)).await {
-                return Ok(url);
-            }
-        }
-    }
-
     /// Looks until it is so: what was written to a queue is seen everywhere within a minute (Q2).
     async fn seen(
         &self,
