@@ -176,6 +176,8 @@ fn what_cannot_be_is_refused_by_name() {
         ("delivery = \"queue\"\ndelivery-rate = 9", "not a valid delivery rate"),
         ("delivery-rate = 100", "`delivery-rate` works only with `--delivery queue`"),
         ("reserved-concurrency = 0", "not a valid reserved concurrency"),
+        ("alarm-topic = \"oncall\"", "not a valid alarm topic"),
+        ("alarm-topic = \"arn:aws:sns:eu-central-1:123456789012:oncall.fifo\"", "it is a FIFO topic"),
         ("message-size = 129", "not a valid message size"),
         ("message-rate = 0", "not a valid message rate"),
         ("keep-alive = true\n[routes.ping]", "`keep-alive` makes the route `ping`"),

@@ -113,7 +113,7 @@ fn written(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 /// The ids that a text cites: between brackets and nothing else beside them, as in `(G4)`, `(R5, P)` or `// G4`.
 fn cited(text: &str) -> BTreeSet<String> {
     let is_id = |word: &str| {
-        let digits = word.trim_start_matches(|c| "GLIDTSRHUQF".contains(c));
+        let digits = word.trim_start_matches(|c| "GLIDTSRHUQFW".contains(c));
         word == "P"
             || (word.len() == digits.len() + 1 && (1..=2).contains(&digits.len()) && digits.parse::<u8>().is_ok())
     };

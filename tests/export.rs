@@ -17,12 +17,13 @@ use support::{Folder, HOSTILE, Ministack, chatctl, is_harmless, ministack, pytho
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:oncall";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change the template.
 const VARIANTS: [&[&str]; 6] = [
     &[],
-    &["--delivery", "queue", "--kms-key", KEY, "--reserved-concurrency", "30"],
+    &["--delivery", "queue", "--kms-key", KEY, "--reserved-concurrency", "30", "--alarm-topic", TOPIC],
     &["--config", "own.toml"],
     &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
     &[
@@ -47,6 +48,8 @@ const VARIANTS: [&[&str]; 6] = [
         "--reserved-concurrency",
         "30",
         "--keep-alive",
+        "--alarm-topic",
+        TOPIC,
     ],
     &[
         "--authorizer",

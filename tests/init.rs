@@ -84,6 +84,7 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
         ttl: None,
         throttle: None,
         reserved_concurrency: None,
+        alarm_topic: None,
         handlers: None,
         memory: None,
         permissions_boundary: None,

@@ -88,10 +88,10 @@ async fn a_life_on_the_model_goes_well_and_leaves_nothing() {
 }
 
 /// What a life without clients can tell.
-const CONFIRMED_BY_THE_MODEL: [&str; 41] = [
+const CONFIRMED_BY_THE_MODEL: [&str; 44] = [
     "G3", "G4", "G5", "G6", "G7", "G9", "G10", "G11", "G12", "G14", "G15", "G17", "G22", "G25", "G26", "G29", "L1",
     "L3", "L4", "L5", "L6", "L9", "L11", "L12", "L13", "I1", "I2", "I3", "I5", "I9", "I10", "I11", "D3", "D6", "D8",
-    "D10", "H9", "U1", "U4", "U5", "U6",
+    "D10", "W1", "W3", "W6", "H9", "U1", "U4", "U5", "U6",
 ];
 
 /// Whoever stops it, by Ctrl-C or otherwise, has nothing to remove.

@@ -36,6 +36,13 @@ impl Paper {
     /// What an observation for `scope` shows of it.
     fn observed(&self, scope: &Scope, graph: &Graph) -> Observed {
         let mut found: Vec<Found> = self.found.iter().filter(|found| is_looked_at(graph, found)).cloned().collect();
+        let is_told = |other: &&Found| {
+            let kind = graph.kind(&other.key);
+            let is_marked = kind.facts().marked_on.is_some() && !graph.contains(&other.key);
+            is_marked && kind.hinted(scope, &found).contains(&other.key.name)
+        };
+        let told: Vec<Found> = self.found.iter().filter(is_told).cloned().collect();
+        found.extend(told);
         for found in found.iter_mut().filter(|found| [names::INTEGRATION, names::DEPLOYMENT].contains(&found.key.kind))
         {
             found.key.name.clone_from(&found.id);
@@ -57,6 +64,12 @@ impl Paper {
                 self.remove(found);
             }
         }
+    }
+
+    /// Whether all that may be wanted no more would be found.
+    fn is_marked(&self, scope: &Scope, graph: &Graph) -> bool {
+        let mut marked = self.found.iter().filter(|found| graph.kind(&found.key).facts().marked_on.is_some());
+        marked.all(|found| graph.kind(&found.key).hinted(scope, &self.found).contains(&found.key.name))
     }
 
     fn make(&mut self, scope: &Scope, graph: &Graph, key: &Key) -> String {
@@ -123,7 +136,7 @@ impl Paper {
             self.found.iter_mut().filter(is_same).for_each(|found| found.key = known.key.clone());
         }
         let mut scope = observed.within(scope);
-        let mut told = false;
+        let (mut told, was_marked) = (false, self.is_marked(&scope, graph));
         let mut left: BTreeSet<usize> = (0..plan.0.len()).collect();
         for _ in 0..steps.min(plan.0.len()) {
             let ready: Vec<usize> =
@@ -144,6 +157,7 @@ impl Paper {
                     found.fields.insert("description".to_owned(), json!(stage::OUTDATED));
                 }
             }
+            assert!(!was_marked || self.is_marked(&scope, graph), "before {} nothing tells of what stands", change.key);
             match (change.action, &change.found) {
                 (Action::Delete, Some(found)) => self.delete(graph, found, wish),
                 (Action::Update, Some(found)) => self.change(&scope, graph, change, found),
@@ -270,6 +284,7 @@ fn settings() -> Vec<Settings> {
         Settings { throttle_rate: Some(10), throttle_burst: Some(20), tag: vec!["team=chat".to_owned()], ..plain() },
         Settings { stage: Some("dev".to_owned()), message_rate: Some(5), message_burst: Some(6), ..plain() },
         Settings { role_arn: vec![role("onConnect"), role("sendMessage")], ttl: Some("1h".to_owned()), ..plain() },
+        Settings { alarm_topic: arn("sns:eu-central-1:111122223333:oncall"), ..plain() },
         Settings { role_path: Some("/else/".to_owned()), log_retention_days: Some(7), ..plain() },
         Settings {
             permissions_boundary: arn("iam::111122223333:policy/limit"),

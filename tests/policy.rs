@@ -326,7 +326,10 @@ async fn every_action_is_needed() {
     account.root(&["up"]).await.expect(0);
 
     let reads = actions(&account.policy(&["--read-only"]).await);
-    let of_status = reads.iter().filter(|action| !IMPLIED.contains(&action.as_str())).map(|action| {
+    // MiniStack has no such alarms (`runs/alarm.rs`).
+    need(&["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:DeleteAlarms"]);
+    let is_shown = |action: &&String| !IMPLIED.contains(&action.as_str()) && !action.starts_with("cloudwatch:");
+    let of_status = reads.iter().filter(is_shown).map(|action| {
         let told = if action == "apigateway:GET" { "apigateway:GetApis" } else { action };
         (action.as_str(), "status", told)
     });
@@ -671,12 +674,13 @@ fn action_of(call: &str) -> String {
 }
 
 const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
+const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:oncall";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
 /// All settings that change policies.
 const VARIANTS: [&[&str]; 8] = [
     &[],
-    &["--delivery", "queue", "--reserved-concurrency", "5"],
+    &["--delivery", "queue", "--reserved-concurrency", "5", "--alarm-topic", TOPIC],
     &["--authorizer", "arn:aws:lambda:eu-central-1:123456789012:function:gate"],
     &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
     &["--permissions-boundary", BOUNDARY, "--kms-key", KEY, "--authorizer", "iam"],

@@ -22,7 +22,7 @@ struct TakenBack {
     shows: fn(&Change) -> bool,
 }
 
-const TAKEN_BACK: [TakenBack; 4] = [
+const TAKEN_BACK: [TakenBack; 5] = [
     TakenBack {
         setting: "delivery",
         now: "messages no longer go through a queue",
@@ -32,6 +32,11 @@ const TAKEN_BACK: [TakenBack; 4] = [
         setting: "authorizer",
         now: "everybody may connect",
         shows: |change| becomes(change, names::ROUTE, "authorization", &json!("NONE")),
+    },
+    TakenBack {
+        setting: "alarm-topic",
+        now: "nobody is told when messages fail",
+        shows: |change| change.key.kind == names::ALARM && change.action == Action::Delete,
     },
     TakenBack {
         setting: "ttl",

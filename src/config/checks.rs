@@ -77,7 +77,11 @@ fn fits_tags(c: char) -> bool {
 
 /// Ours may not be overwritten, and all must fit the narrowest of the services: API Gateway, which takes no empty value, and
 /// IAM (I6, T3).
-pub(super) fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+pub(super) fn tags(
+    flags: &[String],
+    file: BTreeMap<String, String>,
+    has_alarm: bool,
+) -> Result<BTreeMap<String, String>> {
     let mut tags = file;
     for pair in flags {
         let (key, value) = pair
@@ -105,9 +109,10 @@ pub(super) fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<B
         };
         return Err(Error::usage(format!("`{key}={value}` is not a valid tag: {rule}")));
     }
-    // 50 a resource, of which three are ours.
-    if tags.len() > 47 {
-        return Err(Error::usage(format!("{} tags are too many: AWS allows 50, and 3 are ours", tags.len())));
+    // 50 a resource. Of ours, the one that tells of an alarm is on a log group.
+    let ours = if has_alarm { 4 } else { 3 };
+    if tags.len() > 50 - ours {
+        return Err(Error::usage(format!("{} tags are too many: AWS allows 50, and {ours} are ours", tags.len())));
     }
     Ok(tags)
 }
@@ -237,6 +242,20 @@ pub(super) fn checked_arn(what: &str, arn: String, service: &str, resource: &str
         "`{arn}` is not a valid {what}: it takes an ARN such as `arn:aws:{service}:{}:123456789012:{resource}…`",
         if service == "iam" { "" } else { "eu-central-1" }
     )))
+}
+
+/// SNS takes a message for a FIFO topic only with the name of its group, which an alarm does not give (W4).
+pub(super) fn alarm_topic(arn: String) -> Result<String> {
+    let arn = checked_arn("alarm topic", arn, "sns", "")?;
+    let name = arn.splitn(6, ':').last().unwrap_or_default();
+    let rule = if name.ends_with(".fifo") {
+        "it is a FIFO topic, which takes nothing from an alarm"
+    } else if name.len() > 256 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+        "it ends in the name of a topic, which has at most 256 letters, digits, `-` and `_`"
+    } else {
+        return Ok(arn);
+    };
+    Err(Error::usage(format!("`{arn}` is not a valid alarm topic: {rule}")))
 }
 
 pub(super) fn one_of(what: &str, text: &str, allowed: &[&str]) -> Result<String> {

@@ -44,6 +44,7 @@ fn rules() -> Value {
             "function-timeout": range(FUNCTION_TIMEOUT),
             "architecture": one_of(ARCHITECTURES),
             "runtime": { "pattern": "^nodejs[0-9]+\\.x$" },
+            "alarm-topic": spelled("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", 512),
             "log-retention-days": { "enum": RETENTION_DAYS },
             "role-path": { "pattern": "^/([A-Za-z0-9/_+=,.@-]*/)?$", "maxLength": 512 },
             "output": one_of(OUTPUTS),

@@ -97,6 +97,9 @@ pub struct Settings {
     /// Node.js runtime of the functions [default: nodejs24.x]
     #[arg(long, global = true, help_heading = "Functions")]
     pub runtime: Option<String>,
+    /// An SNS topic that is told when messages fail to reach everybody: an alarm of CloudWatch watches that
+    #[arg(long, global = true, help_heading = "Functions", value_name = "ARN")]
+    pub alarm_topic: Option<String>,
     /// How long the functions' logs are kept [default: 14]
     #[arg(long, global = true, help_heading = "Functions", value_name = "N")]
     pub log_retention_days: Option<i32>,

@@ -64,7 +64,8 @@ impl Ctx {
         let begun = Instant::now();
         loop {
             let seen = look().await?;
-            if seen.is_some() || is_removed || begun.elapsed() > SIGHT || !self.pause(Duration::from_millis(450)).await {
+            if seen.is_some() || is_removed || begun.elapsed() > SIGHT || !self.pause(Duration::from_millis(450)).await
+            {
                 return Ok(seen);
             }
         }

@@ -7,8 +7,8 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::names;
 use super::tags::{self, Tags};
+use super::{alarm, names};
 use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Failure, Outcome};
 use crate::engine::change::Differences;
@@ -125,11 +125,12 @@ impl Kind for LogGroupKind {
 #[async_trait]
 impl Resource for FunctionLogs {
     fn wanted(&self, scope: &Scope) -> Fields {
-        fields(&LogGroupSpec { retention_days: Some(scope.config.log_retention_days), tags: scope.tags() })
+        fields(&LogGroupSpec { retention_days: Some(scope.config.log_retention_days), tags: self.tags(scope) })
     }
 
     async fn create(&self, ctx: &Ctx, key: &Key) -> Result<String, Failure> {
-        let tags = ctx.scope.tags_at_creation();
+        let mut tags = ctx.scope.tags_at_creation();
+        tags.extend(self.tags(&ctx.scope));
         ctx.call("logs:CreateLogGroup", key, || {
             ctx.aws
                 .logs
@@ -172,10 +173,17 @@ impl Resource for FunctionLogs {
         let properties = json!({
             "LogGroupName": key.name,
             "RetentionInDays": scope.config.log_retention_days,
-            "Tags": tags::listed(scope.tags())
+            "Tags": tags::listed(self.tags(scope))
         });
         let logical_id = names::logical_id(self.0.as_str(), "LogGroup");
         vec![Part { logical_id, r#type: "AWS::Logs::LogGroup", properties }]
+    }
+}
+
+impl FunctionLogs {
+    /// And what tells of more than the function.
+    fn tags(&self, scope: &Scope) -> Tags {
+        scope.tags().into_iter().chain(alarm::mark(scope, &self.0)).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The kinds of resources. A new one is a file here and a line in `KINDS`.
 
+pub mod alarm;
 pub mod api;
 pub mod authorizer;
 pub mod authorizer_permission;
@@ -30,6 +31,7 @@ pub const KINDS: Kinds = &[
     &api::ApiKind,
     &role_policy::RolePolicyKind,
     &log_group::LogGroupKind,
+    &alarm::AlarmKind,
     &table::TableKind,
     &queue::QueueKind,
     &function::FunctionKind,

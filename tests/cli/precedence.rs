@@ -68,6 +68,8 @@ const ROWS: &[Row] = &[
         shown: |c| c.message_size.to_string(), want: ["32", "1", "2", "3"] },
     Row { long: "reserved-concurrency", file: "reserved-concurrency = 1", env: "2", flag: "3",
         shown: |c| c.reserved_concurrency.unwrap_or_default().to_string(), want: ["0", "1", "2", "3"] },
+    Row { long: "alarm-topic", file: "alarm-topic = 'arn:aws:sns:a-b-1:123456789012:file'", env: "arn:aws:sns:a-b-1:123456789012:env", flag: "arn:aws:sns:a-b-1:123456789012:flag",
+        shown: |c| c.alarm_topic.as_ref().and_then(|arn| arn.rsplit(':').next()).unwrap_or_default().to_owned(), want: ["", "file", "env", "flag"] },
     Row { long: "handlers", file: "handlers = 'file'", env: "env", flag: "flag",
         shown: |c| c.handlers.as_ref().and_then(|p| p.file_name()).map(|n| n.display().to_string()).unwrap_or_default(),
         want: ["", "file", "env", "flag"] },

@@ -273,6 +273,24 @@ fn tampering(kind: &str) -> Tampering {
             look_alike: Some(|world| mappings(world, |mapping| mapping.tags.clear())),
             ..NONE
         },
+        "alarm" => Tampering {
+            alter: Some(|world| {
+                alarms(world, |alarm| {
+                    alarm.settings["Threshold"] = 100.5.into();
+                    alarm.tags.insert("stray".to_owned(), "tag".to_owned());
+                });
+            }),
+            delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).alarms.clear())),
+            look_alike: Some(|world| {
+                foreign(world, |state| {
+                    state.account(ACCOUNT).roles.clear();
+                    let region = state.region(ACCOUNT, REGION);
+                    region.alarms.values_mut().for_each(|alarm| alarm.tags.clear());
+                    (region.functions, region.tables, region.log_groups, region.apis) = Default::default();
+                });
+            }),
+            ..NONE
+        },
         "model" => Tampering {
             alter: Some(|world| {
                 api(world, |api| {
@@ -336,10 +354,15 @@ fn settings(kind: &str) -> &'static str {
     });
     match kind {
         "queue" | "event-source-mapping" => "--delivery queue",
+        "alarm" => "--alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall",
         "model" => &WITH_SCHEMA.1,
         "authorizer" | "authorizer-permission" => "--authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate",
         _ => "",
     }
+}
+
+fn alarms(world: &World, edit: impl Fn(&mut world::Alarm)) {
+    world.edit(|state| state.region(ACCOUNT, REGION).alarms.values_mut().for_each(edit));
 }
 
 fn mappings(world: &World, edit: impl Fn(&mut world::Mapping)) {

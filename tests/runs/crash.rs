@@ -247,6 +247,24 @@ async fn a_change_of_the_way_of_delivery_may_die_anywhere() {
     }
 }
 
+/// With its setting and without it, whatever was made or removed by then. Not tried: with it again within the seconds in which
+/// an alarm that was deleted may still be shown (W3).
+#[tokio::test(start_paused = true)]
+async fn a_run_that_makes_an_alarm_or_takes_it_away_may_die_anywhere() {
+    const ALARM: &str = "up --alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall";
+    const MOVED: &str = "up --delivery queue --alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall";
+    let rows: [(&[&str], &str, &[&str]); 5] = [
+        (&[], ALARM, &["up", "down"]),
+        (&["up"], ALARM, &[ALARM, "up", "down"]),
+        (&[ALARM], "up", &["up", "down"]),
+        (&[ALARM], MOVED, &["up"]),
+        (&[ALARM], "down", &["down"]),
+    ];
+    for (before, dies, then) in rows {
+        matrix(&Scenario { name: "an alarm", before, edit: AS_IT_IS, dies, then }).await;
+    }
+}
+
 /// Edits by hand, of every sort.
 fn drift(world: &World) {
     world.edit(|state| {

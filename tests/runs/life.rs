@@ -9,7 +9,7 @@ const BOUNDARY: &str = "arn:aws:iam::111122223333:policy/edge";
 
 const SETTINGS: &str = "--name pr-42 --stage live --tag team=blue --tag cost/center=a.b:c=d+e-f@g --ttl 2h \
     --authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate --throttle-rate 50 --throttle-burst 20 \
-    --message-size 64 --reserved-concurrency 30 --delivery queue --delivery-rate 100 --memory 1024 --function-timeout 20 --architecture x86_64 --runtime nodejs22.x \
+    --message-size 64 --reserved-concurrency 30 --delivery queue --delivery-rate 100 --alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall --memory 1024 --function-timeout 20 --architecture x86_64 --runtime nodejs22.x \
     --log-retention-days 30 --permissions-boundary arn:aws:iam::111122223333:policy/edge --role-path /teams/blue/ \
     --kms-key arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555";
 
@@ -102,6 +102,7 @@ async fn the_outermost_values_that_are_accepted_are_ones_that_aws_takes() {
         format!("--name {}", longest.expect("a name")),
         format!("--stage {}", long(128)),
         format!("--tag {}={}{tags}", long(128), long(256)),
+        format!("--ttl 1h --alarm-topic arn:aws:sns:{REGION}:{ACCOUNT}:{}{tags}", long(256)),
         "--tag ключ=значение --tag ½=². --tag é=Ⅷ --tag 語=ʰª --tag _.:/=+-@=_.:/=+-@".to_owned(),
         format!("--role-path /{}/", long(510)),
         "--role-path /_+=,.@-/".to_owned(),

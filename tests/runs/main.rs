@@ -1,5 +1,6 @@
 //! Whole runs of the program against the model of AWS: one binary, because each links the whole AWS SDK.
 
+mod alarm;
 mod answers;
 mod app;
 mod authorizer;

@@ -23,6 +23,7 @@ OPERATIONS = {
         CreateStage GetStage GetStages UpdateStage DeleteStage DeleteRouteSettings
         CreateAuthorizer GetAuthorizer GetAuthorizers UpdateAuthorizer DeleteAuthorizer
         TagResource UntagResource GetTags""",
+    "cloudwatch": "PutMetricAlarm DescribeAlarms DeleteAlarms TagResource UntagResource ListTagsForResource",
     "dynamodb": """
         CreateTable DescribeTable UpdateTable DeleteTable ListTables UpdateTimeToLive DescribeTimeToLive
         TagResource UntagResource ListTagsOfResource""",

@@ -2,6 +2,7 @@
 //! the way it looks at what AWS does, and says of each fact in `docs/aws.md` whether it was confirmed, refuted or not
 //! reached.
 
+mod alarms;
 mod analyzer;
 mod authorizer;
 mod clients;

@@ -91,6 +91,7 @@ impl Life<'_> {
         self.step("another display name and a description, and back", async |life| life.described().await).await;
         self.step("routes and an index of one's own, and back", async |life| life.extended().await).await;
         self.step("a queue, and back", async |life| life.queued().await).await;
+        self.step("an alarm, and back", async |life| life.alarmed().await).await;
         self.step("what the stage takes", async |life| life.look_at_stage().await).await;
         self.step("what IAM asks of whom", async |life| life.look_at_permissions().await).await;
         self.step("where calls go", async |life| life.look_at_hosts().await).await;

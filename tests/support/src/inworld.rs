@@ -242,6 +242,9 @@ pub fn problems(world: &World, name: &str) -> Vec<String> {
         for function in region.functions.values().filter(|function| is_ours(&function.tags) && !is_worker(function)) {
             count("permissions of a function", function.policy.len(), 1);
         }
+        let tells = |group: &&world::LogGroup| is_ours(&group.tags) && group.tags.contains_key("chatctl:alarm");
+        let told = region.log_groups.values().filter(tells).count();
+        count("alarms", region.alarms.values().filter(|alarm| is_ours(&alarm.tags)).count(), told);
         // A run that died between a creation and the call that completes it leaves just this behind.
         let for_ever = |group: &&world::LogGroup| is_ours(&group.tags) && group.retention_days.is_none();
         count("log groups that keep for ever", region.log_groups.values().filter(for_ever).count(), 0);

@@ -94,7 +94,7 @@ impl Process {
 
     fn answer(&self, operation: Operation, answer: &Answer, entry: Entry) -> HttpResponse {
         let raw = self.raw(operation, answer, entry);
-        response(&raw, SdkBody::from(raw.body.as_str()))
+        response(&raw, SdkBody::from(raw.body.clone()))
     }
 
     fn raw(&self, operation: Operation, answer: &Answer, entry: Entry) -> Raw {
@@ -120,7 +120,7 @@ impl Process {
         match fault {
             Fault::HalfBody => {
                 let raw = self.raw(operation, &answer, entry);
-                let half = Bytes::copy_from_slice(&raw.body.as_bytes()[..raw.body.len() / 2]);
+                let half = Bytes::copy_from_slice(&raw.body[..raw.body.len() / 2]);
                 Ok(response(&raw, SdkBody::from_body_1_x(Broken { half: Some(half) })))
             }
             Fault::Timeout => {
@@ -217,8 +217,8 @@ fn response(raw: &Raw, body: SdkBody) -> HttpResponse {
     headers.insert("content-type", raw.content_type.clone());
     headers.insert("x-amzn-requestid", raw.request_id.clone());
     headers.insert("date", raw.date.clone());
-    if let Some(error_type) = &raw.error_type {
-        headers.insert("x-amzn-errortype", error_type.clone());
+    for (name, value) in &raw.headers {
+        headers.insert(*name, value.clone());
     }
     response
 }

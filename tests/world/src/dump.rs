@@ -15,6 +15,7 @@ pub(crate) fn everything(account: &Account) -> Vec<String> {
         add(&mut lines, "table", &at, &region.tables);
         add(&mut lines, "mapping", &at, &region.mappings);
         add(&mut lines, "queue", &at, &region.queues);
+        add(&mut lines, "alarm", &at, &region.alarms);
         add(&mut lines, "log-group", &at, &region.log_groups);
     }
     lines

@@ -18,6 +18,7 @@ mod apigateway;
 mod caller;
 mod calls;
 mod clock;
+mod cloudwatch;
 mod connector;
 mod context;
 mod crowd;
@@ -52,8 +53,8 @@ pub use fault::{CallInfo, Fault, Verdict};
 pub use place::{dns_suffix, partition};
 pub use service::Service;
 pub use state::{
-    Account, Api, Authorizer, Deployment, Function, InlinePolicy, Integration, LogEvent, LogGroup, Mapping, Message,
-    Queue, Region, Role, Route, Stage, State, Statement, Table, Tags, TimeToLive,
+    Account, Alarm, Api, Authorizer, Deployment, Function, InlinePolicy, Integration, LogEvent, LogGroup, Mapping,
+    Message, Queue, Region, Role, Route, Stage, State, Statement, Table, Tags, TimeToLive,
 };
 pub use switches::{Rate, Switches};
 pub use world::{Snapshot, World};

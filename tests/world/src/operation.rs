@@ -43,9 +43,14 @@ pub(crate) struct Wire<'a> {
 pub(crate) fn read(service: Service, wire: &Wire<'_>) -> (Operation, Fields, String) {
     let (name, write, map) = service.model().read(wire);
     demands::check(service, name, wire, &map);
-    let resource = service.model().named_by().iter().find_map(|name| map.get(*name)?.as_str()).unwrap_or_default();
+    let resource = service.model().named_by().iter().find_map(|name| text(map.get(*name)?)).unwrap_or_default();
     let resource = resource.to_owned();
     (Operation { service, name, write }, Fields::new(name, map), resource)
+}
+
+/// The text, or the first one of several.
+fn text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get(0)?.as_str())
 }
 
 /// The operations of a service, and which of them write.
@@ -68,6 +73,13 @@ fn json(body: &[u8]) -> Map<String, Value> {
         return Map::new();
     }
     serde_json::from_slice(body).expect("world: the body is a JSON object")
+}
+
+/// The protocol with the operation in the path.
+pub(crate) fn cbor(service: &str, table: Operations, wire: &Wire<'_>) -> Read {
+    let name = wire.path.strip_prefix(&format!("/service/{service}/operation/")).unwrap_or_default();
+    let (name, write) = known(table, name);
+    (name, write, ciborium::from_reader(wire.body).expect("world: the body is a map in CBOR"))
 }
 
 /// The query protocol: `Tags.member.1.Key=…` becomes `"Tags": [{"Key": …}]`.

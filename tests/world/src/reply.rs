@@ -60,11 +60,11 @@ pub(crate) type Answer = Result<Reply, Refusal>;
 pub(crate) struct Raw {
     pub status: u16,
     pub content_type: String,
-    /// `x-amzn-errortype`
-    pub error_type: Option<String>,
+    /// Beside those that every answer has.
+    pub headers: Vec<(&'static str, String)>,
     pub request_id: String,
     pub date: String,
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 /// Puts an answer into its service's wire format.
@@ -76,22 +76,24 @@ pub(crate) fn write(operation: &Operation, answer: &Answer, request_id: String, 
         content_type: match protocol {
             Protocol::RestJson => "application/json".to_owned(),
             Protocol::Json(version) => format!("application/x-amz-json-{version}"),
+            Protocol::Cbor => "application/cbor".to_owned(),
             Protocol::Query(_) => "text/xml".to_owned(),
         },
-        error_type: None,
+        headers: if protocol == Protocol::Cbor { vec![("smithy-protocol", "rpc-v2-cbor".to_owned())] } else { vec![] },
         request_id,
         date: clock::http_date(now),
-        body: String::new(),
+        body: Vec::new(),
     };
     match answer {
         Ok(reply) => {
             raw.status = reply.status;
             raw.body = match &reply.body {
-                Body::Empty => String::new(),
-                Body::Json(value) => value.to_string(),
+                Body::Empty => Vec::new(),
+                Body::Json(value) if protocol == Protocol::Cbor => cbor(value),
+                Body::Json(value) => value.to_string().into_bytes(),
                 Body::Xml(inner) => {
                     let Protocol::Query(space) = protocol else { unreachable!("XML is of the query protocol alone") };
-                    result_document(operation.name, space, inner, &raw.request_id)
+                    result_document(operation.name, space, inner, &raw.request_id).into_bytes()
                 }
             };
         }
@@ -114,15 +116,21 @@ fn write_refusal(model: &dyn Model, refusal: &Refusal, raw: &mut Raw) {
     let Refusal { status, code, message } = refusal;
     if code.is_empty() {
         "text/html".clone_into(&mut raw.content_type);
-        raw.body = format!("<html><body><h1>{status} {message}</h1></body></html>");
+        raw.body = format!("<html><body><h1>{status} {message}</h1></body></html>").into_bytes();
         return;
     }
     raw.body = match model.protocol() {
         Protocol::RestJson => {
-            raw.error_type = Some(code.to_string());
-            model.error(refusal).to_string()
+            raw.headers.push(("x-amzn-errortype", code.to_string()));
+            model.error(refusal).to_string().into_bytes()
         }
-        Protocol::Json(_) => model.error(refusal).to_string(),
+        Protocol::Json(_) => model.error(refusal).to_string().into_bytes(),
+        Protocol::Cbor => {
+            // As it was called in the query protocol, which the service spoke before.
+            let whose = if *status < 500 { "Sender" } else { "Receiver" };
+            raw.headers.push(("x-amzn-query-error", format!("{code};{whose}")));
+            cbor(&model.error(refusal))
+        }
         Protocol::Query(_) => {
             let mut text =
                 String::from("<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>");
@@ -133,9 +141,15 @@ fn write_refusal(model: &dyn Model, refusal: &Refusal, raw: &mut Raw) {
                 escape(message),
                 raw.request_id
             );
-            text
+            text.into_bytes()
         }
     };
+}
+
+fn cbor(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).expect("world: JSON goes into CBOR");
+    bytes
 }
 
 /// `<name>text</name>`

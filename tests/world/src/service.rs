@@ -7,7 +7,7 @@ use crate::fields::Fields;
 use crate::operation::{Request, Wire};
 use crate::reply::{Answer, Refusal};
 use crate::state::Role;
-use crate::{apigateway, dynamodb, iam, lambda, logs, sqs, sts};
+use crate::{apigateway, cloudwatch, dynamodb, iam, lambda, logs, sqs, sts};
 
 macro_rules! services {
     ($($name:ident => $module:ident,)*) => {
@@ -30,6 +30,7 @@ macro_rules! services {
 
 services! {
     ApiGateway => apigateway,
+    CloudWatch => cloudwatch,
     DynamoDb => dynamodb,
     Iam => iam,
     Lambda => lambda,
@@ -106,6 +107,8 @@ pub(crate) enum Protocol {
     RestJson,
     /// JSON of this version; the operation stands in a header.
     Json(&'static str),
+    /// CBOR; the operation stands in the path.
+    Cbor,
     /// Forms, answered in XML of this namespace.
     Query(&'static str),
 }

@@ -84,6 +84,10 @@ pub struct Region {
     pub log_groups: BTreeMap<String, LogGroup>,
     /// The days that a policy of the account keeps the logs of every group, whatever the group says (L16).
     pub log_retention_policy: Option<i64>,
+    /// Of CloudWatch, by name.
+    pub alarms: BTreeMap<String, Alarm>,
+    /// Alarms that are gone, and until when reads still show them (W3).
+    pub(crate) gone_alarms: BTreeMap<String, (Moment, Alarm)>,
     pub queues: BTreeMap<String, Queue>,
     /// Names of queues, and until when nobody may have them again (Q2).
     pub(crate) gone_queues: BTreeMap<String, Moment>,
@@ -100,6 +104,7 @@ impl Region {
         self.tables.retain(|_, table| table.deleted_at.is_none_or(|at| now < at));
         self.functions.retain(|_, function| function.deleted_at.is_none_or(|at| now < at));
         self.mappings.retain(|_, mapping| mapping.deleted_at.is_none_or(|at| now < at));
+        self.gone_alarms.retain(|_, (until, _)| now < *until);
         self.queues.retain(|_, queue| queue.deleted_at.is_none_or(|at| now < at));
     }
 
@@ -420,6 +425,31 @@ pub struct LogGroup {
     pub deletion_protection: bool,
     /// In the order of their time.
     pub events: Vec<LogEvent>,
+}
+
+/// An alarm of CloudWatch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Alarm {
+    pub name: String,
+    pub arn: String,
+    /// As they were sent.
+    pub settings: Map<String, Value>,
+    pub tags: Tags,
+    /// Not found before (W3).
+    pub seen_at: Moment,
+    /// What reads still give, before `shown_at` (W3).
+    pub old: Option<(Map<String, Value>, Tags)>,
+    pub shown_at: Moment,
+}
+
+impl Alarm {
+    /// What a read gives.
+    pub(crate) fn shown(&self, now: Moment) -> (&Map<String, Value>, &Tags) {
+        match &self.old {
+            Some((settings, tags)) if now < self.shown_at => (settings, tags),
+            _ => (&self.settings, &self.tags),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

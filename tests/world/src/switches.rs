@@ -85,6 +85,9 @@ pub struct Switches {
     /// What a role may do, a new mapping sees so late (Q3).
     pub mapping_sees_policy: Duration,
 
+    /// Reads of an alarm give what was before a write for so long (W3).
+    pub alarm_lag: Duration,
+
     /// Two writes on one API that overlap in time: the later is refused (G2).
     pub api_conflicts: bool,
     /// Management calls of API Gateway, an account and region together (G1).
@@ -135,6 +138,7 @@ impl Default for Switches {
             queue_name_kept: Duration::from_secs(60),
             mapping_settling: Duration::from_secs(5),
             mapping_sees_policy: Duration::from_secs(15),
+            alarm_lag: Duration::from_secs(2),
             api_conflicts: true,
             apigateway_rate: Some(Rate { per_second: 10.0, burst: 40.0 }),
             deployment_rate: Some(Rate { per_second: 0.2, burst: 1.0 }),
@@ -166,6 +170,7 @@ impl Switches {
             queue_name_kept: Duration::ZERO,
             mapping_settling: Duration::ZERO,
             mapping_sees_policy: Duration::ZERO,
+            alarm_lag: Duration::ZERO,
             deployment_pending: Duration::ZERO,
             ..Self::default().unthrottled()
         }
