@@ -69,8 +69,10 @@ impl Tty {
         panic!("waited in vain; the screen shows:\n{}", self.screen.borrow().as_str());
     }
 
+    /// The same for a text, which may be folded to the width of the screen.
     pub async fn shows(&self, text: &str) -> Vec<String> {
-        self.until(|lines| lines.iter().any(|line| line.contains(text))).await
+        let unfolded = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.until(|lines| unfolded(&lines.join(" ")).contains(&unfolded(text))).await
     }
 
     pub async fn ends_with(&self, last: &[&str]) {
