@@ -215,7 +215,8 @@ async fn an_edit_goes_live_and_connections_stay() {
     dev.signal(Signal::SIGINT);
     let (code, stdout, stderr) = dev.ended().await;
     assert_eq!((code, stdout), (Some(130), format!("{url}\n")));
-    let last = "hint: the deployment stays as it is: `chatctl down --local` removes it, `chatctl local stop` stops the local AWS\n";
+    let last =
+        "hint: the deployment stays: `chatctl down --local` removes it, `chatctl local stop` stops the local AWS\n";
     assert!(stderr.ends_with(last), "{stderr}");
     assert!(stderr.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()), "{stderr:?}");
     place.run("status --local").run().await.expect(0);

@@ -241,7 +241,7 @@ async fn the_same_seed_gives_the_same_history() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "lambda has no GET /2018-10-31/layers in this model")]
+#[should_panic(expected = "no GET /2018-10-31/layers in this model")]
 async fn what_the_model_does_not_know_it_does_not_answer() {
     let (_, c) = world();
     let _ = c.lambda.list_layers().send().await;
