@@ -70,14 +70,7 @@ impl Model for CloudWatch {
     }
 
     fn refusals(&self) -> Refusals {
-        Refusals {
-            denied: (403, "AccessDenied"),
-            throttled: (400, "Throttling", "Rate exceeded"),
-            expired: (403, "ExpiredToken"),
-            skewed: (403, "SignatureDoesNotMatch"),
-            broken: "InternalServiceFault",
-            unavailable: "ServiceUnavailable",
-        }
+        Refusals::of_query("InternalServiceFault")
     }
 
     fn arn(&self, request: &Request, _: Option<&Role>) -> String {

@@ -64,14 +64,7 @@ impl Model for Iam {
     }
 
     fn refusals(&self) -> Refusals {
-        Refusals {
-            denied: (403, "AccessDenied"),
-            throttled: (400, "Throttling", "Rate exceeded"),
-            expired: (403, "ExpiredToken"),
-            skewed: (403, "SignatureDoesNotMatch"),
-            broken: "ServiceFailure",
-            unavailable: "ServiceUnavailable",
-        }
+        Refusals::of_query("ServiceFailure")
     }
 
     fn arn(&self, request: &Request, role: Option<&Role>) -> String {

@@ -123,3 +123,17 @@ pub(crate) struct Refusals {
     pub broken: &'static str,
     pub unavailable: &'static str,
 }
+
+impl Refusals {
+    /// Those of the services that speak AWS's query protocol, or did at first; their 500 has a code of its own.
+    pub fn of_query(broken: &'static str) -> Self {
+        Self {
+            denied: (403, "AccessDenied"),
+            throttled: (400, "Throttling", "Rate exceeded"),
+            expired: (403, "ExpiredToken"),
+            skewed: (403, "SignatureDoesNotMatch"),
+            broken,
+            unavailable: "ServiceUnavailable",
+        }
+    }
+}

@@ -36,14 +36,7 @@ impl Model for Sts {
     }
 
     fn refusals(&self) -> Refusals {
-        Refusals {
-            denied: (403, "AccessDenied"),
-            throttled: (400, "Throttling", "Rate exceeded"),
-            expired: (403, "ExpiredToken"),
-            skewed: (403, "SignatureDoesNotMatch"),
-            broken: "InternalFailure",
-            unavailable: "ServiceUnavailable",
-        }
+        Refusals::of_query("InternalFailure")
     }
 
     fn arn(&self, _: &Request, _: Option<&Role>) -> String {
