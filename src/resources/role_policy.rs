@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_iam::types::Role;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{names, policy_document};
 use crate::app::{App, Function, QueueEnd};
@@ -246,18 +247,22 @@ pub async fn look_at_role(ctx: &Ctx, key: &Key) -> Result<Option<Role>, Failure>
 /// IAM denies a write to a role that is not there, for it knows it by its bare name alone (I11), and may go on showing it
 /// for a while after it was deleted (I1): then it is missing rather than forbidden.
 pub async fn judged(ctx: &Ctx, key: &Key, failure: Failure) -> Failure {
-    const LOOKS: usize = 5;
-    let mut looks = 0;
-    while failure.class == Class::AccessDenied && looks < LOOKS {
+    const LATE: Duration = Duration::from_secs(25);
+    if failure.class != Class::AccessDenied {
+        return failure;
+    }
+    let begun = Instant::now();
+    loop {
         if matches!(look_at_role(ctx, key).await, Ok(None)) {
             return Failure { class: Class::NotFound, ..failure };
         }
-        looks += 1;
-        if !ctx.pause(Duration::from_secs(1)).await {
-            break;
+        // Seldom in the end; a real denial is told after this time.
+        let waited = begun.elapsed();
+        let left = LATE.saturating_sub(waited);
+        if left.is_zero() || !ctx.pause(waited.max(Duration::from_secs(1)).min(left)).await {
+            return failure;
         }
     }
-    failure
 }
 
 async fn document_of(ctx: &Ctx, key: &Key) -> Result<Option<Value>, Failure> {
