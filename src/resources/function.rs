@@ -26,8 +26,6 @@ use crate::engine::scope::{Scope, UNKNOWN};
 use crate::engine::wait::Wait;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(120);
-/// A role that was deleted before this run is shown for so long (I1): only then can one tell that it is gone.
-const ROLE_LATE: Duration = Duration::from_secs(25);
 
 pub struct FunctionKind;
 
@@ -302,7 +300,7 @@ impl Resource for AppFunction {
             ));
         };
         log_group::registered(ctx, &function.name, key).await?;
-        let created = ctx.call_upon("lambda:CreateFunction", key, create, ROLE_LATE, is_gone).await?;
+        let created = ctx.call_upon("lambda:CreateFunction", key, create, role_policy::ROLE_LATE, is_gone).await?;
         ctx.first_try_worked();
         drop(turn);
         if spec.reserved_concurrency.is_some() {
@@ -351,7 +349,7 @@ impl Resource for AppFunction {
                     .send()
             };
             let is_gone = || role_is_gone(ctx, &function.name);
-            ctx.call_upon("lambda:UpdateFunctionConfiguration", key, update, ROLE_LATE, is_gone).await?;
+            ctx.call_upon("lambda:UpdateFunctionConfiguration", key, update, role_policy::ROLE_LATE, is_gone).await?;
         }
         if differences.touches("reservedConcurrency") {
             reserve(ctx, key, spec.reserved_concurrency).await?;

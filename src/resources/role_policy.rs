@@ -244,10 +244,12 @@ pub async fn look_at_role(ctx: &Ctx, key: &Key) -> Result<Option<Role>, Failure>
     Ok(answer.and_then(|answer| answer.role))
 }
 
+/// A role that was deleted is shown for so long (I1): only then can one tell that it is gone.
+pub const ROLE_LATE: Duration = Duration::from_secs(25);
+
 /// IAM denies a write to a role that is not there, for it knows it by its bare name alone (I11), and may go on showing it
 /// for a while after it was deleted (I1): then it is missing rather than forbidden.
 pub async fn judged(ctx: &Ctx, key: &Key, failure: Failure) -> Failure {
-    const LATE: Duration = Duration::from_secs(25);
     if failure.class != Class::AccessDenied {
         return failure;
     }
@@ -258,7 +260,7 @@ pub async fn judged(ctx: &Ctx, key: &Key, failure: Failure) -> Failure {
         }
         // Seldom in the end; a real denial is told after this time.
         let waited = begun.elapsed();
-        let left = LATE.saturating_sub(waited);
+        let left = ROLE_LATE.saturating_sub(waited);
         if left.is_zero() || !ctx.pause(waited.max(Duration::from_secs(1)).min(left)).await {
             return failure;
         }
