@@ -50,22 +50,26 @@ impl Ctx {
 
     /// What the first look shows that shows something, within some seconds: for what is wanted no more, and perhaps too
     /// young to be seen. What tells of it goes with this run, so that none after this would look. What this run has removed
-    /// itself is not waited for.
+    /// itself is not waited for, nor what `is_wanted`.
     ///
     /// # Errors
     /// That of a look.
-    pub async fn at_last<T, R>(&self, key: &Key, look: impl Fn() -> R + Send) -> Result<Option<T>, Failure>
+    pub async fn at_last<T, R>(
+        &self,
+        key: &Key,
+        is_wanted: bool,
+        look: impl Fn() -> R + Send,
+    ) -> Result<Option<T>, Failure>
     where
         T: Send,
         R: Future<Output = Result<Option<T>, Failure>> + Send,
     {
         const SIGHT: Duration = Duration::from_secs(4);
-        let is_removed = self.run.book.all_removed().iter().any(|found| found.key == *key);
+        let once = is_wanted || self.run.book.all_removed().iter().any(|found| found.key == *key);
         let begun = Instant::now();
         loop {
             let seen = look().await?;
-            if seen.is_some() || is_removed || begun.elapsed() > SIGHT || !self.pause(Duration::from_millis(450)).await
-            {
+            if seen.is_some() || once || begun.elapsed() > SIGHT || !self.pause(Duration::from_millis(450)).await {
                 return Ok(seen);
             }
         }

@@ -199,8 +199,7 @@ impl Kind for AlarmKind {
         let key = Key::new(names::ALARM, probe);
         let is_wanted = !self.declare(&ctx.scope).is_empty();
         // W3
-        let alarm =
-            if is_wanted { described(ctx, &key).await? } else { ctx.at_last(&key, || described(ctx, &key)).await? };
+        let alarm = ctx.at_last(&key, is_wanted, || described(ctx, &key)).await?;
         let Some(alarm) = alarm else { return Ok(vec![]) };
         let arn = alarm.alarm_arn().unwrap_or_default();
         let tags = ctx

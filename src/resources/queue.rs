@@ -125,7 +125,7 @@ impl Kind for QueueKind {
         let key = Key::new(names::QUEUE, probe);
         let is_wanted = !self.declare(&ctx.scope).is_empty();
         // Q2
-        let url = if is_wanted { url_of(ctx, &key).await? } else { ctx.at_last(&key, || url_of(ctx, &key)).await? };
+        let url = ctx.at_last(&key, is_wanted, || url_of(ctx, &key)).await?;
         let Some(url) = url else { return Ok(vec![]) };
         let (attributes, tags) = tokio::try_join!(attributes_of(ctx, &key, &url), tags_of(ctx, &key, &url))?;
         // Deleted between the looks.
