@@ -34,7 +34,17 @@ def linked(target):
     return {(package["name"], package["version"]): package for package in theirs}
 
 
+def added(targets):
+    """What the compiler links beside them: its library and, for a static binary, that of C."""
+    version = subprocess.run(["rustc", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[1]
+    yield {"name": "std", "version": version, "license": "MIT OR Apache-2.0"}
+    if any(target.endswith("musl") for target in targets):
+        yield {"name": "musl", "version": "1.2.5", "license": "MIT", "authors": ["2005-2020 Rich Felker, et al."]}
+
+
 def texts(package):
+    if "manifest_path" not in package:
+        return [standard(package)]
     folder = Path(package["manifest_path"]).parent
     files = {path for path in folder.iterdir() if path.is_file() and TEXT.match(path.name) and path.suffix != ".rs"}
     if package["license_file"]:
@@ -54,7 +64,8 @@ def standard(package):
 
 def main():
     packages = {key: package for target in sys.argv[1:] for key, package in linked(target).items()}
-    print("chatctl is linked of these packages from crates.io.\n")
+    packages |= {(package["name"], package["version"]): package for package in added(sys.argv[1:])}
+    print("chatctl is linked of these packages, all from crates.io but Rust's `std` and, where it is static, musl.\n")
     belongs = {}
     for (name, version), package in sorted(packages.items()):
         print(f"{name} {version}: {package['license']}")

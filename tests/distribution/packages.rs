@@ -202,5 +202,13 @@ async fn every_artefact_has_the_licences_of_all_that_is_in_it() {
             count += 1;
         }
         assert!(count > 100, "only {count} packages were found");
+        assert!(
+            text.contains("\nstd 1.") && !text.contains("\nmusl "),
+            "what the compiler adds, in {}",
+            file.display()
+        );
     }
+    let machine = std::env::consts::ARCH;
+    let of_static = ran(script("licences.py").arg(format!("{machine}-unknown-linux-musl"))).await;
+    assert!(of_static.contains("\nmusl 1.") && of_static.contains("\nCopyright (c) 2005-2020 Rich Felker, et al.\n"));
 }

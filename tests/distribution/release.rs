@@ -79,8 +79,15 @@ async fn a_release_builds_completes_and_publishes_what_is_not_there_yet() {
         env!("CARGO"),
         built = built.display()
     );
-    release.stand_in("cargo", &cargo);
     release.stand_in("cargo-zigbuild", "");
+    if cfg!(target_os = "linux") {
+        release.stand_in("cargo", &cargo.replace("runs\\n'", "runs\\nexit\\n\\0GLIBC_2.28\\0'"));
+        let error = release.step(&format!("build {}", target())).await.unwrap_err();
+        assert_eq!(error, format!("error: this binary for `{}` needs a newer glibc than 2.17", target()));
+        fs::remove_dir_all(&dist).unwrap();
+        release.calls();
+    }
+    release.stand_in("cargo", &cargo);
     let printed = release.step(&format!("build {}", target())).await.unwrap();
     assert_eq!(printed, "it runs\n");
     let (verb, glibc) = if cfg!(target_os = "macos") { ("build", "") } else { ("zigbuild", ".2.17") };
