@@ -4,8 +4,8 @@ use chatctl::error::Exit;
 use serde_json::{Value, json};
 use support::{Ministack, ministack};
 
-use crate::run::{Ended, Run, chatctl};
-use crate::snapshot::{assert_snapshot, masked};
+use super::run::{Ended, Run, chatctl};
+use super::snapshot::{assert_snapshot, masked};
 
 /// An account of its own on the local AWS, and what differs from run to run there.
 struct Account {

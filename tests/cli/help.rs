@@ -8,8 +8,8 @@ use chatctl::error::Exit;
 use clap::Command;
 use support::{DataDir, Folder, chatctl, ministack};
 
-use crate::run;
-use crate::snapshot::assert_snapshot;
+use super::run;
+use super::snapshot::assert_snapshot;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 

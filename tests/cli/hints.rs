@@ -7,7 +7,7 @@ use aws_config::SdkConfig;
 use serde_json::Value;
 use support::sdk_config;
 
-use crate::run::chatctl;
+use super::run::chatctl;
 
 /// An AWS with one answer for everything.
 fn answering(status: &'static str, body: &'static str) -> SdkConfig {

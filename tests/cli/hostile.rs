@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use support::{Folder, HOSTILE, is_harmless, ministack};
 
-use crate::run::{Written, chatctl};
+use super::run::{Written, chatctl};
 
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![

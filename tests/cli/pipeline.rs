@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use support::{Folder, Ministack, Process, brisk, ministack, python_tools};
 use world::World;
 
-use crate::run::chatctl;
-use crate::snapshot::{assert_snapshot, masked};
+use super::run::chatctl;
+use super::snapshot::{assert_snapshot, masked};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");

@@ -7,7 +7,7 @@ use chatctl::arguments::{self, Asked};
 use chatctl::config::{Authorizer, Config, Jwt, TokenPlace};
 use chatctl::host::Host;
 
-use crate::run::{Run, Written, chatctl};
+use super::run::{Run, Written, chatctl};
 
 /// An option and what becomes of its values: the default's, the file's, the environment's and the flag's.
 struct Row {

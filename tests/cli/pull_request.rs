@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::pipeline::{Project, pull_request, template, went_well};
+use super::pipeline::{Project, pull_request, template, went_well};
 
 const BOT: &str = "github-actions[bot]";
 

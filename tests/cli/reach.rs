@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use chatctl::error::Exit;
 use support::{Chatctl, Folder, chatctl as binary};
 
-use crate::run::chatctl;
+use super::run::chatctl;
 
 /// The program where a pipeline's token, kept in `folder`, is to be exchanged for credentials.
 fn in_a_pipeline(folder: &Folder) -> Chatctl {

@@ -9,7 +9,7 @@ use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 use support::{Folder, Ministack, chatctl, ministack};
 
-use crate::snapshot::{assert_snapshot, masked};
+use super::snapshot::{assert_snapshot, masked};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 
@@ -192,7 +192,7 @@ async fn what_is_printed_fits_the_terminal_and_is_whole() {
 #[tokio::test]
 async fn every_help_fits_the_terminal() {
     let server = ministack().await;
-    for verb in crate::help::verbs().iter().map(String::as_str).chain([""]) {
+    for verb in super::help::verbs().iter().map(String::as_str).chain([""]) {
         for columns in [60, 80] {
             let run = OnTerminal::start(server, &format!("{verb} --help"), (60, columns), false, &[]);
             let seen = tokio::task::spawn_blocking(|| run.finish()).await.unwrap();
@@ -200,7 +200,7 @@ async fn every_help_fits_the_terminal() {
             assert!(seen.code == Some(0) && lines.is_empty(), "{verb} in {columns} columns: {lines:?}");
         }
     }
-    let page = crate::run::chatctl("man").run().await.stdout;
+    let page = super::run::chatctl("man").run().await.stdout;
     let is_kept = |line: &&str| [".nf", ".EX", ".TS"].iter().any(|kept| line.starts_with(kept));
     assert_eq!(page.lines().find(is_kept), None, "is laid out by hand");
     // The margin of a manual is 7 columns, that of an option's text 7 more.

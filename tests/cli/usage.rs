@@ -10,8 +10,8 @@ use chatctl::error::Exit;
 use serde_json::Value;
 use support::sdk_config;
 
-use crate::run::{Run, chatctl};
-use crate::snapshot::assert_snapshot;
+use super::run::{Run, chatctl};
+use super::snapshot::assert_snapshot;
 
 /// An AWS that says no to everything, and counts.
 struct Listener {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::pipeline::{Project, went_well, write_program};
+use super::pipeline::{Project, went_well, write_program};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use support::{HOSTILE, is_harmless};
 
-use crate::chat_server::{ChatServer, Faults, Refusal};
-use crate::stage::Stage;
-use crate::tty::Tty;
+use super::chat_server::{ChatServer, Faults, Refusal};
+use super::stage::Stage;
+use super::tty::Tty;
 use chatctl::chat::session::{ChatOptions, chat};
 use chatctl::error::Exit;
 use chatctl::websocket::{Auth, Endpoint, PING};

@@ -12,8 +12,8 @@ use serde_json::Value;
 use support::schema::assert_described;
 use support::{Client, DataDir, Folder, chatctl};
 
-use crate::stage::Captured;
-use crate::tty::Tty;
+use super::stage::Captured;
+use super::tty::Tty;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 
@@ -349,7 +349,7 @@ async fn keys_redeploy_show_the_page_and_end_it() {
     page.run().await.expect(0);
     let host = address.split('/').nth(2).unwrap();
     assert!(fs::read_to_string(&shown).unwrap().contains(&format!("url=http://{host}/")));
-    let answer = crate::open::ask(host, "GET", &address[7 + host.len()..], &[("Host", host)]).await;
+    let answer = super::open::ask(host, "GET", &address[7 + host.len()..], &[("Host", host)]).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     // An edit on a terminal is told in lines as well.
     place.write("lambda/sendMessage.mjs", &format!("{}// edited\n", place.read("lambda/sendMessage.mjs")));

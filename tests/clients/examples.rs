@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 use support::{Client, Folder, chatctl, ministack};
 
-use crate::browser::{Browser, Page};
+use super::browser::{Browser, Page};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 

@@ -8,7 +8,7 @@ use chatctl::local;
 use serde_json::json;
 use support::{DataDir, Told, silent_host};
 
-use crate::browser::Browser;
+use super::browser::Browser;
 
 /// Every way in which a page sends something without being asked, at `TARGET` and, by a name that leads to this machine
 /// too, at `REBOUND`. Each would make a user of its own name.

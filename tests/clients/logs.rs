@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::chat_server::{ChatServer, Faults};
-use crate::stage::Stage;
+use super::chat_server::{ChatServer, Faults};
+use super::stage::Stage;
 use chatctl::commands::logs::{LogFormat, LogsOptions, tail};
 use chatctl::error::Exit;
 use serde_json::Value;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::browser::{Browser, Page};
-use crate::chat_server::{ChatServer, Faults, PATIENCE};
-use crate::stage::Stage;
+use super::browser::{Browser, Page};
+use super::chat_server::{ChatServer, Faults, PATIENCE};
+use super::stage::Stage;
 use chatctl::chat::page::{OpenOptions, open};
 use chatctl::error::{Exit, Result};
 use chatctl::host::Interrupt;

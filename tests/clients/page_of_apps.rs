@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chatctl::local::REGION;
 use support::{DataDir, Folder, chatctl, ministack};
 
-use crate::dev::Dev;
+use super::dev::Dev;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatctl");
 /// Its tests have an issuer; a chat without an authorizer has no use for a token.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::chat_server::ChatServer;
+use super::chat_server::ChatServer;
 
 /// A proxy that alone knows where `chat.test` is, and opens tunnels to nowhere else.
 struct Tunnels {

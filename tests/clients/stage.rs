@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chatctl::host::{Env, Host, Interrupt, Output};
 use tokio::sync::watch;
 
-use crate::chat_server::PATIENCE;
+use super::chat_server::PATIENCE;
 
 pub struct Stage {
     pub host: Host,

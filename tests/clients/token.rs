@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use support::{Chatctl, Folder, chatctl, eventually};
 
-use crate::chat_server::{ChatServer, Faults, Refusal};
+use super::chat_server::{ChatServer, Faults, Refusal};
 
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
 const JWT: &str = "authorizer = 'jwt'\njwt-issuer = 'https://issuer.example'\njwt-audience = 'chat'\n";

@@ -11,7 +11,7 @@ use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 use tokio::sync::watch;
 
-use crate::chat_server::PATIENCE;
+use super::chat_server::PATIENCE;
 
 pub const ROWS: NonZero<u16> = NonZero::new(30).unwrap();
 pub const COLUMNS: NonZero<u16> = NonZero::new(90).unwrap();

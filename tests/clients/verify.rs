@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
-use crate::stage::Stage;
+use super::chat_server::{ChatServer, ErrorGoesTo, Faults, Refusal};
+use super::stage::Stage;
 use chatctl::chat::verify::{
     Backstage, Exchange, Junit, TableCheck, UnknownAction, VerifyOptions, VerifyReport, verify,
 };

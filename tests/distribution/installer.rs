@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-use crate::VERSION;
-use crate::packages::{packages, target};
+use super::VERSION;
+use super::packages::{packages, target};
 
 /// The files of a folder over HTTP; gone when dropped.
 struct Files {

@@ -10,7 +10,7 @@ use support::{DataDir, Folder, Proxy, chatctl, data_dir, eventually, ministack};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use crate::{PROGRAM, REPOSITORY, VERSION};
+use super::{PROGRAM, REPOSITORY, VERSION};
 
 pub fn target() -> String {
     let libc = if cfg!(target_os = "macos") { "apple-darwin" } else { "unknown-linux-gnu" };

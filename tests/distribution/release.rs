@@ -7,8 +7,8 @@ use std::process::Stdio;
 use support::Folder;
 use tokio::process::Command;
 
-use crate::packages::{named, target};
-use crate::{REPOSITORY, VERSION};
+use super::packages::{named, target};
+use super::{REPOSITORY, VERSION};
 
 /// A checkout in which the steps of a release run, with stand-ins for what builds and publishes.
 struct Release(Folder);

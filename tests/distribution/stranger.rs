@@ -8,8 +8,8 @@ use std::time::Duration;
 use support::{Folder, ministack};
 use tokio::process::Command;
 
-use crate::REPOSITORY;
-use crate::packages::{packages, ran};
+use super::REPOSITORY;
+use super::packages::{packages, ran};
 
 /// The commands of a page, in their order, and the settings file that it shows.
 fn told(page: &str) -> (Vec<String>, String) {

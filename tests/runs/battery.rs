@@ -9,7 +9,7 @@ use serde_json::Value;
 use support::{ACCOUNT, REGION, assert_nothing_left, assert_whole, put_function, run};
 use world::{Api, Switches, World};
 
-use crate::app::Project;
+use super::app::Project;
 
 fn world() -> World {
     World::new(Switches::default())

@@ -13,8 +13,8 @@ use chatctl::error::Exit;
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, run};
 use world::{Crowd, Snapshot, Verdict, World};
 
-use crate::app::Project;
-use crate::removal::with_a_fourth_function;
+use super::app::Project;
+use super::removal::with_a_fourth_function;
 
 const VICTIM: &str = "victim";
 

@@ -13,7 +13,7 @@ const SEEDS: u64 = 20;
 /// Seeds beyond those that once failed.
 const REGRESSIONS: [u64; 4] = [64, 92, 145, 210];
 
-/// `LAG_SEEDS=2000 cargo test --test runs lag` tries more, `LAG_SEED=64` replays one.
+/// `LAG_SEEDS=2000 cargo test --test all runs::lag` tries more, `LAG_SEED=64` replays one.
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number of seeds, or a seed"));
     match number("LAG_SEED") {

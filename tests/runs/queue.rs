@@ -8,7 +8,7 @@ use serde_json::Value;
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, assert_whole, run};
 use world::{Switches, Verdict, World};
 
-use crate::app::Project;
+use super::app::Project;
 
 async fn deployed() -> World {
     let world = World::new(Switches::default());

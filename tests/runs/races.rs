@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use support::{ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, run};
 use world::{Api, CallInfo, Switches, Verdict, World};
 
-use crate::app::Project;
+use super::app::Project;
 
 async fn at_once(world: &World, lines: &[&str]) -> Vec<Ended> {
     let runs = lines.iter().enumerate().map(|(n, line)| Process::new(world, line).label(&format!("run {n}")).run());

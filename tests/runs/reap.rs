@@ -6,7 +6,7 @@ use chatctl::error::Exit;
 use support::{ACCOUNT, Process, REGION, assert_whole, run};
 use world::World;
 
-use crate::app::Project;
+use super::app::Project;
 
 const EXPIRES_AT: &str = "chatctl:expires-at";
 

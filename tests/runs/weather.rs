@@ -1,7 +1,7 @@
 //! Seeded storms: drift, faults, kills, racing `up`s and `down`s of equal and different configurations, lists that lag,
 //! slow tables, propagation from 0 to 60 s. After each, one quiet `up` converges.
 //!
-//! `WEATHER_SEEDS=2000 cargo test --test runs weather` runs more (a third of a second
+//! `WEATHER_SEEDS=2000 cargo test --test all runs::weather` runs more (a third of a second
 //! each); `WEATHER_SEED=17` replays one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

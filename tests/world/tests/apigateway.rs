@@ -1,9 +1,7 @@
 //! API Gateway, as the real SDK meets it in the model.
 
-mod common;
-
+use super::common::*;
 use aws_sdk_apigatewayv2::types::{DeploymentStatus, IntegrationType, ProtocolType, RouteSettings};
-use common::*;
 use world::{Rate, Switches};
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,7 @@
 //! The whole walkthrough by hand, judged by the model's idea of a chat that works.
 
-mod common;
-
+use super::common::*;
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-use common::*;
 
 const ROUTES: [&str; 3] = ["$connect", "$disconnect", "sendmessage"];
 

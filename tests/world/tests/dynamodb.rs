@@ -1,14 +1,12 @@
 //! DynamoDB's control plane, as the real SDK meets it in the model.
 
-mod common;
-
+use super::common::*;
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeySchemaElement,
     KeyType, Projection, ProjectionType, ScalarAttributeType, SseSpecification, TableStatus, Tag,
     TimeToLiveSpecification, TimeToLiveStatus,
 };
-use common::*;
 
 fn create(c: &Clients) -> CreateTableFluentBuilder {
     let key = KeySchemaElement::builder().attribute_name("connectionId").key_type(KeyType::Hash).build().unwrap();

@@ -1,14 +1,12 @@
 //! Faults, deaths, permissions and the wire log: what a test does to a program through the model.
 
-mod common;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::common::*;
 use aws_sdk_apigatewayv2::types::ProtocolType;
 use aws_sdk_sts::error::SdkError;
 use aws_smithy_types::timeout::TimeoutConfig;
-use common::*;
 use world::{Fault, Service, Switches, Verdict, World};
 
 /// Does to every call what `verdict` says.

@@ -1,11 +1,9 @@
 //! IAM and STS, as the real SDK meets them in the model.
 
-mod common;
-
 use std::time::Duration;
 
+use super::common::*;
 use aws_sdk_iam::types::Tag;
-use common::*;
 use world::Switches;
 
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"dynamodb:PutItem","Resource":"arn:aws:dynamodb:eu-central-1:111122223333:table/t"}]}"#;

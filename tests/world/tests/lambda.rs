@@ -1,10 +1,8 @@
 //! Lambda, as the real SDK meets it in the model.
 
-mod common;
-
+use super::common::*;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, LastUpdateStatus, Runtime, State};
-use common::*;
 
 /// A role that has spread, and a function that is ready.
 async fn ready(c: &Clients) {

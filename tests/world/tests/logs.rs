@@ -1,8 +1,6 @@
 //! CloudWatch Logs, as the real SDK meets it in the model.
 
-mod common;
-
-use common::*;
+use super::common::*;
 use world::LogEvent;
 
 const GROUP: &str = "/aws/lambda/f";

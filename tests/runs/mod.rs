@@ -1,4 +1,4 @@
-//! Whole runs of the program against the model of AWS: one binary, because each links the whole AWS SDK.
+//! Whole runs of the program against the model of AWS.
 
 mod alarm;
 mod answers;

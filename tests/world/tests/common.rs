@@ -1,8 +1,5 @@
 //! What every test here starts from: a world, clients of the real SDK, and the smallest resources.
 
-// Each test binary uses its own part of this.
-#![allow(dead_code)]
-
 use std::time::Duration;
 
 use aws_sdk_apigatewayv2::types::{IntegrationType, ProtocolType};
