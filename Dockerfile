@@ -4,11 +4,10 @@
 #
 # `--local` needs Python and Node.js, which are not in it.
 FROM debian:13-slim AS archive
-ARG TARGETARCH=amd64
 COPY dist/chatctl-*-unknown-linux-gnu.tar.gz /
-RUN case "$TARGETARCH" in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; *) exit 1 ;; esac && \
-    mkdir /chatctl && \
-    tar -xzf "/chatctl-$machine-unknown-linux-gnu.tar.gz" --strip-components 1 -C /chatctl
+# Not TARGETARCH: some builders leave it empty, and BuildKit would keep a default on every machine.
+RUN mkdir /chatctl && \
+    tar -xzf "/chatctl-$(uname -m)-unknown-linux-gnu.tar.gz" --strip-components 1 -C /chatctl
 
 FROM debian:13-slim
 # Of certificates the newest are wanted, whichever those are.
