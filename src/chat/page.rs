@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use self::entrance::Entrance;
 use self::server::Server;
 use crate::error::{Error, Exit, Result};
-use crate::host::{Host, random};
+use crate::host::{Env, Host, random};
+use crate::local::which;
 use crate::report::json;
 use crate::websocket::{Auth, Endpoint, Place};
 
@@ -85,7 +86,7 @@ impl Page {
         let temp = host.cwd.join(host.env.get("TMPDIR").unwrap_or("/tmp"));
         let folder = format!("chatctl-{}", random().ok()?);
         let entrance = Entrance::create(&temp, &folder, &self.server.entrance().ok()?).ok()?;
-        launch(&entrance.file()).then_some(entrance)
+        launch(&host.env, &entrance.file()).then_some(entrance)
     }
 }
 
@@ -95,8 +96,10 @@ impl Drop for Page {
     }
 }
 
-fn launch(file: &Path) -> bool {
+/// From `/`, so that neither the program nor what it starts is looked for in the working directory.
+fn launch(env: &Env, file: &Path) -> bool {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let Some(opener) = which(env, opener) else { return false };
     let quiet = || Stdio::null();
-    Command::new(opener).arg(file).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
+    Command::new(opener).arg(file).current_dir("/").stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
 }

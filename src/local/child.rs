@@ -83,7 +83,7 @@ pub(super) fn environment(env: &Env) -> impl Iterator<Item = (&str, String)> {
 }
 
 /// The program of this name. A relative entry of `PATH` is passed over: it would mean whatever folder we are in.
-pub(super) fn which(env: &Env, name: &str) -> Option<PathBuf> {
+pub fn which(env: &Env, name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let is_program = |path: &PathBuf| {
         fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)

@@ -18,6 +18,7 @@ use crate::error::{Code, Error, Exit, Result};
 use crate::host::{Env, Host};
 use crate::progress::{Ended, Reporter};
 
+pub use child::which;
 pub use install::{Installation, Python, install};
 pub use server::{Endpoint, Lifetime, Server};
 

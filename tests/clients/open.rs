@@ -487,8 +487,29 @@ async fn the_browser_is_given_a_private_file_that_opens_the_page_once() {
     assert!(!file.exists() && std::fs::read_dir(&tmp).unwrap().next().is_none(), "nothing is left behind");
 }
 
+/// A relative entry of the path, an empty one too, means the working directory, which may be somebody else's.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_browser_is_looked_for_in_the_working_directory() {
+    let (folder, elsewhere) = (support::Folder::new(), support::Folder::new());
+    let (opener, ran, told) = (folder.0.join("xdg-open"), elsewhere.0.join("ran"), elsewhere.0.join("told"));
+    std::fs::write(&opener, format!("#!/bin/sh\necho > '{}'\n", ran.display())).unwrap();
+    std::fs::set_permissions(&opener, Permissions::from_mode(0o755)).unwrap();
+    for path in ["", ".", ":/nowhere", "/nowhere:."] {
+        let mut open = std::process::Command::new(env!("CARGO_BIN_EXE_chatctl"));
+        let open = open.args(["open", "--url", "ws://127.0.0.1:1/prod"]).current_dir(&folder.0);
+        let open = open.env_clear().env("PATH", path).env("TMPDIR", &elsewhere.0).stdout(std::process::Stdio::null());
+        let mut open = open.stderr(std::fs::File::create(&told).unwrap()).spawn().unwrap();
+        let says = |text: &str| std::fs::read_to_string(&told).unwrap().contains(text);
+        until(|| says("no browser could be started") || ran.exists() || open.try_wait().unwrap().is_some()).await;
+        open.kill().unwrap();
+        open.wait().unwrap();
+        assert!(says("no browser could be started") && !ran.exists(), "{path:?}");
+    }
+}
+
 /// Waits until `done`.
-async fn until(done: impl Fn() -> bool) {
+async fn until(mut done: impl FnMut() -> bool) {
     let waiting = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(10)).await;
