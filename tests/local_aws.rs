@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -460,6 +460,7 @@ async fn a_broken_installation_and_what_others_left_are_replaced() {
     // Of two that are named alike, the one that we made goes.
     assert!(home.join("of-somebody-else").exists() && older.exists());
     fs::copy(made.join(".made-by-chatctl"), older.join(".made-by-chatctl")).unwrap();
+    fs::set_permissions(&older, fs::Permissions::from_mode(0o700)).unwrap();
     local::install(&home, &env, &Told).await.unwrap();
     assert!(home.join("of-somebody-else").exists() && !older.exists());
 }

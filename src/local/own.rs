@@ -19,6 +19,8 @@ const MARKER: &str = ".made-by-chatctl";
 const MARKER_TEXT: &str = "chatctl made this folder, and removes it when it is of no more use\n";
 /// The most that is read of a file whose content is not known yet.
 const MOST: u64 = 64 * 1024;
+/// Follows no link, and waits for nobody at a pipe.
+const STRICT: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
 
 /// Makes `folder` the place for the local AWS, closed to others. One that is there already must be ours, and empty or
 /// marked, or hold nothing but what `is_known` by name.
@@ -84,20 +86,21 @@ fn mark(folder: &Path) -> io::Result<()> {
     fs::rename(new, folder.join(MARKER))
 }
 
+/// Whether `folder` bears our mark. In an open one the mark says nothing: there, a checkout or an archive may have put it.
 pub fn is_marked(folder: &Path) -> bool {
-    read(&folder.join(MARKER)).is_ok_and(|marker| marker.is_some_and(|(text, _)| text == MARKER_TEXT.as_bytes()))
+    fs::symlink_metadata(folder).is_ok_and(|found| found.mode() & 0o077 == 0)
+        && read(&folder.join(MARKER)).is_ok_and(|marker| marker.is_some_and(|(text, _)| text == MARKER_TEXT.as_bytes()))
 }
 
-/// The file at `path` to hold a lock on; a link there is not followed.
+/// The file at `path` to hold a lock on; a link there is not followed, and nobody waited for who reads a pipe.
 pub fn lock_file(path: &Path) -> io::Result<File> {
     let mut open = OpenOptions::new();
-    open.write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+    open.write(true).create(true).truncate(false).mode(0o600).custom_flags(STRICT.bits()).open(path)
 }
 
 /// The start of a file of ours, and what it is; `None` where there is none, or one that somebody else could have written.
 pub fn read(path: &Path) -> io::Result<Option<(Vec<u8>, Metadata)>> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(STRICT.bits()).open(path) {
         Ok(file) => file,
         // The last is how a link answers.
         Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ELOOP) => {

@@ -71,9 +71,11 @@ impl DataDir {
     }
 }
 
-/// The same files in folders of their own: no link to a folder is trusted.
+/// The same files in folders of their own, as closed as those: no link to a folder is trusted.
 fn linked(from: &Path, to: &Path) {
     fs::create_dir(to).expect("the target folder can be written to");
+    let mode = fs::metadata(from).expect("it is there").permissions();
+    fs::set_permissions(to, mode).expect("it is ours");
     for entry in fs::read_dir(from).expect("it can be read").flatten().filter(|entry| entry.file_name() != "run") {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         match entry.file_type().expect("it is there") {
