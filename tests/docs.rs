@@ -245,27 +245,77 @@ fn every_guarantee_names_what_it_is_proven_on_and_its_tests() {
     assert!(count >= 50, "only {count} tests were found");
 }
 
-/// A promise whose test is gone is no promise.
+/// The tests that a line names, with their files: `a.rs`: `one`, `another`.
+fn tests_named(line: &str) -> Vec<(&str, &str)> {
+    let parts: Vec<&str> = line.split('`').collect();
+    let (mut file, mut found) = (None, Vec::new());
+    for pair in parts.chunks_exact(2) {
+        match (file, pair[0], pair[1]) {
+            (_, _, word) if word.ends_with(".rs") || word.ends_with(".test.mjs") => file = Some(word),
+            (Some(file), ": " | ", ", test) => found.push((file, test)),
+            _ => file = None,
+        }
+    }
+    found
+}
+
+/// A promise whose test is gone is no promise, and one without a test is none yet.
 #[test]
-fn every_test_that_the_security_page_names_exists() {
+fn every_promise_of_the_security_page_names_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
-    let rows = page.lines().filter_map(|line| line.split_once(".rs`: `"));
-    let mut count = 0;
-    for (before, after) in rows {
-        let file = before.rsplit('`').next().unwrap();
-        let test = after.split('`').next().unwrap();
-        let text = fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap();
-        assert!(text.contains(&format!("fn {test}()")), "{file}: {test}");
-        count += 1;
+    let (mut count, mut promises) = (0, false);
+    for line in page.lines() {
+        let named = tests_named(line);
+        for (file, test) in &named {
+            let places = ["tests", "lambda", "src"].map(|folder| root.join(folder).join(file));
+            let place = places.iter().find(|place| place.exists()).unwrap_or_else(|| panic!("there is no {file}"));
+            let text = fs::read_to_string(place).unwrap();
+            let is_there = [format!("fn {test}("), format!("test('{test}"), format!("test(`{test}")];
+            assert!(is_there.iter().any(|begun| text.contains(begun)), "{file} has no {test}");
+            count += 1;
+        }
+        let is_row = line.starts_with('|');
+        promises = is_row && (promises || line.ends_with("| test |"));
+        assert!(!promises || line.ends_with("| test |") || line.starts_with("|--") || !named.is_empty(), "{line}");
     }
-    for (before, after) in page.split(".test.mjs`: `").zip(page.split(".test.mjs`: `").skip(1)) {
-        let file = before.rsplit('`').next().unwrap();
-        let test = after.split('`').next().unwrap();
-        let text = fs::read_to_string(root.join(format!("lambda/{file}.test.mjs"))).unwrap();
-        let is_there = ["test('", "test(`"].iter().any(|call| text.contains(&format!("{call}{test}")));
-        assert!(is_there, "{file}: {test}");
-        count += 1;
+    assert!(count >= 60, "only {count} were found");
+}
+
+/// The pins below `folder`, by what watches them, with the folder that they are in.
+fn pinned(folder: &Path, found: &mut BTreeSet<(&str, PathBuf)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path();
+        let ecosystem = match entry.file_name().to_str().unwrap() {
+            "target" | "node_modules" | ".git" => continue,
+            _ if entry.file_type().unwrap().is_dir() => {
+                pinned(&path, found);
+                continue;
+            }
+            "Cargo.lock" => "cargo",
+            "package-lock.json" => "npm",
+            "Dockerfile" => "docker",
+            "action.yml" => "github-actions",
+            name if name.ends_with(".txt") && fs::read_to_string(&path).unwrap().contains("--hash=sha256:") => "pip",
+            _ => continue,
+        };
+        found.insert((ecosystem, folder.to_owned()));
     }
-    assert!(count >= 20, "only {count} were found");
+}
+
+/// What is pinned and not watched stays as it is when a hole in it is found.
+#[test]
+fn dependabot_watches_all_that_is_pinned() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let watched = fs::read_to_string(root.join(".github/dependabot.yml")).unwrap();
+    let mut pins = BTreeSet::new();
+    pinned(root, &mut pins);
+    assert!(pins.len() > 6, "{pins:?}");
+    for (ecosystem, folder) in pins {
+        let folder = format!("/{}", folder.strip_prefix(root).unwrap().display());
+        let block = watched.split("package-ecosystem: ").find(|block| block.starts_with(ecosystem)).unwrap_or_default();
+        let folders: Vec<&str> = block.split(['[', ']', ',', ' ', '\n']).collect();
+        assert!(folders.contains(&&*folder), "nobody watches the pins of {ecosystem} in {folder}");
+    }
 }

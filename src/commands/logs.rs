@@ -320,6 +320,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_in_a_log_steers_who_reads_it() {
+        let functions = ["chat-sendMessage"];
+        for (text, format) in
+            support::HOSTILE.into_iter().flat_map(|text| [(text, LogFormat::Text), (text, LogFormat::JsonLines)])
+        {
+            let line = Printer::new(&functions, &options(false, format)).line(&event(text));
+            // As it leaves: tabs stay.
+            let shown = crate::host::lines(&line).replace('\t', " ");
+            assert!(support::is_harmless(&shown), "{shown:?}");
+            assert!(format == LogFormat::Text || shown == line, "a document is as it is: {shown:?}");
+        }
+    }
+
+    #[test]
     fn a_function_is_chosen_by_either_name() {
         let functions = ["pr-7-onConnect".to_owned(), "pr-7-sendMessage".to_owned()];
         assert_eq!(choose(&functions, None).unwrap().len(), 2);

@@ -95,6 +95,22 @@ proptest! {
     }
 }
 
+#[test]
+fn an_output_of_a_step_is_one_line_whatever_is_in_it() {
+    let folder = Folder::new();
+    let outputs = folder.0.join("outputs");
+    let written = Written::default();
+    let mut host = chatctl("up").host(&written, &written);
+    host.env.0.insert("GITHUB_OUTPUT".to_owned(), outputs.display().to_string());
+    for text in HOSTILE {
+        github::tell(&host, &Plain::new(host.stderr.clone()), &[("url", text), ("name", "chat")], String::new);
+        let told = fs::read_to_string(&outputs).unwrap();
+        let [url, "name=chat"] = told.lines().collect::<Vec<_>>()[..] else { panic!("{told:?}") };
+        assert!(url.starts_with("url=") && visible(url) == url, "{url:?}");
+        fs::remove_file(&outputs).unwrap();
+    }
+}
+
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();

@@ -69,3 +69,38 @@ fn colored(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Shown(mpsc::Sender<String>);
+
+    impl ExternalPrinter for Shown {
+        fn print(&mut self, line: String) -> rustyline::Result<()> {
+            self.0.send(line).unwrap();
+            Ok(())
+        }
+    }
+
+    /// Names and messages of others above the prompt; the colours around them are ours.
+    #[test]
+    fn nothing_that_is_said_steers_the_terminal() {
+        for (text, color) in support::HOSTILE.into_iter().flat_map(|text| [(text, false), (text, true)]) {
+            let (printer, shown) = mpsc::channel();
+            let screen = Screen::terminal(Shown(printer), color);
+            screen.message(text);
+            screen.message(&format!("{text}: {text}"));
+            screen.note(text);
+            drop(screen);
+            let shown: Vec<String> = shown.iter().collect();
+            assert_eq!(shown.len(), 3);
+            for line in shown {
+                let line = line.strip_suffix('\n').unwrap();
+                let without = ["\x1b[2m", "\x1b[0m"].iter().fold(line.to_owned(), |line, code| line.replace(code, ""));
+                let plain = (31..37).fold(without, |line, code| line.replace(&format!("\x1b[1;{code}m"), ""));
+                assert_eq!(visible(&plain), plain);
+            }
+        }
+    }
+}
