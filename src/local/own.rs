@@ -88,8 +88,13 @@ fn mark(folder: &Path) -> io::Result<()> {
 
 /// Whether `folder` bears our mark. In an open one the mark says nothing: there, a checkout or an archive may have put it.
 pub fn is_marked(folder: &Path) -> bool {
-    fs::symlink_metadata(folder).is_ok_and(|found| found.mode() & 0o077 == 0)
+    fs::symlink_metadata(folder).is_ok_and(|found| is_closed(&found))
         && read(&folder.join(MARKER)).is_ok_and(|marker| marker.is_some_and(|(text, _)| text == MARKER_TEXT.as_bytes()))
+}
+
+/// Whether nobody but its owner may do anything with it.
+pub fn is_closed(found: &Metadata) -> bool {
+    matches!(found.mode() & 0o077, 0)
 }
 
 /// The file at `path` to hold a lock on; a link there is not followed, and nobody waited for who reads a pipe.

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -197,8 +196,8 @@ impl Server {
         let found = own::read(&self.record).map_err(|error| failed_io("read", &self.record, error))?;
         let Some((text, found)) = found else { return Ok(None) };
         let record = serde_json::from_slice::<Record>(&text).ok().filter(|record| is_hex(&record.nonce, 32));
-        let is_closed = matches!(found.mode() & 0o077, 0);
-        Ok(record.map(|record| if is_closed { record } else { Record { secret: String::new(), ..record } }))
+        Ok(record
+            .map(|record| if own::is_closed(&found) { record } else { Record { secret: String::new(), ..record } }))
     }
 }
 
