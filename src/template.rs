@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use crate::aws::endpoints::Endpoints;
 use crate::aws::identity::Identity;
 use crate::config::Config;
 use crate::engine::change::{Action, Change};
@@ -27,7 +28,7 @@ pub enum Source {
 
 /// The scope of a template: where and whose it is, CloudFormation fills in.
 pub fn scope(config: Config, bundles: Bundles) -> Scope {
-    let mut scope = Scope::new(config, reference("AWS::Region"), None, None, bundles);
+    let mut scope = Scope::new(config, reference("AWS::Region"), Endpoints::default(), None, bundles);
     let (partition, account) = (reference("AWS::Partition"), reference("AWS::AccountId"));
     scope.identity = Some(Identity { partition, account });
     scope

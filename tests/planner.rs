@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use chatctl::aws::endpoints::Endpoints;
 use chatctl::aws::identity::Identity;
 use chatctl::config::{Config, Settings};
 use chatctl::engine::change::{Action, Change, root};
@@ -301,7 +302,7 @@ static SCOPES: LazyLock<Vec<Scope>> = LazyLock::new(|| {
         let config = Config::resolve(settings, &silent_host(&folder.0)).unwrap();
         let bundles = Bundles::load(&config.app, None).unwrap();
         let expires_at = config.ttl.map(|_| "2026-11-25T10:00:00Z".to_owned());
-        let mut scope = Scope::new(config, "eu-central-1".to_owned(), None, expires_at, bundles);
+        let mut scope = Scope::new(config, "eu-central-1".to_owned(), Endpoints::default(), expires_at, bundles);
         scope.identity = Identity::from_arn("arn:aws:iam::111122223333:user/me");
         scope
     };

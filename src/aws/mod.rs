@@ -1,6 +1,7 @@
 //! Everything about AWS that is not one kind of resource: clients, identity, failures, retries.
 
 pub mod connections;
+pub mod endpoints;
 pub mod failure;
 pub mod identity;
 pub mod log_events;

@@ -13,6 +13,7 @@ use time::macros::format_description;
 use tokio::sync::watch;
 
 use super::Session;
+use crate::aws::endpoints::Endpoints;
 use crate::aws::log_events::{self, LogEvent};
 use crate::cli;
 use crate::config::duration;
@@ -208,7 +209,7 @@ impl Reading {
 
 /// The events of each function, of any number of functions at the pace that CloudWatch allows. A local AWS has no quota.
 async fn read(aws: &SdkConfig, functions: &[&str], from: i64) -> Result<Vec<Option<Vec<LogEvent>>>> {
-    let at_once = if aws.endpoint_url().is_some() { usize::MAX } else { AT_ONCE };
+    let at_once = if Endpoints::of(aws)?.emulator.is_some() { usize::MAX } else { AT_ONCE };
     let mut logs = Vec::new();
     for some in functions.chunks(at_once) {
         if !logs.is_empty() {

@@ -31,6 +31,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::app::Delivery;
+use crate::aws::endpoints::Endpoints;
 use crate::aws::identity::console_of;
 use crate::aws::{self, Clients};
 use crate::config::{Authorizer, Config, Name, Settings};
@@ -152,8 +153,12 @@ impl Session {
         let sdk = aws::sdk_config(&config, host, local.as_ref()).await;
         let region = if needs == Needs::Nothing { String::new() } else { aws::region_of(&sdk)? };
         let expires_at = config.ttl.map(|ttl| expiry(&sdk, ttl)).transpose()?;
-        let endpoint = sdk.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
-        let scope = Scope::new(config, region, endpoint, expires_at, bundles);
+        // Where only a URL is asked, no service is.
+        let endpoints = if needs == Needs::Nothing { Endpoints::default() } else { Endpoints::of(&sdk)? };
+        if config.face.verbose {
+            endpoints.told().for_each(|line| reporter.note(&line));
+        }
+        let scope = Scope::new(config, region, endpoints, expires_at, bundles);
         for kind in KINDS.iter().filter(|_| has_handlers) {
             if let Some(warning) = kind.check(&scope)? {
                 reporter.note(&format!("warning: {warning}"));
@@ -187,7 +192,7 @@ impl Session {
         let config = Config { name, ..scope.config.clone() };
         let bundles = scope.bundles.clone();
         let identity = scope.identity.clone();
-        let scope = Scope::new(config, scope.region.clone(), scope.endpoint_override.clone(), None, bundles);
+        let scope = Scope::new(config, scope.region.clone(), scope.endpoints.clone(), None, bundles);
         let scope = Scope { identity, ..scope };
         let (host, sdk, reporter) = (self.host.clone(), self.sdk.clone(), self.ctx.run.reporter.clone());
         Self::with(host, sdk, scope, self.given.clone(), reporter, self.deadline.clone())
@@ -214,7 +219,7 @@ impl Session {
         observed.get(&names::api(&self.ctx.scope))
     }
 
-    /// Where clients connect (G15); through the override where there is one. None without the stage, the last part of it.
+    /// Where clients connect (G15); through the emulator where there is one. None without the stage, the last part of it.
     pub fn url(&self, observed: &Observed) -> Option<String> {
         observed.get(&names::stage(&self.ctx.scope))?;
         Some(url_of(&self.ctx.scope, self.api(observed)?, &self.config().stage))
@@ -231,7 +236,7 @@ impl Session {
         let scope = &self.ctx.scope;
         let (host, api) = (console_of(scope.partition())?, self.api(observed)?);
         let path = format!("apigateway/main/develop/routes?api={}&region={}", api.id, scope.region);
-        scope.endpoint_override.is_none().then(|| format!("https://{}.{host}/{path}", scope.region))
+        scope.endpoints.emulator.is_none().then(|| format!("https://{}.{host}/{path}", scope.region))
     }
 
     /// What of the settings may be more than the account takes: what it has is not known.
@@ -294,7 +299,7 @@ pub fn bundles(config: &mut Config, reporter: &dyn Reporter) -> Result<Bundles> 
 
 /// `<endpoint>/<stage>`, by the endpoint that AWS names, never by a suffix of our own (G15, S2).
 pub fn url_of(scope: &Scope, api: &Found, stage: &str) -> String {
-    if let Some(endpoint) = &scope.endpoint_override {
+    if let Some(endpoint) = &scope.endpoints.emulator {
         let (scheme, host) = match endpoint.split_once("://") {
             Some(("https", host)) => ("wss", host),
             Some((_, host)) => ("ws", host),

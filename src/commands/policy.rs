@@ -5,6 +5,7 @@ use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::region::ProfileFileRegionProvider;
 
 use super::{Session, target};
+use crate::aws::endpoints::Endpoints;
 use crate::aws::identity::{Identity, partition_of};
 use crate::cli::Policy;
 use crate::config::Config;
@@ -20,7 +21,7 @@ use crate::resources::KINDS;
 pub async fn policy(host: &Host, config: Config, args: &Policy) -> Result<Exit> {
     let account = args.account.clone().map(account).transpose()?.unwrap_or_else(|| "*".to_owned());
     let region = region(host, &config).await?;
-    let mut scope = Scope::new(config, region, None, None, Bundles::default());
+    let mut scope = Scope::new(config, region, Endpoints::default(), None, Bundles::default());
     let partition = partition_of(&scope.region).to_owned();
     scope.identity = Some(Identity { partition, account });
     for kind in KINDS {

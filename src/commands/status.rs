@@ -151,28 +151,13 @@ impl Row<'_> {
     }
 }
 
-/// The services that a variable of their own leads elsewhere, also on real AWS, and where to (S3).
-fn overridden(session: &Session) -> impl Iterator<Item = (&'static str, &str)> {
-    const SERVICES: [&str; 7] = ["apigatewayv2", "cloudwatch_logs", "dynamodb", "iam", "lambda", "sqs", "sts"];
-    let env = &session.host.env;
-    let is_heeded = env.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") != Some("true");
-    let of_service = |service: &str| env.get(&format!("AWS_ENDPOINT_URL_{}", service.to_uppercase()));
-    SERVICES.into_iter().filter(move |_| is_heeded).filter_map(move |service| Some((service, of_service(service)?)))
-}
-
 fn print(session: &Session, observed: &Observed, rows: &[Row], state: &str) {
     let colored = session.colored();
     let scope = &session.ctx.scope;
     let account = session.ctx.run.identity().map_or("", |identity| identity.account.as_str());
     let mut text =
         format!("{} ({}, stage {}) in {} {account}\n", scope.config.name, state, scope.config.stage, scope.region);
-    if let Some(endpoint) = &scope.endpoint_override {
-        // So that nobody mistakes an emulator for AWS (S3).
-        text.push_str(&format!("through the endpoint override {endpoint}\n"));
-    }
-    for (service, endpoint) in overridden(session) {
-        text.push_str(&format!("{service} through the endpoint override {endpoint}\n"));
-    }
+    text.extend(scope.endpoints.told().map(|line| format!("{line}\n")));
     text.extend(session.callback_url(observed).map(|url| format!("back ends post to {url}\n")));
     text.push_str(&session.expires_at(observed).map_or_else(String::new, |at| left(session, &at)));
     let mut lines: Vec<Vec<String>> = Vec::new();

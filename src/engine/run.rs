@@ -200,7 +200,7 @@ impl Ctx {
     }
 
     fn is_paced(&self) -> bool {
-        self.scope.endpoint_override.is_none()
+        self.scope.endpoints.emulator.is_none()
     }
 
     /// Waits for a turn to try what works only once AWS sees something new; none when the interrupt came meanwhile.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::aws::endpoints::Endpoints;
 use crate::aws::identity::{Identity, partition_of};
 use crate::config::Config;
 use crate::engine::key::Key;
@@ -19,8 +20,8 @@ pub const EXPIRES_AT: &str = "chatctl:expires-at";
 pub struct Scope {
     pub config: Config,
     pub region: String,
-    /// The endpoint override, when the SDK has one: then this is no real AWS (S3).
-    pub endpoint_override: Option<String>,
+    /// Where calls go (S3).
+    pub endpoints: Endpoints,
     /// When this deployment expires, RFC 3339; set iff the configuration has a time to live.
     pub expires_at: Option<String>,
     pub bundles: Bundles,
@@ -35,11 +36,11 @@ impl Scope {
     pub fn new(
         config: Config,
         region: String,
-        endpoint_override: Option<String>,
+        endpoints: Endpoints,
         expires_at: Option<String>,
         bundles: Bundles,
     ) -> Self {
-        Self { config, region, endpoint_override, expires_at, bundles, identity: None, ids: BTreeMap::new() }
+        Self { config, region, endpoints, expires_at, bundles, identity: None, ids: BTreeMap::new() }
     }
 
     /// The id that AWS gave to `key`, or a placeholder while there is none.

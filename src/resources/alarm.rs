@@ -71,7 +71,7 @@ fn key(scope: &Scope) -> Key {
 
 /// Who is told. The local AWS drops what such an alarm watches.
 fn topic(scope: &Scope) -> Option<&String> {
-    scope.config.alarm_topic.as_ref().filter(|_| scope.endpoint_override.is_none())
+    scope.config.alarm_topic.as_ref().filter(|_| scope.endpoints.emulator.is_none())
 }
 
 /// The functions that bring a message to everybody; the last of them posts it.

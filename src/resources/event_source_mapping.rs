@@ -215,7 +215,7 @@ async fn run_empty(ctx: &Ctx, key: &Key) -> Result<(), Failure> {
     const BUDGET: Duration = Duration::from_secs(300);
     let operation = Operation { service: "sqs", name: "GetQueueAttributes" };
     // What SQS counts is right a minute after the last change (Q2).
-    let still = Duration::from_secs(if ctx.scope.endpoint_override.is_some() { 5 } else { 60 });
+    let still = Duration::from_secs(if ctx.scope.endpoints.emulator.is_some() { 5 } else { 60 });
     let begun = Instant::now();
     let mut empty_since = None;
     // Where the API goes too, there is nobody to deliver to.

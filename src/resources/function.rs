@@ -59,7 +59,7 @@ fn role_of(scope: &Scope, function: &FunctionName) -> String {
 
 fn spec(scope: &Scope, function: &Function) -> FunctionSpec {
     let mut environment = BTreeMap::from([("TABLE_NAME".to_owned(), scope.config.table_name())]);
-    if let Some(endpoint) = &scope.endpoint_override {
+    if let Some(endpoint) = &scope.endpoints.emulator {
         // No real AWS: the function must call back where we do.
         environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.clone());
         environment.insert("CHATCTL_CONNECTIONS_ENDPOINT".to_owned(), format!("{endpoint}/_aws/execute-api"));

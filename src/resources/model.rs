@@ -49,7 +49,7 @@ impl Kind for ModelKind {
 
     fn check(&self, scope: &Scope) -> Result<Option<String>, Error> {
         let is_in_vain =
-            scope.endpoint_override.is_some() && scope.config.app.routes().iter().any(|route| route.schema.is_some());
+            scope.endpoints.emulator.is_some() && scope.config.app.routes().iter().any(|route| route.schema.is_some());
         Ok(is_in_vain.then(|| "an emulator holds no messages to a schema; AWS does".to_owned()))
     }
 
@@ -62,7 +62,7 @@ impl Kind for ModelKind {
     /// Those of our routes, by their names, and what we have made for routes that are wanted no more. No emulator is
     /// asked, for most know no models.
     async fn find(&self, ctx: &Ctx, _probe: &str) -> Result<Vec<Found>, Failure> {
-        if ctx.scope.endpoint_override.is_some() {
+        if ctx.scope.endpoints.emulator.is_some() {
             return Ok(vec![]);
         }
         let api_id = names::api_id(&ctx.scope);

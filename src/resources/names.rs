@@ -119,7 +119,7 @@ pub fn routes(scope: &Scope) -> Vec<RouteKey> {
 /// The routes whose messages are held to a schema. An emulator knows no models.
 pub fn modelled(scope: &Scope) -> impl Iterator<Item = &Route> {
     let routes = scope.config.app.routes().iter().filter(|route| route.schema.is_some());
-    routes.filter(|_| scope.endpoint_override.is_none())
+    routes.filter(|_| scope.endpoints.emulator.is_none())
 }
 
 /// Named after the route whose messages it describes.

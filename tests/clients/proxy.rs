@@ -104,6 +104,38 @@ async fn calls_to_aws_go_through_the_proxy() {
     assert!(!told.contains("lovelace"), "{told}");
 }
 
+/// Neither an endpoint of AWS's own for one service nor overrides that are to be ignored lead away from AWS.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_go_to_aws_where_no_emulator_is_heeded() {
+    const VPC: &str = "vpce-0a1b-2c3d.sts.eu-central-1.vpce.amazonaws.com";
+    let proxy = Tunnels::start().await;
+    let in_a_vpc = format!("https://{VPC}");
+    let env = [
+        ("HTTPS_PROXY", proxy.url.as_str()),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+    ];
+    for (led, host) in [
+        (&[("AWS_ENDPOINT_URL_STS", in_a_vpc.as_str())][..], VPC),
+        (
+            &[
+                ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+                ("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:2"),
+                ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+            ],
+            "sts.eu-central-1.amazonaws.com",
+        ),
+    ] {
+        let output = run(chatctl(&["list"], &[&env, led].concat()), "").await;
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        let asked: Vec<String> = proxy.asked().into_iter().map(|(target, _)| target).collect();
+        assert!(asked.contains(&format!("{host}:443")), "{asked:?}");
+        assert!(asked.iter().all(|target| target.ends_with(".amazonaws.com:443")), "{asked:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn chats_go_through_the_proxy() {
     let proxy = Tunnels::start().await;

@@ -167,18 +167,33 @@ async fn an_integration_that_gives_up_sooner_is_repaired() {
     run(&world, "status").await.expect(Exit::Done);
 }
 
-/// So that nobody takes an emulator of one service for AWS.
+/// Such as one in a VPC: it is told, and all else is as without it.
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_led_elsewhere_is_told_by_status() {
+async fn an_endpoint_of_aws_that_is_named_is_no_emulator() {
+    const VPC: &str = "https://vpce-0a1b-2c3d.apigateway.eu-central-1.vpce.amazonaws.com";
+    let world = World::new(support::brisk());
+    let named = |line: &str| Process::new(&world, line).endpoint("ApiGatewayV2", VPC);
+    let up = named("up -v").run().await.expect(Exit::Done);
+    assert!(up.stdout.starts_with("wss://") && up.stdout.ends_with(".amazonaws.com/prod\n"), "{}", up.stdout);
+    let told = format!("apigatewayv2 through the endpoint override {VPC}, which is AWS's\n");
+    assert!(up.stderr.contains(&told), "{}", up.stderr);
+    let status = named("status").run().await.expect(Exit::Done);
+    assert!(status.stdout.contains(&told), "{}", status.stdout);
+    run(&world, "status").await.expect(Exit::Done);
+}
+
+/// Half of a deployment would stand elsewhere, and `down` would leave half of one.
+#[tokio::test(start_paused = true)]
+async fn calls_to_two_places_are_refused_before_any() {
     let world = World::new(support::brisk());
     run(&world, "up").await.expect(Exit::Done);
-    let elsewhere = || Process::new(&world, "status").env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:4566");
-    let told = elsewhere().run().await.expect(Exit::Done);
-    assert!(
-        told.stdout.contains("\ncloudwatch_logs through the endpoint override http://127.0.0.1:4566\n"),
-        "{}",
-        told.stdout
-    );
-    let ignored = elsewhere().env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true").run().await.expect(Exit::Done);
-    assert!(!ignored.stdout.contains("override"), "{}", ignored.stdout);
+    world.clear_calls();
+    for verb in ["up", "plan", "status", "down", "list", "reap", "logs", "chat", "verify", "redrive"] {
+        let elsewhere = Process::new(&world, verb).endpoint("DynamoDB", "http://localhost:8000");
+        let refused = elsewhere.run().await.expect(Exit::Usage);
+        let why = "calls of `apigatewayv2` would go to AWS, those of `dynamodb` to http://localhost:8000";
+        assert!(refused.stderr.starts_with(&format!("error: {why}\n")), "{verb}: {}", refused.stderr);
+        assert!(refused.stderr.contains("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true"), "{verb}: {}", refused.stderr);
+    }
+    assert!(world.calls().is_empty());
 }

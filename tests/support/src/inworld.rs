@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use chatctl::error::Exit;
 use chatctl::host::{Env, Host, Interrupt, Output};
 use serde_json::Value;
@@ -22,7 +23,18 @@ pub struct Process {
     args: Vec<String>,
     env: BTreeMap<String, String>,
     by: Option<Caller>,
+    endpoints: Endpoints,
     pub interrupt: Interrupt,
+}
+
+/// Where variables lead the calls of services, by what the SDK calls these; in the model they come to the same place.
+#[derive(Clone, Debug, Default)]
+struct Endpoints(BTreeMap<String, String>);
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        self.0.get(key.service_id()).cloned()
+    }
 }
 
 /// How it ended.
@@ -44,6 +56,7 @@ impl Process {
             args: line.split_whitespace().map(str::to_owned).collect(),
             env: BTreeMap::new(),
             by: None,
+            endpoints: Endpoints::default(),
             interrupt: Interrupt::default(),
         }
     }
@@ -64,6 +77,11 @@ impl Process {
         self
     }
 
+    pub fn endpoint(mut self, service: &str, url: &str) -> Self {
+        self.endpoints.0.insert(service.to_owned(), url.to_owned());
+        self
+    }
+
     /// Runs it as somebody else than who has the policy that the program prints for its settings.
     pub fn by(mut self, caller: Caller) -> Self {
         self.by = Some(caller);
@@ -77,6 +95,7 @@ impl Process {
             Some(caller) => caller,
             None => deployer(&self.args, &self.env, &self.region).await,
         };
+        let sdk = self.world.sdk_config_of(ACCOUNT, &self.region, &self.label, by);
         let host = Host {
             env: Env(self.env),
             cwd: PathBuf::from("/nowhere"),
@@ -84,7 +103,7 @@ impl Process {
             stdout: Output::new(stdout.clone(), false),
             stderr: Output::new(stderr.clone(), false),
             interrupt: self.interrupt,
-            aws: Some(self.world.sdk_config_of(ACCOUNT, &self.region, &self.label, by)),
+            aws: Some(sdk.into_builder().service_config(self.endpoints).build()),
         };
         let killed = self.world.killed_of(&self.label);
         let exit = tokio::select! {
