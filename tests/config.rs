@@ -5,6 +5,7 @@ use std::fs;
 use chatctl::config::{Config, Name, Settings, duration};
 use chatctl::error::{Error, Exit};
 use proptest::prelude::*;
+use support::settings::SETTINGS;
 use support::{Folder, silent_host};
 
 fn resolve(folder: &Folder, file: &[u8], flags: Settings) -> Result<Config, Error> {
@@ -158,58 +159,11 @@ fn the_function_that_checks_tokens_has_a_name_that_no_handler_may_have() {
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let folder = Folder::new();
-    for (file, says) in [
-        ("name = \"\"", "not a valid name"),
-        ("name = \"a b\"", "not a valid name"),
-        ("stage = \"a/b\"", "not a valid stage"),
-        ("api-name = \"\"", "not a valid name of the API: it takes 1 to 128 characters"),
-        ("api-name = \"a\\nb\"", "in one line"),
-        (
-            &format!("description = \"{}\"", "ü".repeat(1025)),
-            "not a valid description: it takes at most 1024 characters",
-        ),
-        ("ttl = \"soon\"", "not a valid ttl"),
-        ("ttl = \"0s\"", "not a valid ttl"),
-        ("timeout = \"-1m\"", "not a valid timeout"),
-        ("memory = 64", "not a valid memory"),
-        ("delivery = \"email\"", "not a valid delivery"),
-        ("delivery = \"queue\"\ndelivery-rate = 9", "not a valid delivery rate"),
-        ("delivery-rate = 100", "`delivery-rate` works only with `--delivery queue`"),
-        ("reserved-concurrency = 0", "not a valid reserved concurrency"),
-        ("alarm-topic = \"oncall\"", "not a valid alarm topic"),
-        ("alarm-topic = \"arn:aws:sns:eu-central-1:123456789012:oncall.fifo\"", "it is a FIFO topic"),
-        ("message-size = 129", "not a valid message size"),
-        ("message-rate = 0", "not a valid message rate"),
-        ("keep-alive = true\n[routes.ping]", "`keep-alive` makes the route `ping`"),
-        ("message-burst = 1000001", "not a valid message burst"),
-        ("function-timeout = 26", "not a valid function timeout"),
-        ("log-retention-days = 2", "not a valid log retention"),
-        ("architecture = \"arm\"", "not a valid architecture"),
-        ("runtime = \"python3.13\"", "not a valid runtime"),
-        ("role-path = \"chatctl\"", "not a valid role path"),
-        ("permissions-boundary = \"boundary\"", "not a valid permissions boundary"),
-        ("kms-key = \"alias/key\"", "not a valid KMS key"),
-        ("authorizer = \"cognito\"", "not a valid authorizer"),
-        ("authorizer = \"jwt\"", "needs `--jwt-issuer` too"),
-        ("jwt-audience = \"chat\"", "`jwt-audience` is for `--authorizer jwt` alone"),
-        ("authorizer = \"arn:aws:lambda:eu-central-1:111122223333:function:*\"", "not a valid authorizer"),
-        ("throttle-rate = 5", "both"),
-        ("throttle-rate = 0\nthrottle-burst = 1", "not a valid throttle rate"),
-        ("region = \"moon\"", "not a valid region"),
-        ("output = \"xml\"", "not a valid output"),
-        ("color = \"red\"", "not a valid color"),
-        ("[tags]\n\"aws:x\" = \"1\"", "reserved"),
-        ("[tags]\n\"chatctl:name\" = \"1\"", "are ours"),
-        ("[tags]\nteam = \"\"", "1 to 256 characters"),
-        // A circled letter, a vowel sign that is written apart, a mark, a symbol, a control character.
-        ("[tags]\nteam = \"Ⓐ\"", "letters, digits"),
-        ("[tags]\nteam = \"कि\"", "letters, digits"),
-        ("[tags]\nteam = \"e\u{301}\"", "letters, digits"),
-        ("[tags]\nteam = \"€\"", "letters, digits"),
-        ("[tags]\nteam = \"a\\tb\"", "letters, digits"),
-        ("[tags]\nteam = \"a\"\nTeam = \"b\"", "differ only in case"),
-        ("[role-arns]\nonFire = \"arn:aws:iam::123456789012:role/x\"", "not a valid function"),
-    ] {
+    let too_long = format!("description = \"{}\"", "ü".repeat(1025));
+    let of_lengths = (too_long.as_str(), "not a valid description: it takes at most 1024 characters");
+    let all: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.refused).copied().chain([of_lengths]).collect();
+    assert!(all.len() > 45, "only {}", all.len());
+    for (file, says) in all {
         let error = resolve(&folder, file.as_bytes(), Settings::default()).unwrap_err();
         assert!(error.exit == Exit::Usage && error.message.contains(says), "{file}: {}", error.message);
     }

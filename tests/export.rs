@@ -13,59 +13,23 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample;
 use serde_json::{Value, json};
+use support::settings;
 use support::{Folder, HOSTILE, Ministack, chatctl, is_harmless, ministack, python_tools};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:oncall";
-const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
+/// All settings that change the template, each beside few others and beside many.
+fn variants() -> Vec<String> {
+    [settings::lines(3, &[]), settings::lines(usize::MAX, &[]), vec![String::new()]].concat()
+}
 
-/// All settings that change the template.
-const VARIANTS: [&[&str]; 6] = [
-    &[],
-    &["--delivery", "queue", "--kms-key", KEY, "--reserved-concurrency", "30", "--alarm-topic", TOPIC],
-    &["--config", "own.toml"],
-    &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
-    &[
-        "--throttle-rate",
-        "5",
-        "--throttle-burst",
-        "6",
-        "--kms-key",
-        KEY,
-        "--tag",
-        "team=yes",
-        "--authorizer",
-        "iam",
-        "--permissions-boundary",
-        "arn:aws:iam::123456789012:policy/b",
-        "--memory",
-        "512",
-        "--stage",
-        "on",
-        "--message-rate",
-        "7",
-        "--reserved-concurrency",
-        "30",
-        "--keep-alive",
-        "--alarm-topic",
-        TOPIC,
-    ],
-    &[
-        "--authorizer",
-        "arn:aws:lambda:eu-central-1:123456789012:function:auth",
-        "--role-arn",
-        "onConnect=arn:aws:iam::123456789012:role/mine",
-    ],
-];
-
-async fn export(folder: &Folder, args: &[&str]) -> String {
-    let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(["export"]).args(args.iter().copied());
+async fn export(folder: &Folder, flags: &str) -> String {
+    let run = chatctl(env!("CARGO_BIN_EXE_chatctl")).args(["export"]).args(flags.split_whitespace());
     run.cwd(&folder.0).run().await.expect(0).stdout
 }
 
-async fn exported(folder: &Folder, args: &[&str]) -> Value {
-    let document: Value = serde_json::from_str(&export(folder, &[args, &["-o", "json"]].concat()).await).unwrap();
+async fn exported(folder: &Folder, flags: &str) -> Value {
+    let document: Value = serde_json::from_str(&export(folder, &format!("{flags} -o json")).await).unwrap();
     document["template"].clone()
 }
 
@@ -90,13 +54,13 @@ async fn cfn_lint_finds_nothing_and_reads_what_was_meant() {
     let schema = json!({ "type": "object", "properties": { "data": { "type": "string" } }, "required": ["data"] });
     fs::write(folder.0.join("shout.json"), schema.to_string()).unwrap();
     let (mut files, mut meant) = (Vec::new(), Vec::new());
-    for (at, args) in VARIANTS.into_iter().enumerate() {
+    for (at, flags) in variants().into_iter().chain(["--config own.toml".to_owned()]).enumerate() {
         let file = folder.0.join(format!("{at}.yaml"));
-        fs::write(&file, export(&folder, args).await).unwrap();
+        fs::write(&file, export(&folder, &flags).await).unwrap();
         files.push(file.display().to_string());
-        meant.push(exported(&folder, args).await);
+        meant.push(exported(&folder, &flags).await);
         let zips = format!("zips-{at}");
-        let printed = export(&folder, &[args, &["--dir", &zips]].concat()).await;
+        let printed = export(&folder, &format!("{flags} --dir {zips}")).await;
         assert!(printed.lines().all(|path| folder.0.join(path).is_file()));
         files.push(folder.0.join(zips).join("template.yaml").display().to_string());
     }
@@ -157,7 +121,7 @@ async fn what_is_set_is_a_text_in_the_template_whatever_it_looks_like() {
             json!(lines)
         );
         fs::write(folder.0.join("chatctl.toml"), settings).unwrap();
-        let template = exported(&folder, &[]).await;
+        let template = exported(&folder, "").await;
         let properties = |id: &str| &template["Resources"][id]["Properties"];
         assert_eq!((&properties("Api")["Name"], &properties("Api")["Description"]), (&json!(hostile), &json!(hostile)));
         assert_eq!(properties("SendMessageFunction")["Environment"]["Variables"]["HOSTILE"], lines);
@@ -167,7 +131,7 @@ async fn what_is_set_is_a_text_in_the_template_whatever_it_looks_like() {
         assert_eq!(serde_json::from_str::<Value>(model).unwrap(), schema);
 
         let file = folder.0.join("template.yaml");
-        fs::write(&file, export(&folder, &[]).await).unwrap();
+        fs::write(&file, export(&folder, "").await).unwrap();
         let script = "
 import json, sys
 from cfnlint.decode import cfn_yaml
@@ -240,8 +204,8 @@ fn value() -> impl Strategy<Value = Value> {
 #[tokio::test]
 async fn what_belongs_to_one_api_is_made_in_a_row() {
     let folder = Folder::new();
-    for args in VARIANTS.into_iter().filter(|args| !args.contains(&"--config")) {
-        let template = exported(&folder, args).await;
+    for flags in variants() {
+        let template = exported(&folder, &flags).await;
         let resources = template["Resources"].as_object().unwrap();
         let after = |id: &str| -> BTreeSet<String> {
             let text = resources[id].to_string();
@@ -282,15 +246,15 @@ async fn what_belongs_to_one_api_is_made_in_a_row() {
 async fn runs_are_reserved_for_the_function_behind_messages_alone() {
     let folder = Folder::new();
     for delivery in ["direct", "queue"] {
-        for (flags, kept) in [(vec![], None), (vec!["--reserved-concurrency", "30"], Some(json!(30)))] {
-            let template = exported(&folder, &[&["--delivery", delivery], &flags[..]].concat()).await;
+        for (flags, kept) in [("", None), ("--reserved-concurrency 30", Some(json!(30)))] {
+            let template = exported(&folder, &format!("--delivery {delivery} {flags}")).await;
             let resources = template["Resources"].as_object().unwrap().iter();
             let functions = resources.filter(|(_, resource)| resource["Type"] == "AWS::Lambda::Function");
             let reserving = functions.filter_map(|(id, function)| {
                 Some((id.as_str(), function["Properties"].get("ReservedConcurrentExecutions")?.clone()))
             });
             let of_one: BTreeMap<_, _> = kept.into_iter().map(|runs| ("SendMessageFunction", runs)).collect();
-            assert_eq!(reserving.collect::<BTreeMap<_, _>>(), of_one, "{delivery} {flags:?}");
+            assert_eq!(reserving.collect::<BTreeMap<_, _>>(), of_one, "{delivery} {flags}");
         }
     }
 }
@@ -330,8 +294,8 @@ async fn handlers_of_ones_own_go_as_zips() {
 async fn inlined_handlers_pass_their_tests() {
     let folder = Folder::new();
     let lambda = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda");
-    let jwt = ["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"];
-    let template = exported(&folder, &jwt).await;
+    let jwt = "--authorizer jwt --jwt-issuer https://issuer.example --jwt-audience chat";
+    let template = exported(&folder, jwt).await;
     for function in ["onConnect", "onDisconnect", "sendMessage", "authorizer"] {
         let (first, rest) = function.split_at(1);
         let properties = &template["Resources"][format!("{}{rest}Function", first.to_uppercase())]["Properties"];
@@ -470,14 +434,14 @@ async fn compare(template: Value, objects: Vec<(String, String)>, of_function: &
 
 #[tokio::test]
 async fn the_stack_is_what_up_makes_with_code_in_the_template() {
-    let template = exported(&Folder::new(), &[]).await;
+    let template = exported(&Folder::new(), "").await;
     compare(template, vec![], &["codeSha256", "handler"]).await;
 }
 
 #[tokio::test]
 async fn the_stack_is_what_up_makes_with_zips_in_a_bucket() {
     let folder = Folder::new();
-    let printed = export(&folder, &["--dir", "out"]).await;
+    let printed = export(&folder, "--dir out").await;
     // The template comes first.
     let zips = printed.lines().skip(1);
     let objects = zips.map(|path| (folder.0.join(path).display().to_string(), path.replace("out/", "v1/"))).collect();

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use chatctl::commands::init::{SCHEMA, SETTINGS};
 use chatctl::config::{Authorizer, Config, Settings, TokenPlace};
 use serde_json::{Value, json};
+use support::settings::{self, Setting};
 use support::{Chatctl, Folder, chatctl, ministack, python_tools, silent_host};
 use tokio::io::AsyncWriteExt;
 
@@ -79,27 +80,16 @@ fn the_settings_file_is_valid_and_its_defaults_are_the_defaults() {
     assert_eq!(all.delivery, delivery);
     let Authorizer::Jwt(jwt) = &all.authorizer else { panic!("{:?}", all.authorizer) };
     assert_eq!(jwt.token, TokenPlace::Query("token".to_owned()));
-    let examples_apart = Config {
-        authorizer: Authorizer::None,
-        ttl: None,
-        throttle: None,
-        reserved_concurrency: None,
-        alarm_topic: None,
-        handlers: None,
-        memory: None,
-        permissions_boundary: None,
-        kms_key: None,
-        region: None,
-        profile: None,
-        tags: Default::default(),
-        role_arns: Default::default(),
-        app: defaults.app.clone(),
-        delivery: defaults.delivery,
-        table_indexes: Default::default(),
-        ..all.clone()
-    };
-    assert_eq!(format!("{examples_apart:?}"), format!("{defaults:?}"));
-    assert!(all.ttl.is_some() && all.throttle.is_some() && all.kms_key.is_some() && all.region.is_some());
+    for example in settings::SETTINGS.iter().filter(|setting| setting.is_example) {
+        assert_ne!((example.shown)(&all), example.want[0], "{}", example.long);
+    }
+
+    let mut examples_apart: toml::Table = toml::from_str(&uncommented()).unwrap();
+    let is_example = |setting: &&Setting| setting.is_example || !setting.beside.is_empty();
+    let examples = settings::SETTINGS.iter().filter(is_example).map(Setting::key).chain(["routes", "table-indexes"]);
+    examples.for_each(|key| assert!(examples_apart.remove(key).is_some(), "{key}"));
+    fs::write(folder.0.join("chatctl.toml"), examples_apart.to_string()).unwrap();
+    assert_eq!(format!("{:?}", resolve(&folder)), format!("{defaults:?}"));
 }
 
 /// Prints which of the files on stdin are as the schema on the command line wants them.
@@ -125,15 +115,9 @@ fn around_limits(properties: &Value, before: &str, files: &mut Vec<String>) {
     for (key, rule) in properties.as_object().unwrap() {
         // What goes only together is given together.
         let other = match key.as_str() {
-            "throttle-rate" => "throttle-burst = 9\n",
-            "throttle-burst" => "throttle-rate = 9\n",
-            "delivery-rate" => "delivery = \"queue\"\n",
-            "jwt-issuer" => "authorizer = \"jwt\"\njwt-audience = \"chat\"\n",
-            "jwt-audience" => "authorizer = \"jwt\"\njwt-issuer = \"https://issuer.example\"\n",
-            "jwt-token" => "authorizer = \"jwt\"\njwt-issuer = \"https://issuer.example\"\njwt-audience = \"chat\"\n",
             "rate" => "burst = 9\n",
             "burst" => "rate = 9\n",
-            _ => "",
+            key => Setting::beside(key),
         };
         let mut add = |value: Value| files.push(format!("{before}{other}{key} = {value}\n"));
         if let (Some(from), Some(to)) = (rule["minimum"].as_i64(), rule["maximum"].as_i64()) {

@@ -3,9 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use chatctl::aws::endpoints::Endpoints;
-use chatctl::aws::identity::Identity;
-use chatctl::config::{Config, Settings};
 use chatctl::engine::change::{Action, Change, root};
 use chatctl::engine::found::{Found, Observed, Owner};
 use chatctl::engine::graph::Graph;
@@ -13,12 +10,11 @@ use chatctl::engine::key::Key;
 use chatctl::engine::plan::Plan;
 use chatctl::engine::scope::{MANAGED, NAME, Scope, UNKNOWN};
 use chatctl::engine::{Wish, plan};
-use chatctl::handlers::Bundles;
 use chatctl::resources::{KINDS, names, stage};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use support::{Folder, silent_host};
+use support::settings;
 
 /// What AWS has, as the kinds would show it if they were asked.
 #[derive(Clone, Default)]
@@ -267,46 +263,10 @@ impl Luck {
     }
 }
 
-/// Settings that make every kind appear and disappear.
-fn settings() -> Vec<Settings> {
-    let plain = Settings::default;
-    let arn = |resource: &str| Some(format!("arn:aws:{resource}"));
-    let role = |function: &str| format!("{function}=arn:aws:iam::111122223333:role/brought");
-    vec![
-        plain(),
-        Settings { authorizer: arn("lambda:eu-central-1:111122223333:function:gate"), ..plain() },
-        Settings {
-            authorizer: Some("jwt".to_owned()),
-            jwt_issuer: Some("https://issuer.example".to_owned()),
-            jwt_audience: Some("chat".to_owned()),
-            ..plain()
-        },
-        Settings { authorizer: Some("iam".to_owned()), memory: Some(1024), message_size: Some(8), ..plain() },
-        Settings { throttle_rate: Some(10), throttle_burst: Some(20), tag: vec!["team=chat".to_owned()], ..plain() },
-        Settings { stage: Some("dev".to_owned()), message_rate: Some(5), message_burst: Some(6), ..plain() },
-        Settings { role_arn: vec![role("onConnect"), role("sendMessage")], ttl: Some("1h".to_owned()), ..plain() },
-        Settings { alarm_topic: arn("sns:eu-central-1:111122223333:oncall"), ..plain() },
-        Settings { role_path: Some("/else/".to_owned()), log_retention_days: Some(7), ..plain() },
-        Settings {
-            permissions_boundary: arn("iam::111122223333:policy/limit"),
-            kms_key: arn("kms:eu-central-1:111122223333:key/a"),
-            architecture: Some("x86_64".to_owned()),
-            ..plain()
-        },
-    ]
-}
-
+/// Settings that make every kind appear and disappear, but one that takes files.
 static SCOPES: LazyLock<Vec<Scope>> = LazyLock::new(|| {
-    let folder = Folder::new();
-    let scope = |settings: Settings| {
-        let config = Config::resolve(settings, &silent_host(&folder.0)).unwrap();
-        let bundles = Bundles::load(&config.app, None).unwrap();
-        let expires_at = config.ttl.map(|_| "2026-11-25T10:00:00Z".to_owned());
-        let mut scope = Scope::new(config, "eu-central-1".to_owned(), Endpoints::default(), expires_at, bundles);
-        scope.identity = Identity::from_arn("arn:aws:iam::111122223333:user/me");
-        scope
-    };
-    settings().into_iter().map(scope).collect()
+    let lines = std::iter::once(String::new()).chain(settings::lines(3, &[]));
+    lines.map(|flags| settings::scope(&flags)).collect()
 });
 
 /// Each of the scopes, deployed.

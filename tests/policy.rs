@@ -13,7 +13,8 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use support::{Finished, Folder, Issuer, Ministack, chatctl, ministack, python_tools};
+use support::settings;
+use support::{ACCOUNT, Finished, Folder, Issuer, Ministack, chatctl, ministack, python_tools};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -673,32 +674,25 @@ fn action_of(call: &str) -> String {
     format!("apigateway:{method}")
 }
 
-const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
-const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:oncall";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555";
 
-/// All settings that change policies.
-const VARIANTS: [&[&str]; 8] = [
-    &[],
-    &["--delivery", "queue", "--reserved-concurrency", "5", "--alarm-topic", TOPIC],
-    &["--authorizer", "arn:aws:lambda:eu-central-1:123456789012:function:gate"],
-    &["--authorizer", "jwt", "--jwt-issuer", "https://issuer.example", "--jwt-audience", "chat"],
-    &["--permissions-boundary", BOUNDARY, "--kms-key", KEY, "--authorizer", "iam"],
-    &["--role-path", "/a/long/path/of/a/large/company/chatctl/", "--name", "a-name-of-no-less-than-32-letter"],
-    &["--role-arn", "onConnect=arn:aws:iam::123456789012:role/mine"],
-    &["--read-only"],
-];
+/// All settings that change policies, each beside few others and beside many; and what makes the longest.
+fn variants() -> Vec<String> {
+    const LONGEST: &str =
+        "--role-path /a/long/path/of/a/large/company/chatctl/ --name a-name-of-no-less-than-32-letter";
+    let others = ["", LONGEST, "--read-only"].map(str::to_owned);
+    [settings::lines(3, &[]), settings::lines(usize::MAX, &[]), others.into()].concat()
+}
 
-async fn variant(args: &[&str]) -> Value {
-    let args: Vec<&str> = ["--region", "eu-central-1"].iter().chain(args).copied().collect();
-    printed(&args).await
+async fn variant(flags: &str) -> Value {
+    printed(&["--region", "eu-central-1"].into_iter().chain(flags.split_whitespace()).collect::<Vec<_>>()).await
 }
 
 #[tokio::test]
 async fn the_policy_is_what_the_code_calls() {
     let mut allowed = BTreeSet::new();
-    for args in VARIANTS {
-        allowed.extend(actions(&variant(args).await));
+    for flags in variants() {
+        allowed.extend(actions(&variant(&flags).await));
     }
     let mut used: BTreeSet<String> = calls().iter().map(|call| action_of(call)).collect();
     assert!(used.len() > 40, "the calls are not found in the source: {used:?}");
@@ -717,12 +711,12 @@ async fn the_policy_is_what_the_code_calls() {
 async fn policies_fit_and_parliament_finds_nothing() {
     let tools = python_tools().await;
     let mut policies = Vec::new();
-    for args in VARIANTS {
-        policies.push(variant(args).await);
-        policies.push(variant(&[args, &["--account", "123456789012"]].concat()).await);
+    for flags in variants() {
+        policies.push(variant(&flags).await);
+        policies.push(variant(&format!("{flags} --account {ACCOUNT}")).await);
     }
-    policies.push(variant(&["--boundary"]).await);
-    policies.push(variant(&["--boundary", "--kms-key", KEY]).await);
+    policies.push(variant("--boundary").await);
+    policies.push(variant(&format!("--boundary --kms-key {KEY}")).await);
     let account = Account::new().await;
     account.root(&["up", "--kms-key", KEY]).await.expect(0);
     let sender = account.root(&["policy", "--sender", "--kms-key", KEY]).await.expect(0);
@@ -792,13 +786,13 @@ async fn of_an_authorizers_function_the_policy_allows_its_permission_and_nothing
         let named = statements(policy).iter().filter(|statement| texts(&statement["Resource"]).contains(&arn));
         named.flat_map(|statement| texts(&statement["Action"])).map(str::to_owned).collect()
     };
-    let all = variant(&["--authorizer", arn]).await;
+    let all = variant(&format!("--authorizer {arn}")).await;
     let three = ["lambda:AddPermission", "lambda:GetPolicy", "lambda:RemovePermission"].map(str::to_owned);
     assert_eq!(on_it(&all), three.into());
-    let read = variant(&["--authorizer", arn, "--read-only"]).await;
+    let read = variant(&format!("--authorizer {arn} --read-only")).await;
     assert_eq!(on_it(&read), ["lambda:GetPolicy".to_owned()].into());
     // In another account only its owner may do that.
-    let other = variant(&["--authorizer", arn, "--account", "999988887777"]).await;
+    let other = variant(&format!("--authorizer {arn} --account 999988887777")).await;
     assert_eq!(on_it(&other), BTreeSet::new());
 }
 

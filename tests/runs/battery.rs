@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 use chatctl::error::Exit;
 use chatctl::resources::KINDS;
 use serde_json::Value;
+use support::settings::BOUNDARY;
 use support::{ACCOUNT, REGION, assert_nothing_left, assert_whole, put_function, run};
-use world::{Api, Switches, World};
+use world::{Api, Region, Switches, World};
 
 use super::app::Project;
 
@@ -42,10 +43,10 @@ fn tampering(kind: &str) -> Tampering {
                 world.edit(|state| state.account(ACCOUNT).roles.retain(|name, _| !name.ends_with("onconnect")));
             }),
             look_alike: Some(|world| {
-                foreign(world, |state| {
+                world.edit(|state| {
                     let account = state.account(ACCOUNT);
                     account.roles.values_mut().for_each(|role| role.tags.clear());
-                    *account.region(REGION) = world::Region::default();
+                    *account.region(REGION) = Region::default();
                 });
             }),
             ..NONE
@@ -62,11 +63,9 @@ fn tampering(kind: &str) -> Tampering {
                 });
             }),
             look_alike: Some(|world| {
-                foreign(world, |state| {
-                    state.account(ACCOUNT).roles.clear();
-                    let region = state.region(ACCOUNT, REGION);
-                    region.apis.values_mut().for_each(|api| api.tags.clear());
-                    (region.functions, region.tables, region.log_groups) = Default::default();
+                foreign(world, |all, left| {
+                    left.apis = all.apis;
+                    left.apis.values_mut().for_each(|api| api.tags.clear());
                 });
             }),
         },
@@ -96,11 +95,9 @@ fn tampering(kind: &str) -> Tampering {
             }),
             delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).log_groups.clear())),
             look_alike: Some(|world| {
-                foreign(world, |state| {
-                    state.account(ACCOUNT).roles.clear();
-                    let region = state.region(ACCOUNT, REGION);
-                    region.log_groups.values_mut().for_each(|group| group.tags.clear());
-                    (region.functions, region.tables, region.apis) = Default::default();
+                foreign(world, |all, left| {
+                    left.log_groups = all.log_groups;
+                    left.log_groups.values_mut().for_each(|group| group.tags.clear());
                 });
             }),
             ..NONE
@@ -114,13 +111,11 @@ fn tampering(kind: &str) -> Tampering {
             }),
             delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).tables.clear())),
             look_alike: Some(|world| {
-                foreign(world, |state| {
-                    state.account(ACCOUNT).roles.clear();
-                    let region = state.region(ACCOUNT, REGION);
-                    region.tables.values_mut().for_each(|table| {
+                foreign(world, |all, left| {
+                    left.tables = all.tables;
+                    left.tables.values_mut().for_each(|table| {
                         table.tags.insert("chatctl:name".to_owned(), "another".to_owned());
                     });
-                    (region.functions, region.log_groups, region.apis) = Default::default();
                 });
             }),
             ..NONE
@@ -141,11 +136,9 @@ fn tampering(kind: &str) -> Tampering {
                 });
             }),
             look_alike: Some(|world| {
-                foreign(world, |state| {
-                    state.account(ACCOUNT).roles.clear();
-                    let region = state.region(ACCOUNT, REGION);
-                    region.functions.values_mut().for_each(|function| function.tags.clear());
-                    (region.tables, region.log_groups, region.apis) = Default::default();
+                foreign(world, |all, left| {
+                    left.functions = all.functions;
+                    left.functions.values_mut().for_each(|function| function.tags.clear());
                 });
             }),
             ..NONE
@@ -250,12 +243,9 @@ fn tampering(kind: &str) -> Tampering {
             }),
             delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).queues.clear())),
             look_alike: Some(|world| {
-                foreign(world, |state| {
-                    state.account(ACCOUNT).roles.clear();
-                    let region = state.region(ACCOUNT, REGION);
-                    region.queues.values_mut().for_each(|queue| queue.tags.clear());
-                    (region.functions, region.tables, region.log_groups, region.apis) = Default::default();
-                    region.mappings.clear();
+                foreign(world, |all, left| {
+                    left.queues = all.queues;
+                    left.queues.values_mut().for_each(|queue| queue.tags.clear());
                 });
             }),
             ..NONE
@@ -282,11 +272,9 @@ fn tampering(kind: &str) -> Tampering {
             }),
             delete: Some(|world| world.edit(|state| state.region(ACCOUNT, REGION).alarms.clear())),
             look_alike: Some(|world| {
-                foreign(world, |state| {
-                    state.account(ACCOUNT).roles.clear();
-                    let region = state.region(ACCOUNT, REGION);
-                    region.alarms.values_mut().for_each(|alarm| alarm.tags.clear());
-                    (region.functions, region.tables, region.log_groups, region.apis) = Default::default();
+                foreign(world, |all, left| {
+                    left.alarms = all.alarms;
+                    left.alarms.values_mut().for_each(|alarm| alarm.tags.clear());
                 });
             }),
             ..NONE
@@ -345,20 +333,14 @@ fn tampering(kind: &str) -> Tampering {
 }
 
 /// The settings with which there is one of this kind.
-fn settings(kind: &str) -> &'static str {
+fn settings(kind: &str) -> String {
     static WITH_SCHEMA: LazyLock<(Project, String)> = LazyLock::new(|| {
         let project = Project::new("[routes.sendmessage]\nschema = \"join.schema.json\"\n");
         project.schema(r#"{"type":"object"}"#);
         let flags = project.line("");
         (project, flags)
     });
-    match kind {
-        "queue" | "event-source-mapping" => "--delivery queue",
-        "alarm" => "--alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall",
-        "model" => &WITH_SCHEMA.1,
-        "authorizer" | "authorizer-permission" => "--authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate",
-        _ => "",
-    }
+    support::settings::with(kind).unwrap_or_else(|| WITH_SCHEMA.1.clone())
 }
 
 fn alarms(world: &World, edit: impl Fn(&mut world::Alarm)) {
@@ -410,9 +392,14 @@ fn connected(world: &World) -> usize {
     })
 }
 
-/// Leaves one kind of a whole deployment behind, as somebody else's.
-fn foreign(world: &World, edit: impl FnOnce(&mut world::State)) {
-    world.edit(edit);
+/// Leaves behind, of all that is in the region, what `leave` takes over: one kind, as somebody else's. No role stays.
+fn foreign(world: &World, leave: impl FnOnce(Region, &mut Region)) {
+    world.edit(|state| {
+        let account = state.account(ACCOUNT);
+        account.roles.clear();
+        let region = account.region(REGION);
+        leave(std::mem::take(region), region);
+    });
 }
 
 async fn deployed() -> World {
@@ -438,7 +425,7 @@ fn writes(world: &World) -> Vec<String> {
 async fn is_repaired(kind: &str, what: &str, edit: Edit) {
     let with = settings(kind);
     let run = async |world: &World, line: &str| support::run(world, &format!("{line} {with}")).await;
-    let world = deployed_with(with).await;
+    let world = deployed_with(&with).await;
     edit(&world);
     let status = run(&world, "status -o json").await.expect(Exit::Differs).json();
     let resources = status["resources"].as_array().expect("a list");
@@ -504,7 +491,7 @@ async fn down_removes_what_was_altered_deleted_or_added_by_hand() {
     for kind in KINDS {
         let Tampering { alter, delete, stray, .. } = tampering(kind.name());
         for edit in [alter, delete, stray].into_iter().flatten() {
-            let world = deployed_with(settings(kind.name())).await;
+            let world = deployed_with(&settings(kind.name())).await;
             edit(&world);
             run(&world, "down").await.expect(Exit::Done);
             assert_nothing_left(&world);
@@ -517,7 +504,7 @@ async fn every_look_alike_of_somebody_else_is_refused_by_every_verb_before_any_w
     for kind in KINDS {
         let Some(look_alike) = tampering(kind.name()).look_alike else { continue };
         let with = settings(kind.name());
-        let world = deployed_with(with).await;
+        let world = deployed_with(&with).await;
         look_alike(&world);
         let before = world.everything(ACCOUNT);
         for verb in ["up", "down", "plan", "status", "plan --destroy"] {
@@ -564,7 +551,7 @@ async fn a_changed_setting_is_exactly_that_change() {
         let world = deployed().await;
         connect(&world);
         world.edit(|state| {
-            state.account(ACCOUNT).managed_policies.insert("arn:aws:iam::111122223333:policy/edge".to_owned());
+            state.account(ACCOUNT).managed_policies.insert(BOUNDARY.to_owned());
         });
         run(&world, &format!("up {flags}")).await.expect(Exit::Done);
         let mut made: Vec<&str> = world.effects().iter().map(|call| call.operation).collect();

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use chatctl::error::Exit;
+use chatctl::resources::KINDS;
+use support::settings;
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, run};
 use world::{Crowd, Snapshot, Verdict, World};
 
@@ -247,21 +249,24 @@ async fn a_change_of_the_way_of_delivery_may_die_anywhere() {
     }
 }
 
-/// With its setting and without it, whatever was made or removed by then. Not tried: with it again within the seconds in which
-/// an alarm that was deleted may still be shown (W3).
+/// Of a kind of which a mark alone tells: with its setting and without it, whatever was made or removed by then. Not tried: with
+/// it again within the seconds in which an alarm that was deleted may still be shown (W3).
 #[tokio::test(start_paused = true)]
 async fn a_run_that_makes_an_alarm_or_takes_it_away_may_die_anywhere() {
-    const ALARM: &str = "up --alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall";
-    const MOVED: &str = "up --delivery queue --alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall";
-    let rows: [(&[&str], &str, &[&str]); 5] = [
-        (&[], ALARM, &["up", "down"]),
-        (&["up"], ALARM, &[ALARM, "up", "down"]),
-        (&[ALARM], "up", &["up", "down"]),
-        (&[ALARM], MOVED, &["up"]),
-        (&[ALARM], "down", &["down"]),
-    ];
-    for (before, dies, then) in rows {
-        matrix(&Scenario { name: "an alarm", before, edit: AS_IT_IS, dies, then }).await;
+    for kind in KINDS.iter().filter(|kind| kind.facts().marked_on.is_some()) {
+        let flags = settings::with(kind.name()).expect("a setting makes one");
+        let (with, moved) = (&*format!("up {flags}"), &*format!("up --delivery queue {flags}"));
+        let rows: [(&[&str], &str, &[&str]); 5] = [
+            (&[], with, &["up", "down"]),
+            (&["up"], with, &[with, "up", "down"]),
+            (&[with], "up", &["up", "down"]),
+            (&[with], moved, &["up"]),
+            (&[with], "down", &["down"]),
+        ];
+        for (before, dies, then) in rows {
+            let cases = matrix(&Scenario { name: kind.name(), before, edit: AS_IT_IS, dies, then }).await;
+            assert!(cases > 10, "only {cases} cases");
+        }
     }
 }
 

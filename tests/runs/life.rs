@@ -2,16 +2,9 @@
 //! service models, which the model of AWS holds every request to, refuse none of it.
 
 use chatctl::error::Exit;
+use support::settings::{self, BOUNDARY};
 use support::{ACCOUNT, Process, REGION, assert_nothing_left, put_function, run};
 use world::{Switches, World};
-
-const BOUNDARY: &str = "arn:aws:iam::111122223333:policy/edge";
-
-const SETTINGS: &str = "--name pr-42 --stage live --tag team=blue --tag cost/center=a.b:c=d+e-f@g --ttl 2h \
-    --authorizer arn:aws:lambda:eu-central-1:111122223333:function:gate --throttle-rate 50 --throttle-burst 20 \
-    --message-size 64 --reserved-concurrency 30 --delivery queue --delivery-rate 100 --alarm-topic arn:aws:sns:eu-central-1:111122223333:oncall --memory 1024 --function-timeout 20 --architecture x86_64 --runtime nodejs22.x \
-    --log-retention-days 30 --permissions-boundary arn:aws:iam::111122223333:policy/edge --role-path /teams/blue/ \
-    --kms-key arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555";
 
 fn world() -> World {
     let world = World::new(Switches::default());
@@ -22,22 +15,26 @@ fn world() -> World {
 
 #[tokio::test(start_paused = true)]
 async fn every_request_of_a_life_with_every_setting_is_one_that_aws_takes() {
-    let world = world();
-    run(&world, &format!("plan {SETTINGS}")).await.expect(Exit::Done);
-    run(&world, &format!("up {SETTINGS}")).await.expect(Exit::Done);
-    run(&world, &format!("status {SETTINGS}")).await.expect(Exit::Done);
-    run(&world, "list").await.expect(Exit::Done);
-    run(&world, "logs --name pr-42 --stage live").await.expect(Exit::Done);
-    run(&world, &format!("redrive {SETTINGS}")).await.expect(Exit::Done);
-    // All of it taken away, and set again. The roles' path is theirs for life, and so is the table's key.
+    // The roles' path is theirs for life. Roles of others are for the next test.
     let plain = "--name pr-42 --stage live --role-path /teams/blue/";
-    run(&world, &format!("up {plain}")).await.expect(Exit::Done);
-    run(&world, &format!("up {SETTINGS}")).await.expect(Exit::Done);
-    run(&world, &format!("up {plain} --authorizer iam")).await.expect(Exit::Done);
-    run(&world, &format!("up {plain} --ttl 1s")).await.expect(Exit::Done);
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
-    run(&world, "reap --name pr-42 --role-path /teams/blue/").await.expect(Exit::Done);
-    assert_nothing_left(&world);
+    for settings in settings::lines(usize::MAX, &["stage", "role-path", "role-arn"]) {
+        let settings = format!("{plain} {settings}");
+        let world = world();
+        run(&world, &format!("plan {settings}")).await.expect(Exit::Done);
+        run(&world, &format!("up {settings}")).await.expect(Exit::Done);
+        run(&world, &format!("status {settings}")).await.expect(Exit::Done);
+        run(&world, "list").await.expect(Exit::Done);
+        run(&world, "logs --name pr-42 --stage live").await.expect(Exit::Done);
+        run(&world, &format!("redrive {settings}")).await.expect(Exit::Done);
+        // All of it taken away, and set again.
+        run(&world, &format!("up {plain}")).await.expect(Exit::Done);
+        run(&world, &format!("up {settings}")).await.expect(Exit::Done);
+        run(&world, &format!("up {plain} --authorizer iam")).await.expect(Exit::Done);
+        run(&world, &format!("up {plain} --ttl 1s")).await.expect(Exit::Done);
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        run(&world, "reap --name pr-42 --role-path /teams/blue/").await.expect(Exit::Done);
+        assert_nothing_left(&world);
+    }
 }
 
 #[tokio::test(start_paused = true)]

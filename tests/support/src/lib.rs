@@ -12,6 +12,7 @@ mod process;
 mod proxy;
 mod python;
 pub mod schema;
+pub mod settings;
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
