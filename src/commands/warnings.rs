@@ -1,12 +1,11 @@
 //! What a run takes away that somebody may miss, said before it begins: nobody is asked, since pipelines cannot answer.
 
 use std::cell::RefCell;
-
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 use super::Session;
-use crate::engine::change::{Action, Change};
 use crate::engine::found::Observed;
+use crate::engine::kind::TakenBack;
 use crate::engine::plan::Plan;
 use crate::engine::{Converged, Wish, converge_if, plan};
 use crate::error::Result;
@@ -14,54 +13,13 @@ use crate::report::hints;
 use crate::report::text::messages;
 use crate::resources::names;
 
-/// What another run has asked for and this one does not.
-struct TakenBack {
-    setting: &'static str,
-    /// What that means from now on.
-    now: &'static str,
-    shows: fn(&Change) -> bool,
-}
-
-const TAKEN_BACK: [TakenBack; 5] = [
-    TakenBack {
-        setting: "delivery",
-        now: "messages no longer go through a queue",
-        shows: |change| change.key.kind == names::EVENT_SOURCE_MAPPING && change.action == Action::Delete,
-    },
-    TakenBack {
-        setting: "authorizer",
-        now: "everybody may connect",
-        shows: |change| becomes(change, names::ROUTE, "authorization", &json!("NONE")),
-    },
-    TakenBack {
-        setting: "alarm-topic",
-        now: "nobody is told when messages fail",
-        shows: |change| change.key.kind == names::ALARM && change.action == Action::Delete,
-    },
-    TakenBack {
-        setting: "ttl",
-        now: "`reap` will never remove it",
-        shows: |change| becomes(change, names::API, "expiresAt", &Value::Null),
-    },
-    TakenBack {
-        setting: "permissions-boundary",
-        now: "what the roles may do is no longer bounded",
-        shows: |change| becomes(change, names::ROLE, "permissionsBoundary", &Value::Null),
-    },
-];
-
-fn becomes(change: &Change, kind: &str, field: &str, to: &Value) -> bool {
-    // What is made now comes from nothing as well.
-    change.key.kind == kind
-        && change.found.is_some()
-        && change.fields.0.iter().any(|changed| changed.field == field && changed.to == *to)
-}
-
 /// What `plan`, which brings about `wish`, takes away.
 pub fn of(session: &Session, observed: &Observed, plan: &Plan, wish: Wish) -> Vec<String> {
     let lost = lost_messages(session, observed, wish);
-    let taken_back = TAKEN_BACK.iter().filter(|taken| wish == Wish::Present && plan.0.iter().any(taken.shows));
-    let taken_back = taken_back.map(|TakenBack { setting, now, .. }| {
+    let changes = plan.0.iter().filter(|_| wish == Wish::Present);
+    let taken_back: BTreeSet<_> =
+        changes.filter_map(|change| session.graph.kind(&change.key).taken_back(change)).collect();
+    let taken_back = taken_back.into_iter().map(|TakenBack { setting, now }| {
         format!("{now}: nothing asks for `{setting}` any more; flags are not remembered, `chatctl.toml` is")
     });
     let completed = |warning: String| hints::completed(&warning, &session.given);

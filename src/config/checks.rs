@@ -77,11 +77,7 @@ fn fits_tags(c: char) -> bool {
 
 /// Ours may not be overwritten, and all must fit the narrowest of the services: API Gateway, which takes no empty value, and
 /// IAM (I6, T3).
-pub(super) fn tags(
-    flags: &[String],
-    file: BTreeMap<String, String>,
-    has_alarm: bool,
-) -> Result<BTreeMap<String, String>> {
+pub(super) fn tags(flags: &[String], file: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
     let mut tags = file;
     for pair in flags {
         let (key, value) = pair
@@ -109,10 +105,9 @@ pub(super) fn tags(
         };
         return Err(Error::usage(format!("`{key}={value}` is not a valid tag: {rule}")));
     }
-    // 50 a resource. Of ours, the one that tells of an alarm is on a log group.
-    let ours = if has_alarm { 4 } else { 3 };
-    if tags.len() > 50 - ours {
-        return Err(Error::usage(format!("{} tags are too many: AWS allows 50, and {ours} are ours", tags.len())));
+    // 50 a resource, of which three are ours.
+    if tags.len() > 47 {
+        return Err(Error::usage(format!("{} tags are too many: AWS allows 50, and 3 are ours", tags.len())));
     }
     Ok(tags)
 }

@@ -142,14 +142,13 @@ impl Config {
             return Err(Error::usage("`keep-alive` makes the route `ping`, which `[routes.ping]` makes too")
                 .hint("answer pings in your own handler, or let API Gateway do it: not both"));
         }
-        let alarm_topic = flags.alarm_topic.or(file.alarm_topic).map(checks::alarm_topic).transpose()?;
         let config = Self {
             api_name: api_name(flags.api_name.or(file.api_name), &name)?,
             description: description(flags.description.or(file.description))?,
             name,
             stage: stage(flags.stage.or(file.stage))?,
             table_indexes: routes::table_indexes(&file.table_indexes, &source)?,
-            tags: tags(&flags.tag, file.tags, alarm_topic.is_some())?,
+            tags: tags(&flags.tag, file.tags)?,
             ttl: flags.ttl.or(file.ttl).map(|text| duration("ttl", &text)).transpose()?,
             permissions_boundary: flags
                 .permissions_boundary
@@ -157,7 +156,7 @@ impl Config {
                 .map(|arn| checked_arn("permissions boundary", arn, "iam", "policy/"))
                 .transpose()?,
             log_retention_days: retention(flags.log_retention_days.or(file.log_retention_days))?,
-            alarm_topic,
+            alarm_topic: flags.alarm_topic.or(file.alarm_topic).map(checks::alarm_topic).transpose()?,
             role_path: role_path(flags.role_path.or(file.role_path))?,
             role_arns: role_arns(&app, &flags.role_arn, file.role_arns)?,
             kms_key: flags

@@ -101,4 +101,9 @@ impl Change {
     pub fn new(action: Action, key: Key, found: Option<Found>) -> Self {
         Self { action, key, fields: Differences::default(), found, with: None, after: Vec::new() }
     }
+
+    /// Whether `field` of what stands becomes `to`; what is made now comes from nothing as well.
+    pub fn turns(&self, field: &str, to: &Value) -> bool {
+        self.found.is_some() && self.fields.0.iter().any(|changed| changed.field == field && changed.to == *to)
+    }
 }

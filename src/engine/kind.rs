@@ -31,8 +31,7 @@ pub struct Facts {
     pub immutable: &'static [&'static str],
     /// The kinds that this one is a snapshot of: it is made anew when one of those changes.
     pub snapshot_of: &'static [&'static str],
-    /// The kinds that may refer to a stray of this one, or need it to be found: it is deleted when they have been
-    /// changed.
+    /// The kinds that may still refer to one that is to go, or are found by it: it is deleted after they were changed.
     pub referred_to_by: &'static [&'static str],
     /// The kind that alone tells, by a mark on it, of one that is wanted no more: it takes the mark before this is made, and
     /// lets go of it, or goes, after this is deleted.
@@ -41,7 +40,7 @@ pub struct Facts {
     pub is_seen_at_once: bool,
     /// Whether a look may show it, for some seconds, as it was before the last writes.
     pub is_shown_late: bool,
-    /// How long to wait before another look at one that has not settled, which is how late that is seen at most.
+    /// The pause between two looks at one that has not settled. That it has is seen by so much later at most.
     pub look_again: Duration,
 }
 
@@ -105,7 +104,8 @@ pub trait Kind: Send + Sync {
     /// access denied is an error. The id of the parent that it looks in is known.
     async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure>;
 
-    /// Gives what was found under ids the keys that it is known by, where that takes a look at other kinds. Pure.
+    /// Gives the keys of the program to what was found under ids of AWS's, where it takes what else was found to know which is
+    /// which: an integration is known by the route that leads to it. Pure.
     fn identify(&self, _scope: &Scope, _observed: &mut Observed) {}
 
     /// The entries of the map `field` whose values are ours to show; any other may be somebody's secret.
@@ -124,6 +124,11 @@ pub trait Kind: Send + Sync {
         Ok(())
     }
 
+    /// What `change` takes back of what another run has asked for, if somebody may miss that. Pure.
+    fn taken_back(&self, _change: &Change) -> Option<TakenBack> {
+        None
+    }
+
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure>;
 
     /// The deployments that own something of this kind in this account and region; only of kinds that can be listed.
@@ -137,6 +142,14 @@ pub trait Kind: Send + Sync {
     fn permissions(&self, _scope: &Scope) -> Vec<Permission> {
         vec![]
     }
+}
+
+/// What another run has asked for and this one does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TakenBack {
+    pub setting: &'static str,
+    /// What that means from now on.
+    pub now: &'static str,
 }
 
 /// One resource that is wanted, and knows itself: how it should be, and how it is made so. Of a kind that has only one, it

@@ -15,13 +15,15 @@ use super::names;
 use super::tags::{self, Tags};
 use crate::app::{FunctionName, QueueEnd};
 use crate::aws::failure::{Failure, Outcome};
-use crate::engine::change::Differences;
+use crate::engine::change::{Action, Change, Differences};
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, TakenBack, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 use crate::error::Error;
+
+const NAME: &str = "alarm";
 
 /// The tag by which a log group tells of it.
 const MARK: &str = "chatctl:alarm";
@@ -38,6 +40,9 @@ const MINUTES: i32 = 5;
 const THRESHOLD: f64 = 0.0;
 
 const NO_DATA: &str = "notBreaching";
+
+/// The user's own, on the log group that has the mark beside our three.
+const MOST_TAGS: usize = 46;
 
 pub struct AlarmKind;
 
@@ -66,7 +71,7 @@ fn client(ctx: &Ctx) -> Client {
 }
 
 fn key(scope: &Scope) -> Key {
-    Key::new(names::ALARM, format!("{}-delivery", scope.config.name))
+    Key::new(NAME, format!("{}-delivery", scope.config.name))
 }
 
 /// Who is told. The local AWS drops what such an alarm watches.
@@ -160,13 +165,17 @@ fn spec(scope: &Scope) -> AlarmSpec {
 impl Kind for AlarmKind {
     fn facts(&self) -> Facts {
         // W3
-        Facts { marked_on: Some(names::LOG_GROUP), is_shown_late: true, ..Facts::of(names::ALARM) }
+        Facts { marked_on: Some(names::LOG_GROUP), is_shown_late: true, ..Facts::of(NAME) }
     }
 
     fn check(&self, scope: &Scope) -> Result<Option<String>, Error> {
         let Some(arn) = &scope.config.alarm_topic else { return Ok(None) };
         if topic(scope).is_none() {
             return Ok(Some("an emulator is given no alarm; AWS is".to_owned()));
+        }
+        let tags = scope.config.tags.len();
+        if tags > MOST_TAGS {
+            return Err(Error::usage(format!("{tags} tags are too many: AWS allows 50, and with an alarm 4 are ours")));
         }
         // W4
         if arn.starts_with(&format!("arn:{}:sns:{}:", scope.partition(), scope.region)) {
@@ -196,7 +205,7 @@ impl Kind for AlarmKind {
     }
 
     async fn find(&self, ctx: &Ctx, probe: &str) -> Result<Vec<Found>, Failure> {
-        let key = Key::new(names::ALARM, probe);
+        let key = Key::new(NAME, probe);
         let is_wanted = !self.declare(&ctx.scope).is_empty();
         // W3
         let alarm = ctx.at_last(&key, is_wanted, || described(ctx, &key)).await?;
@@ -214,6 +223,11 @@ impl Kind for AlarmKind {
         let all: Tags = tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
         let owner = Owner::by_tags(&ctx.scope, &all);
         Ok(vec![Found { owner, ..Found::new(key, arn, fields(&found_spec(&alarm, tags::split(all).0))) }])
+    }
+
+    fn taken_back(&self, change: &Change) -> Option<TakenBack> {
+        let taken = TakenBack { setting: "alarm-topic", now: "nobody is told when messages fail" };
+        (change.action == Action::Delete).then_some(taken)
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {

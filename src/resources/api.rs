@@ -7,15 +7,15 @@ use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_sdk_apigatewayv2::types::{Api, ProtocolType};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::names;
 use super::tags::{self, Tags};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::engine::change::Differences;
+use crate::engine::change::{Change, Differences};
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, TakenBack, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -142,6 +142,11 @@ impl Kind for ApiKind {
             Found { owner, ..Found::new(Key::new(names::API, id), id, Fields::new()) }
         }));
         Ok(found)
+    }
+
+    fn taken_back(&self, change: &Change) -> Option<TakenBack> {
+        let taken = TakenBack { setting: "ttl", now: "`reap` will never remove it" };
+        change.turns("expiresAt", &Value::Null).then_some(taken)
     }
 
     /// Takes along routes, integrations, deployments and stages (G14).

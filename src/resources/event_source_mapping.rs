@@ -13,10 +13,10 @@ use super::tags::{self, Tags};
 use super::{function, names, queue};
 use crate::app::QueueEnd;
 use crate::aws::failure::{Failure, Operation, Outcome};
-use crate::engine::change::Differences;
+use crate::engine::change::{Action, Change, Differences};
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, TakenBack, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 use crate::engine::wait::Wait;
@@ -106,6 +106,11 @@ impl Kind for EventSourceMappingKind {
         }))
         .await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    fn taken_back(&self, change: &Change) -> Option<TakenBack> {
+        let taken = TakenBack { setting: "delivery", now: "messages no longer go through a queue" };
+        (change.action == Action::Delete).then_some(taken)
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {

@@ -10,7 +10,6 @@ use crate::engine::found::{Found, Owner};
 use crate::engine::key::Key;
 use crate::engine::scope::Scope;
 
-pub const ALARM: &str = "alarm";
 pub const API: &str = "api";
 pub const AUTHORIZER: &str = "authorizer";
 pub const AUTHORIZER_PERMISSION: &str = "authorizer-permission";

@@ -14,10 +14,10 @@ use super::tags::{self, Tags};
 use super::{log_group, names, policy_document, role_policy};
 use crate::app::{Function, FunctionName};
 use crate::aws::failure::{Class, Failure, Outcome};
-use crate::engine::change::Differences;
+use crate::engine::change::{Change, Differences};
 use crate::engine::found::{Fields, Found, Owner, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, Wanted};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Sign, TakenBack, Wanted};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -111,6 +111,11 @@ impl Kind for RoleKind {
         Ok(vec![found])
     }
 
+    fn taken_back(&self, change: &Change) -> Option<TakenBack> {
+        let taken = TakenBack { setting: "permissions-boundary", now: "what the roles may do is no longer bounded" };
+        change.turns("permissionsBoundary", &Value::Null).then_some(taken)
+    }
+
     /// Whatever was attached since we looked is taken off first; IAM may go on refusing for a while after (I3).
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
         const BUDGET: Duration = Duration::from_secs(120);
@@ -126,7 +131,7 @@ impl Kind for RoleKind {
                         && begun.elapsed() < BUDGET =>
                 {
                     role_policy::strip(ctx, &key.name).await?;
-                    if !ctx.pause(Duration::from_millis(450)).await {
+                    if !ctx.pause(Duration::from_secs(1)).await {
                         return Err(Failure::interrupted(failure.operation, &key.to_string()));
                     }
                 }

@@ -11,10 +11,10 @@ use super::{api, names};
 use crate::app::RouteKey;
 use crate::aws::failure::{Failure, Outcome};
 use crate::config::Authorizer;
-use crate::engine::change::Differences;
+use crate::engine::change::{Change, Differences};
 use crate::engine::found::{Fields, Found, fields};
 use crate::engine::key::Key;
-use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, Wanted, reference};
+use crate::engine::kind::{Facts, Kind, Part, Permission, Resource, TakenBack, Wanted, reference};
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
 
@@ -123,6 +123,11 @@ impl Kind for RouteKind {
             found.push(Found::new(Key::new(names::ROUTE, name), id, fields(&spec)));
         }
         Ok(found)
+    }
+
+    fn taken_back(&self, change: &Change) -> Option<TakenBack> {
+        let taken = TakenBack { setting: "authorizer", now: "everybody may connect" };
+        change.turns("authorization", &json!("NONE")).then_some(taken)
     }
 
     async fn delete(&self, ctx: &Ctx, found: &Found) -> Result<(), Failure> {
