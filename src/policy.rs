@@ -21,7 +21,8 @@ pub enum Extent {
     ReadOnly,
 }
 
-/// One action on one resource under one condition: what policies are taken apart into and put together from.
+/// One action on one resource under one condition. Statements are split into these, and those that share something are joined
+/// again into fewer.
 #[derive(Clone, Debug, PartialEq)]
 struct Grant {
     action: String,
@@ -159,6 +160,9 @@ fn grants(permission: Permission) -> Vec<Grant> {
     actions.iter().flat_map(|action| resources.iter().map(move |resource| grant(action, resource))).collect()
 }
 
+/// Actions on resources under one condition.
+type Statement = (BTreeSet<String>, BTreeSet<String>, Option<Value>);
+
 /// As few statements as possible, by service, without what another grant covers.
 fn document(grants: Vec<Grant>) -> Value {
     let is_covered = |grant: &Grant| {
@@ -169,7 +173,7 @@ fn document(grants: Vec<Grant>) -> Value {
                 && covers(&other.resource, &grant.resource)
         })
     };
-    let mut by_action: Vec<(BTreeSet<String>, BTreeSet<String>, Option<Value>)> = Vec::new();
+    let mut by_action: Vec<Statement> = Vec::new();
     for grant in grants.iter().filter(|grant| !is_covered(grant)) {
         let known = by_action
             .iter_mut()
@@ -185,13 +189,14 @@ fn document(grants: Vec<Grant>) -> Value {
             )),
         }
     }
-    let mut statements: Vec<(BTreeSet<String>, BTreeSet<String>, Option<Value>)> = Vec::new();
+    let mut statements: Vec<Statement> = Vec::new();
     for (actions, resources, condition) in by_action {
         match statements.iter_mut().find(|(_, r, c)| *r == resources && *c == condition) {
             Some((known, ..)) => known.extend(actions),
             None => statements.push((actions, resources, condition)),
         }
     }
+    let mut statements = shortened(statements);
     statements.sort_by(|a, b| a.0.cmp(&b.0));
     let statements: Vec<Value> = statements
         .into_iter()
@@ -204,6 +209,27 @@ fn document(grants: Vec<Grant>) -> Value {
         })
         .collect();
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// The same in fewer characters: where one statement has all resources of another, its actions go there, if that is shorter than to
+/// name the resources twice.
+fn shortened(mut statements: Vec<Statement>) -> Vec<Statement> {
+    let size = |texts: &BTreeSet<String>| texts.iter().map(String::len).sum::<usize>();
+    let goes = |from: &Statement, to: &Statement| {
+        let is_shorter = from.1 == to.1 || size(&from.0) < size(&to.1);
+        from.2 == to.2 && to.1.is_subset(&from.1) && is_shorter
+    };
+    let pair = |all: &[Statement]| {
+        let pairs = (0..all.len()).flat_map(|from| (0..all.len()).map(move |to| (from, to)));
+        pairs.into_iter().find(|(from, to)| from != to && goes(&all[*from], &all[*to]))
+    };
+    while let Some((from, to)) = pair(&statements) {
+        let (actions, shared) = (statements[from].0.clone(), statements[to].1.clone());
+        statements[to].0.extend(actions);
+        statements[from].1.retain(|resource| !shared.contains(resource));
+        statements.retain(|(_, resources, _)| !resources.is_empty());
+    }
+    statements
 }
 
 /// A list, or what is in it where that is one thing.
@@ -237,7 +263,33 @@ fn covers(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::covers;
+    use super::{BTreeSet, Statement, covers, shortened};
+
+    #[test]
+    fn what_is_said_in_fewer_characters_is_the_same() {
+        let set = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<String>>();
+        let named = |number: usize| format!("arn:aws:iam::123456789012:role/{number}");
+        let on = |numbers: &[usize]| numbers.iter().map(|number| named(*number)).collect::<BTreeSet<String>>();
+        let said = |statements: &[Statement]| -> BTreeSet<(String, String)> {
+            let pairs = statements.iter().flat_map(|(actions, resources, _)| {
+                actions.iter().flat_map(|action| resources.iter().map(|resource| (action.clone(), resource.clone())))
+            });
+            pairs.collect()
+        };
+        let before: Vec<Statement> = vec![
+            (set(&["iam:GetRole"]), on(&[1, 2, 3]), None),
+            (set(&["iam:DeleteRole", "iam:TagRole"]), on(&[2, 3]), None),
+            (set(&["iam:UpdateAssumeRolePolicy", "iam:UpdateRoleDescription"]), on(&[2, 4]), None),
+            (set(&["iam:PassRole"]), on(&[2]), None),
+        ];
+        let after = shortened(before.clone());
+        assert_eq!(said(&after), said(&before));
+        let named_in =
+            |all: &[Statement], number: usize| all.iter().filter(|one| one.1.contains(&named(number))).count();
+        assert_eq!([1, 2, 3, 4].map(|number| named_in(&before, number)), [1, 4, 2, 1]);
+        // One with too many actions to say them twice names its resource again.
+        assert_eq!([1, 2, 3, 4].map(|number| named_in(&after, number)), [1, 3, 1, 1]);
+    }
 
     #[test]
     fn patterns_cover_what_they_match() {
