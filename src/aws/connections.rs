@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_config::SdkConfig;
 
 use crate::aws::failure::{Failure, Operation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The ids of all connections in `table`.
 ///
@@ -24,10 +24,8 @@ pub async fn ids(aws: &SdkConfig, table: &str) -> Result<BTreeSet<String>> {
         .send();
     let mut ids = BTreeSet::new();
     while let Some(item) = pages.next().await {
-        let mut item = item.map_err(|error| {
-            let failure = Failure::of(Operation { service: "dynamodb", name: "Scan" }, table, &error);
-            Error { message: format!("cannot read table `{table}`: {}", failure.message), ..failure.into() }
-        })?;
+        let scan = Operation { service: "dynamodb", name: "Scan" };
+        let mut item = item.map_err(|error| Failure::of(scan, table, &error).cannot_read("table"))?;
         if let Some(id) = item.remove("connectionId").and_then(|id| id.as_s().ok().cloned()) {
             ids.insert(id);
         }

@@ -138,6 +138,11 @@ impl Failure {
         }
     }
 
+    /// As whoever only reads says it: `cannot read table `chat-connections`: …`.
+    pub fn cannot_read(self, what: &str) -> Error {
+        Error { message: format!("cannot read {what} `{}`: {}", self.subject, self.message), ..self.into() }
+    }
+
     fn hint(&self) -> Option<String> {
         let Operation { service, name } = self.operation?;
         Some(match self.class {
@@ -222,11 +227,11 @@ impl From<Failure> for Error {
     }
 }
 
-/// Makes the two failures that are no failures read well.
+/// Two answers that AWS gives as errors, and that a caller may have expected.
 pub trait Outcome<T> {
-    /// A typed not-found is `None`; everything else, access denied too, stays an error.
+    /// `None` if the thing is not there. Access denied does not say that, and stays an error like all else.
     fn optional(self) -> Result<Option<T>, Failure>;
-    /// Already gone is as good as deleted.
+    /// Of a deletion: what is not there is deleted.
     fn gone(self) -> Result<(), Failure>;
 }
 

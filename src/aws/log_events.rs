@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use crate::aws::failure::{Failure, Operation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// One event in the log of one function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +53,7 @@ pub async fn since(aws: &SdkConfig, function: &str, from: i64) -> Result<Option<
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
             Err(error) => {
                 let operation = Operation { service: "logs", name: "FilterLogEvents" };
-                let failure = Failure::of(operation, &group, &error);
-                let message = format!("cannot read log group `{group}`: {}", failure.message);
-                return Err(Error { message, ..failure.into() });
+                return Err(Failure::of(operation, &group, &error).cannot_read("log group"));
             }
         }
     }
@@ -63,18 +61,18 @@ pub async fn since(aws: &SdkConfig, function: &str, from: i64) -> Result<Option<
     Ok(Some(events))
 }
 
-/// By how many milliseconds the clock of this machine is ahead of that of the service, by which events are told; 0 where they
-/// agree as far as can be seen, or nothing can. Costs a call.
-pub async fn clock_ahead(aws: &SdkConfig, function: &str) -> i64 {
+/// By how many milliseconds the clock of this machine is ahead of that of the service, by which events are told: 0 where they
+/// agree as far as can be seen. `None` where no answer told. Costs a call.
+pub async fn clock_ahead(aws: &SdkConfig, function: &str) -> Option<i64> {
     /// The date of an answer is in whole seconds, and the answer has been under way.
     const UNSEEN: i64 = 2_000;
     let date = Dated::default();
     let call = Client::new(aws).filter_log_events().log_group_name(format!("/aws/lambda/{function}")).limit(1);
     // An error has a date as well.
     let _ = call.customize().interceptor(date.clone()).send().await;
-    let Some(date) = date.0.get() else { return 0 };
-    let ahead = (OffsetDateTime::from(SystemTime::now()) - *date).whole_milliseconds();
-    i64::try_from(ahead).ok().filter(|ahead| ahead.abs() > UNSEEN).unwrap_or_default()
+    let ahead = (OffsetDateTime::from(SystemTime::now()) - *date.0.get()?).whole_milliseconds();
+    let ahead = i64::try_from(ahead).ok()?;
+    Some(if ahead.abs() > UNSEEN { ahead } else { 0 })
 }
 
 /// Keeps the date of an answer.

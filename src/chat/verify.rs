@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_config::SdkConfig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::aws::log_events;
@@ -159,8 +160,8 @@ async fn all(
 ) -> Result<VerifyReport, Failure> {
     // Whatever was logged before was perhaps said by other code.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let since = i64::try_from(since.as_millis()).unwrap_or_default();
-    let mut report = rounds(reporter, endpoint, scale, options.patience, backstage, since).await?;
+    let since = Since { here: i64::try_from(since.as_millis()).unwrap_or_default(), ahead: OnceCell::new() };
+    let mut report = rounds(reporter, endpoint, scale, options.patience, backstage, &since).await?;
     let Some(exchange) = &options.exchange else { return Ok(report) };
     let begun = Instant::now();
     match exchange.with(endpoint, options.patience).await {
@@ -171,7 +172,7 @@ async fn all(
         }
         Err(broken) => {
             let log = match (backstage, &exchange.function) {
-                (Some(backstage), Some(function)) => Some(Log::read(&backstage.aws, function, since).await),
+                (Some(backstage), Some(function)) => Some(Log::read(&backstage.aws, function, &since).await),
                 _ => None,
             };
             Err(Failure { at: Some(broken.at), error: failure(broken, 1, begun.elapsed(), log) })
@@ -185,7 +186,7 @@ async fn rounds(
     scale: Scale,
     patience: Duration,
     backstage: Option<&Backstage>,
-    since: i64,
+    since: &Since,
 ) -> Result<VerifyReport, Failure> {
     let begun = Instant::now();
     let deadline = begun + patience + scale.allowance();
@@ -248,7 +249,7 @@ fn failure(broken: Broken, rounds: u32, took: Duration, log: Option<Log>) -> Err
 }
 
 /// `broken` with the reason of the authorizer that says no to the token: no other try will end better.
-async fn denial(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> Option<Broken> {
+async fn denial(broken: &Broken, backstage: Option<&Backstage>, since: &Since) -> Option<Broken> {
     let backstage = backstage.filter(|_| broken.said_no)?;
     let log = Log::read(&backstage.aws, backstage.authorizer.as_ref()?, since).await;
     let reason = log.told.ok()?.iter().rev().find_map(|message| refusal_in(message))?;
@@ -274,8 +275,23 @@ struct Log {
     told: Result<Vec<String>>,
 }
 
+/// When the verification began.
+struct Since {
+    /// By this machine's clock, in milliseconds since 1970.
+    here: i64,
+    /// By how much that is ahead of the clock by which events are told; asked for once, where a log is read.
+    ahead: OnceCell<i64>,
+}
+
+impl Since {
+    async fn by_events(&self, aws: &SdkConfig, function: &str) -> i64 {
+        let ahead = || async { log_events::clock_ahead(aws, function).await.ok_or(()) };
+        self.here - self.ahead.get_or_try_init(ahead).await.unwrap_or(&0)
+    }
+}
+
 /// The log of the function that a broken round points to, if it points to one.
-async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> Option<Log> {
+async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: &Since) -> Option<Log> {
     let backstage = backstage?;
     let function = match broken.at {
         At::Connect => &backstage.on_connect,
@@ -287,9 +303,8 @@ async fn log_of(broken: &Broken, backstage: Option<&Backstage>, since: i64) -> O
 }
 
 impl Log {
-    /// `since` is told by this machine's clock, and events by another.
-    async fn read(aws: &SdkConfig, function: &str, since: i64) -> Self {
-        let since = since - log_events::clock_ahead(aws, function).await;
+    async fn read(aws: &SdkConfig, function: &str, since: &Since) -> Self {
+        let since = since.by_events(aws, function).await;
         let told = log_events::since(aws, function, since).await.map(|events| {
             let messages = events.unwrap_or_default().into_iter().map(|event| event.message);
             messages.filter(|message| !log_events::is_routine(message)).collect()
