@@ -87,7 +87,8 @@ pub fn parse(args: &[String], env: &Env) -> Result<Asked> {
     Cli::from_arg_matches(&given).map(|cli| Asked::Run(Box::new(cli))).map_err(|error| usage(args, &error))
 }
 
-/// How to show what is wrong with arguments that cannot be understood: what they say of that themselves, wherever.
+/// How to show an error in the arguments: as they ask for it (`-o json`, `--color`), found wherever it stands, since clap gives
+/// nothing of arguments that it refuses.
 pub fn lenient(args: &[String], env: &Env) -> Settings {
     let find = |long: &str, short: Option<char>| {
         let value = spotted(args, long, short).or_else(|| env.get(&variable_of(long)));

@@ -55,7 +55,7 @@ impl Host {
 pub struct Env(pub BTreeMap<String, String>);
 
 impl Env {
-    /// Variables that are no UTF-8 are none of ours, and are left out.
+    /// Without variables that are not UTF-8: the program knows none of them.
     fn of_this_process() -> Self {
         Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
     }

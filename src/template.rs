@@ -26,7 +26,7 @@ pub enum Source {
     Zips,
 }
 
-/// The scope of a template: where and whose it is, CloudFormation fills in.
+/// The scope of a template. Region, partition and account are references, which CloudFormation fills in.
 pub fn scope(config: Config, bundles: Bundles) -> Scope {
     let mut scope = Scope::new(config, reference("AWS::Region"), Endpoints::default(), None, bundles);
     let (partition, account) = (reference("AWS::Partition"), reference("AWS::AccountId"));

@@ -57,8 +57,8 @@ fn lane(graph: &Graph, change: &Change) -> String {
     graph.kind(&change.key).lane(change).unwrap_or_else(|| change.key.to_string())
 }
 
-/// Applies `plan`, which was made of what the scope of `ctx` knows. A step that fails takes along only what comes after
-/// it (rule 5 of CONTRIBUTING.md); after an interrupt no further step begins.
+/// Carries out `plan`, made with the same scope as `ctx` has. When a step fails, those that must come after it are skipped and
+/// all others go on (rule 5 of CONTRIBUTING.md). After an interrupt no further step begins.
 pub async fn apply(ctx: &Ctx, graph: &Graph, plan: &Plan) -> Vec<Step> {
     let changes = &plan.0;
     ctx.run.trace.begin_phase();

@@ -23,7 +23,8 @@ pub enum Patience {
     Glance,
     /// Look again until everything has settled.
     Wait,
-    /// All this is to go: as `Glance`, and what vanishes with its parent may stay unseen where nobody can show it.
+    /// All of it is to be deleted: show things as they are now. What goes with its parent need not be seen: an emulator may lack
+    /// the call that lists it.
     Teardown,
 }
 

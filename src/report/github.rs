@@ -25,8 +25,8 @@ pub fn begin(host: &Host, reporter: &dyn Reporter, config: &Config) {
     tell(host, reporter, &[("name", config.name.as_str()), ("stage", &config.stage)], String::new);
 }
 
-/// Adds to the outputs of the step and to the summary of the job, where there are such. That it cannot be done is
-/// told, and changes nothing about how the run ends.
+/// Adds to the outputs of the step and to the summary of the job, where GitHub has named files for them. If a file cannot be
+/// written, a note says so; the run ends as it would have ended.
 pub fn tell(host: &Host, reporter: &dyn Reporter, outputs: &[(&str, &str)], summary: impl FnOnce() -> String) {
     let outputs = || outputs.iter().map(|(name, value)| format!("{name}={}\n", visible(value))).collect::<String>();
     let warn = |variable: &str, result: io::Result<()>| {

@@ -107,9 +107,9 @@ impl Kind for DeploymentKind {
             .collect())
     }
 
-    /// The wanted one is a snapshot of the routes as they are now; of several, the one in use. There is none after a
-    /// run that died between changing a route and deploying it, which the stage tells. Where there is no stage nobody
-    /// can tell, and nobody is connected: a new one is made.
+    /// Finds the deployment that is wanted: one of the routes as they are now, and of several the one that the stage uses. None
+    /// where a run died between a change of a route and the deployment after it (the stage is marked as outdated then), and
+    /// none where there is no stage: nobody is connected, so a new one costs nothing.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
         let stage = observed.get(&names::stage(scope)).filter(|stage| !stage::is_outdated(stage));
         let Some(in_use) = stage.map(|stage| stage.text("deployment").to_owned()) else { return };

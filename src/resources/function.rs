@@ -201,8 +201,9 @@ impl Kind for FunctionKind {
         Ok(vec![found])
     }
 
-    /// A role that is made anew under a function is another one (I9), for which the function's variables are not encrypted
-    /// (I12): only a new function works with it. The dates tell, so that this holds over a kill as well.
+    /// Marks a function as broken whose role is younger than it is. Such a role was made anew, under the same name it is another
+    /// one (I9), and cannot decrypt the function's variables (I12): only a new function works. It shows in the dates alone, so a
+    /// run that comes after a killed one sees it too.
     fn identify(&self, scope: &Scope, observed: &mut Observed) {
         for function in names::with_own_role(scope) {
             let seconds =

@@ -226,9 +226,10 @@ fn judge(scale: Scale, seen: &[Seen]) -> Result<(), Broken> {
     Err(Broken::at(At::SendMessage, what))
 }
 
-/// Whether clients that left are gone from the table, where `joined` came while they were there.
+/// Waits until the clients that left are gone from the table. `joined` are the ids that came while they were connected.
 ///
-/// Which ids are ours nobody tells, and others come and go; but as many as ours must come, and go.
+/// No client is told its id, and other people come and go meanwhile. So this counts: at least as many ids must have come as there
+/// are clients, and as many of those must go.
 async fn gone(
     reporter: &dyn Reporter,
     Backstage { aws, table, .. }: &Backstage,
