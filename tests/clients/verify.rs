@@ -289,6 +289,11 @@ async fn a_refused_token_ends_the_verification_at_once() {
         assert!(error.message.ends_with("because of its token: it has expired"), "{error}");
         assert!(error.hint.unwrap().starts_with("`--token @FILE` takes another one"));
     }
+    // Round by round two logs are read, by what one look at the clock has told.
+    let server = ChatServer::start_with(Faults { refusals: 999, ..Faults::default() }).await;
+    let error = run(&server, impatient()).await.unwrap_err();
+    assert!(error.message.contains("tries"), "{error}");
+    assert_eq!(server.clock_reads(), 1);
     // Somebody else's token, while something else is broken here.
     let refuse_with = Refusal::Status(500);
     let server = ChatServer::start_with(Faults { refusals: 999, refuse_with, ..Faults::default() }).await;

@@ -1,27 +1,16 @@
 //! The wire log: every call that reached the model.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::clock::Moment;
+use crate::fault::CallInfo;
 use crate::operation::Request;
-use crate::service::Service;
 
 /// One HTTP exchange, retries of the SDK each on their own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// From 0, since the world began or the log was cleared.
-    pub seq: usize,
-    pub label: Arc<str>,
-    pub service: Service,
-    pub operation: &'static str,
-    /// Whether the operation is one that changes something.
-    pub write: bool,
-    pub account: String,
-    pub region: String,
-    /// The name of what the call is about: an API's id, a function's name …
-    pub resource: String,
-    /// The SDK's attempt, from 1.
-    pub attempt: u32,
+    pub info: CallInfo,
     pub start: Moment,
     /// `None` while it runs, and for ever if the caller dropped it.
     pub end: Option<Moment>,
@@ -31,6 +20,14 @@ pub struct Call {
     pub status: Option<u16>,
     pub code: Option<String>,
     pub message: Option<String>,
+}
+
+impl Deref for Call {
+    type Target = CallInfo;
+
+    fn deref(&self) -> &CallInfo {
+        &self.info
+    }
 }
 
 /// The log, and which part of it is still of interest.
@@ -55,10 +52,9 @@ impl Entry {
 }
 
 impl Log {
-    pub fn open(&mut self, request: &Request, label: &Arc<str>, start: Moment) -> Entry {
-        let seq = self.calls.len();
-        self.calls.push(Call {
-            seq,
+    pub fn open(&mut self, request: &Request, label: &Arc<str>, start: Moment) -> (Entry, CallInfo) {
+        let info = CallInfo {
+            seq: self.calls.len(),
             label: label.clone(),
             service: request.operation.service,
             operation: request.operation.name,
@@ -67,14 +63,11 @@ impl Log {
             region: request.place.region.clone(),
             resource: request.resource.clone(),
             attempt: request.attempt,
-            start,
-            end: None,
-            effect: false,
-            status: None,
-            code: None,
-            message: None,
-        });
-        Entry { generation: self.generation, seq }
+        };
+        let entry = Entry { generation: self.generation, seq: info.seq };
+        let call = Call { info, start, end: None, effect: false, status: None, code: None, message: None };
+        self.calls.push(call.clone());
+        (entry, call.info)
     }
 
     pub fn at(&mut self, entry: Entry) -> Option<&mut Call> {

@@ -10,7 +10,7 @@ use crate::reply::Refusal;
 use crate::service::{Refusals, Service};
 
 /// A call that has just arrived, as the interceptor sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CallInfo {
     /// From 0, since the world began or [`World::clear_calls`](crate::World::clear_calls).
     pub seq: usize,

@@ -312,21 +312,9 @@ impl World {
     /// Logs the call and asks the interceptor.
     pub(crate) fn arrive(&self, request: &Request, label: &Arc<str>) -> (Entry, Verdict) {
         let now = self.now();
-        let entry = self.core().log.open(request, label, now);
+        let (entry, info) = self.core().log.open(request, label, now);
         let interceptor = self.0.interceptor.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let verdict = interceptor.map_or(Verdict::Pass, |decide| {
-            decide(&CallInfo {
-                seq: entry.seq,
-                label: label.clone(),
-                service: request.operation.service,
-                operation: request.operation.name,
-                write: request.operation.write,
-                account: request.place.account.clone(),
-                region: request.place.region.clone(),
-                resource: request.resource.clone(),
-                attempt: request.attempt,
-            })
-        });
+        let verdict = interceptor.map_or(Verdict::Pass, |decide| decide(&info));
         (entry, verdict)
     }
 
