@@ -354,6 +354,9 @@ where
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+    use aws_smithy_types::body::SdkBody;
+
     use super::*;
     use crate::aws::retry::Rule;
 
@@ -377,5 +380,170 @@ mod tests {
         assert_eq!(failure.line(), "function chat-join: its log group is gone");
         assert!(failure.is_moved_world());
         assert_eq!(Rule::for_failure(&failure, true).map(|rule| rule.waits_for), None);
+    }
+
+    /// What each failure advises, in the order of the rules: none takes what belongs to another.
+    #[test]
+    fn each_failure_has_its_own_hint_and_most_have_none() {
+        let hint = |class: Class, call: &str, code: &str, message: &str| {
+            let (service, name) = match call {
+                "iam" => ("iam", "PutRolePolicy"),
+                "CreateApi" => ("apigateway", "CreateApi"),
+                "apigateway" => ("apigateway", "DeleteApi"),
+                "dynamodb" => ("dynamodb", "DeleteTable"),
+                "PutFunctionConcurrency" => ("lambda", "PutFunctionConcurrency"),
+                "DeleteLogGroup" => ("logs", "DeleteLogGroup"),
+                _ => ("lambda", "CreateFunction"),
+            };
+            let failure = Failure {
+                operation: Some(Operation { service, name }),
+                code: code.to_owned(),
+                message: message.to_owned(),
+                class,
+                ..Failure::ours(None, "it", Code::Client, "")
+            };
+            failure.hint().unwrap_or_default()
+        };
+        let (denied, keys) = (Class::AccessDenied, Class::Credentials);
+        let cases = [
+            (denied, "", "AccessDenied", "explicit deny in a service control policy", "whoever runs the organisation"),
+            (denied, "", "AccessDenied", "no permissions boundary allows it", "--permissions-boundary"),
+            (denied, "", "AccessDenied", "not authorized: lambda:TagResource", "tag permission of lambda"),
+            (denied, "iam", "AccessDenied", "not authorized: iam:TagRole", "tag permission of iam"),
+            (denied, "CreateApi", "AccessDenied", "not authorized", "the tag permission may be missing"),
+            (denied, "apigateway", "AccessDenied", "not authorized", "`chatctl policy` prints the IAM policy"),
+            (denied, "", "AccessDenied", "not authorized", "`chatctl policy` prints the IAM policy"),
+            (keys, "", "ExpiredToken", "expired", "get new credentials"),
+            (keys, "", "RequestTimeTooSkewed", "no", "clock"),
+            (keys, "", "SignatureDoesNotMatch", "Signature expired: 1", "clock"),
+            (keys, "", "SignatureDoesNotMatch", "Signature not yet current: 1", "clock"),
+            (keys, "", "Credentials", "AssumeRoleWithWebIdentity failed", "token of this pipeline"),
+            (keys, "", "InvalidClientTokenId", "no", "get-region-opt-status"),
+            (keys, "", "UnrecognizedClientException", "no", "get-region-opt-status"),
+            (keys, "", "AuthFailure", "no", "aws sso login"),
+            (Class::Throttled, "", "Throttling", "slower", "request quota"),
+            (Class::Transient, "", "Connection", "connection refused", "nothing listens there"),
+            (Class::Transient, "", "Connection", "reset by peer", "the network is up and that lambda"),
+            (Class::Transient, "", "Timeout", "connection refused", "run the same command again"),
+            (Class::Transient, "", "Http500", "no message", "does not know this call"),
+            (Class::Transient, "", "InternalFailure", "no", "run the same command again"),
+            (Class::Other, "iam", "LimitExceeded", "no", "a quota of the account"),
+            (Class::Other, "", "LimitExceededException", "no", "a quota of the account"),
+            (Class::Other, "apigateway", "BadRequest", "has API mappings", "custom domain mappings"),
+            (Class::Other, "", "BadRequest", "has API mappings", ""),
+            (Class::Other, "apigateway", "BadRequest", "other", ""),
+            (
+                Class::Other,
+                "dynamodb",
+                "ValidationException",
+                "Deletion protection is on",
+                "somebody protected the table",
+            ),
+            (Class::Other, "", "ValidationException", "Deletion protection is on", ""),
+            (Class::Other, "dynamodb", "ValidationException", "other", ""),
+            (
+                Class::Other,
+                "PutFunctionConcurrency",
+                "Invalid",
+                "UnreservedConcurrentExecution",
+                "--reserved-concurrency",
+            ),
+            (Class::Other, "PutFunctionConcurrency", "Invalid", "other", ""),
+            (Class::Other, "", "Invalid", "UnreservedConcurrentExecution", ""),
+            (Class::Other, "iam", "DeleteConflict", "in an instance profile", "take it out"),
+            (Class::Other, "iam", "DeleteConflict", "other", ""),
+            (Class::Other, "iam", "Other", "in an instance profile", ""),
+            (Class::Other, "DeleteLogGroup", "ValidationException", "no", "somebody protected the log group"),
+            (Class::Other, "DeleteLogGroup", "Other", "no", ""),
+            (Class::Other, "", "ValidationException", "no", ""),
+            (Class::NotFound, "iam", "NoSuchEntity", "policy is not attachable", "must exist, in this account"),
+            (Class::NotFound, "", "NoSuchEntity", "policy is not attachable", ""),
+            (Class::NotFound, "iam", "NoSuchEntity", "no", ""),
+            (Class::Other, "", "Http501", "no message", "AWS did not answer this"),
+            (Class::NotFound, "", "Http404", "no message", ""),
+        ];
+        for (class, call, code, message, advice) in cases {
+            let hint = hint(class, call, code, message);
+            assert!(hint.contains(advice) && hint.is_empty() == advice.is_empty(), "{call} {code} {message}: {hint}");
+        }
+    }
+
+    /// What a call's answer is taken for, by its code, its words and its status.
+    #[test]
+    fn each_answer_is_of_its_class() {
+        let class = |name: &'static str, code: Option<&str>, message: &str, status: u16| {
+            let mut meta = ErrorMetadata::builder().message(message);
+            if let Some(code) = code {
+                meta = meta.code(code);
+            }
+            let answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+            let error = SdkError::service_error(meta.build(), answer);
+            Failure::of(Operation { service: "any", name }, "it", &error).class
+        };
+        let of_codes = [
+            ("GetRole", "NoSuchEntity", "", Class::NotFound),
+            ("GetFunction", "ResourceNotFoundException", "", Class::NotFound),
+            ("GetQueueUrl", "QueueDoesNotExist", "", Class::NotFound),
+            ("CreateRole", "EntityAlreadyExists", "", Class::AlreadyExists),
+            ("CreateTable", "ResourceInUseException", "", Class::AlreadyExists),
+            ("DeleteTable", "ResourceInUseException", "", Class::Other),
+            ("CreateFunction", "ResourceConflictException", "Function already exist: it", Class::AlreadyExists),
+            ("CreateFunction", "ResourceConflictException", "an update is in progress", Class::Other),
+            ("CreateRoute", "ConflictException", "there is one", Class::AlreadyExists),
+            ("CreateRoute", "ConflictException", "try again later", Class::Other),
+            ("UpdateRoute", "ConflictException", "there is one", Class::Other),
+            ("UpdateRoute", "ConflictException", "try again later", Class::Other),
+            ("DeleteDeployment", "BadRequestException", "Active stages point to it", Class::Moved),
+            ("DeleteDeployment", "BadRequestException", "no", Class::Other),
+            ("DeleteStage", "BadRequestException", "Active stages point to it", Class::Other),
+            ("GetRole", "AccessDenied", "", Class::AccessDenied),
+            ("GetFunction", "AccessDeniedException", "", Class::AccessDenied),
+            ("GetFunction", "ExpiredTokenException", "", Class::Credentials),
+            ("GetFunction", "SignatureDoesNotMatch", "", Class::Credentials),
+            ("GetFunction", "ThrottlingException", "", Class::Throttled),
+            ("GetFunction", "TooManyRequestsException", "", Class::Throttled),
+            ("GetFunction", "RequestLimitExceeded", "", Class::Throttled),
+            ("GetFunction", "ValidationException", "", Class::Other),
+        ];
+        for (name, code, message, expected) in of_codes {
+            assert_eq!(class(name, Some(code), message, 400), expected, "{name} {code} {message}");
+        }
+        let of_statuses = [
+            (401, Class::Credentials),
+            (403, Class::AccessDenied),
+            (404, Class::Other),
+            (429, Class::Throttled),
+            (500, Class::Transient),
+            (599, Class::Transient),
+        ];
+        for (status, expected) in of_statuses {
+            assert_eq!(class("GetFunction", None, "", status), expected, "{status}");
+        }
+    }
+
+    /// Where there was no answer, what counts is whether anybody was reached.
+    #[test]
+    fn no_answer_is_told_by_what_was_missing() {
+        type Unanswered = SdkError<ErrorMetadata, HttpResponse>;
+
+        let told = |error: Unanswered| {
+            let failure = Failure::of(Operation { service: "any", name: "GetIt" }, "it", &error);
+            (failure.class, failure.code)
+        };
+        let dispatch = |error: ConnectorError| told(Unanswered::dispatch_failure(error));
+        let unreached =
+            || Unreached { what: "connection refused".to_owned(), endpoint: "http://127.0.0.1:1".to_owned() };
+        let (network, credentials) = (Code::Connection.as_str(), Code::Credentials.as_str());
+        let cases = [
+            (dispatch(ConnectorError::io("reset by peer".into())), Class::Transient, network),
+            (dispatch(ConnectorError::other(unreached().into(), None)), Class::Transient, network),
+            (dispatch(ConnectorError::user(unreached().into())), Class::Transient, network),
+            (dispatch(ConnectorError::user("it cannot be sent".into())), Class::Credentials, network),
+            (dispatch(ConnectorError::other("no credentials".into(), None)), Class::Credentials, credentials),
+            (told(Unanswered::timeout_error("late")), Class::Transient, Code::Timeout.as_str()),
+        ];
+        for (at, ((class, code), expected, expected_code)) in cases.into_iter().enumerate() {
+            assert_eq!((class, code.as_str()), (expected, expected_code), "case {at}");
+        }
     }
 }

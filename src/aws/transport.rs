@@ -141,8 +141,8 @@ fn unreached(error: &ConnectorError) -> bool {
 /// `connection refused at http://127.0.0.1:1`
 #[derive(Debug)]
 pub(super) struct Unreached {
-    what: String,
-    endpoint: String,
+    pub(super) what: String,
+    pub(super) endpoint: String,
 }
 
 impl fmt::Display for Unreached {
