@@ -726,6 +726,48 @@ async fn each_property_of_a_function_is_repaired_alone() {
     }
 }
 
+/// Its kind and its method are repaired as its address is, each by itself.
+#[tokio::test(start_paused = true)]
+async fn each_property_of_an_integration_is_repaired_alone() {
+    fn integration(world: &World, edit: impl Fn(&mut world::Integration)) {
+        api(world, |api| edit(api.integrations.values_mut().next().expect("there is one")));
+    }
+    let edits: [Edit; 2] = [
+        |world| integration(world, |integration| integration.method = Some("GET".to_owned())),
+        |world| integration(world, |integration| "AWS".clone_into(&mut integration.integration_type)),
+    ];
+    for (at, edit) in edits.into_iter().enumerate() {
+        is_repaired("integration", &format!("edit {at}"), edit).await;
+    }
+}
+
+/// A tag and a boundary that nobody asked for go, each by itself.
+#[tokio::test(start_paused = true)]
+async fn each_property_of_a_role_is_repaired_alone() {
+    let edits: [Edit; 3] = [
+        |world| role(world, |role| drop(role.tags.insert("stray".to_owned(), "tag".to_owned()))),
+        |world| role(world, |role| role.boundary = Some("arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned())),
+        |world| role(world, |role| role.trust = role.trust.replace("lambda", "ec2")),
+    ];
+    for (at, edit) in edits.into_iter().enumerate() {
+        is_repaired("role", &format!("edit {at}"), edit).await;
+    }
+}
+
+/// Of rate and burst one alone may change, by one call.
+#[tokio::test(start_paused = true)]
+async fn either_limit_of_a_stage_changes_without_the_other() {
+    let world = deployed().await;
+    run(&world, "up --throttle-rate 50 --throttle-burst 20").await.expect(Exit::Done);
+    for flags in ["--throttle-rate 60 --throttle-burst 20", "--throttle-rate 60 --throttle-burst 30"] {
+        world.clear_calls();
+        run(&world, &format!("up {flags}")).await.expect(Exit::Done);
+        let made: Vec<&str> = world.effects().iter().map(|call| call.operation).collect();
+        assert_eq!(made, ["UpdateStage"], "{flags}");
+        run(&world, &format!("status {flags}")).await.expect(Exit::Done);
+    }
+}
+
 /// As much as is kept for one is taken from all others, and AWS leaves them ten (L8).
 #[tokio::test(start_paused = true)]
 async fn a_reserve_that_the_account_cannot_keep_is_named_with_what_to_do() {
