@@ -317,6 +317,19 @@ describe('a worker behind a queue', () => {
     assert.equal(aws.count('Post'), 0);
   });
 
+  test('a worker that fails ends what is under way before it returns, and counts it', async (t) => {
+    const { aws, worker } = await begin(t, ['mute', ...many(5)]);
+    enqueue(aws, 'one');
+    aws.before = ({ operation, connectionId }) => {
+      if (connectionId === 'mute') return never();
+      return operation === 'PutItem' && aws.count('PutItem') === 2 ? 400 : undefined;
+    };
+    const { thrown, stdout } = await worker().invoke(aws.receive());
+    assert.match(thrown, /HTTP 400/);
+    const [{ sent, gone, failed }] = stdout;
+    assert.deepEqual({ sent, gone, failed }, { sent: 5, gone: 0, failed: 1 });
+  });
+
   test('the checkpoint is never taken for a connection', async (t) => {
     const { aws, worker } = await begin(t, many(5));
     enqueue(aws, 'one');
