@@ -73,6 +73,15 @@ fn only_the_host_the_local_aws_and_the_chat_prompt_look_at_the_world_outside() {
     );
 }
 
+/// What one system has alone, and whatever program is run, is in the few places that have a way on the other system, too.
+#[test]
+fn only_the_local_aws_and_the_page_know_on_which_system_they_are() {
+    let places = ["chat/page.rs", "local/child.rs", "local/mod.rs", "local/server.rs"];
+    for word in ["target_os", "/proc", "Command::new("] {
+        only_in(&[word], &places);
+    }
+}
+
 #[test]
 fn only_the_way_out_knows_exit_codes() {
     only_in(&["ExitCode"], &["error.rs", "main.rs"]);
