@@ -266,12 +266,17 @@ async fn a_planted_record_removes_nothing() {
     let victim = folder.0.join("run").join(nonce);
     fs::create_dir_all(&victim).unwrap();
     fs::create_dir(&home).unwrap();
-    for nonce in ["", nonce] {
-        let record = json!({"pid": 999_999, "port": 1, "nonce": nonce, "folder": victim});
+    // Of whom it is said that it is the server.
+    let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    for nonce in ["", "sleep", nonce] {
+        let record = json!({"pid": stranger.id(), "port": 1, "nonce": nonce, "folder": victim});
         fs::write(home.join("instance.json"), record.to_string()).unwrap();
-        assert!(!local::stop(&host(&folder.0)).await.unwrap());
-        assert!(victim.exists());
+        let stopped = local::stop(&host(&folder.0)).await;
+        let is_alive = stranger.try_wait().unwrap().is_none();
+        assert!(!stopped.unwrap() && is_alive && victim.exists(), "{nonce:?}");
     }
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
     fs::set_permissions(&home, fs::Permissions::from_mode(0o777)).unwrap();
     assert!(local::find(&host(&folder.0)).await.unwrap_err().message.contains("can be written to by other users"));
 }
@@ -560,6 +565,9 @@ async fn who_has_the_port_but_not_the_secret_is_not_believed() {
     // What the real one proved at its own port is no proof at another.
     assert!(!believed(squat(|nonce, _| proof_with("sesame", nonce, 1))).await);
     assert!(believed(squat(|nonce, port| proof_with("sesame", nonce, port))).await);
+    // Others may have read that secret.
+    fs::set_permissions(&record, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(Server::at(record.clone()).find().await.unwrap().is_none());
     drop(namesake.stdin.take());
     namesake.wait().unwrap();
 }

@@ -233,8 +233,7 @@ mod tests {
             // Notes are whole lines of ours, which keep tabs and colours.
             let shown = shown.0.lock().unwrap().concat().replace('\t', " ");
             assert!(shown.contains("created") && shown.contains("skipped: "), "{shown:?}");
-            let is_plain = |line: &str| visible(line) == line;
-            assert!(shown.lines().all(is_plain), "{text:?}: {shown:?}");
+            assert!(support::is_plain(&shown), "{text:?}: {shown:?}");
         }
     }
 }

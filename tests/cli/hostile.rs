@@ -87,6 +87,8 @@ proptest! {
     fn nothing_leaves_its_fence_in_a_summary(text in hostile()) {
         let block = github::block("diff", &text::plan(&plan_with(&text), &Beside::default(), false));
         prop_assert_eq!(outside_of_fences(&block), "");
+        // Where lines stay lines, as in the report of a verification.
+        prop_assert_eq!(outside_of_fences(&github::block("text", &format!("{text}\n"))), "");
         let code = github::code(&text);
         let fence = code.len() - code.trim_start_matches('`').len();
         let within = &code[fence..code.len() - fence];

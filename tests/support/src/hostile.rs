@@ -20,7 +20,18 @@ pub const HOSTILE: [&str; 14] = [
     "\u{2028}::warning::x\u{85}::debug::y",
 ];
 
-/// Of a stream: nothing but lines that are read as they are.
+/// Of what a terminal shows: all of it is seen, and nothing steers.
+pub fn is_plain(text: &str) -> bool {
+    // Not by the word of `visible` alone.
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{115f}' | '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+            || matches!(c, '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{e0001}'..='\u{e007f}')
+    };
+    text.lines().all(|line| visible(line) == line && !line.contains(is_hidden))
+}
+
+/// Of a stream that the runner of a pipeline may read: that, and no line is a command.
 pub fn is_harmless(text: &str) -> bool {
     let command = |line: &str| {
         let marked = line.match_indices("##").any(|(at, _)| {
@@ -28,5 +39,5 @@ pub fn is_harmless(text: &str) -> bool {
         });
         marked || line.trim_start().starts_with("::")
     };
-    text.lines().all(|line| visible(line) == line && !command(line))
+    is_plain(text) && !text.lines().any(command)
 }

@@ -25,7 +25,7 @@ use chatctl::progress::{self, Reporter};
 pub use account::Account;
 pub use binary::{Chatctl, Finished, Running, chatctl};
 pub use client::{Client, eventually};
-pub use hostile::{HOSTILE, is_harmless};
+pub use hostile::{HOSTILE, is_harmless, is_plain};
 pub use inworld::{
     ACCOUNT, Ended, Process, REGION, assert_nothing_left, assert_whole, brisk, problems, put_function, run,
 };
