@@ -303,32 +303,70 @@ async fn denied(account: &Account, policy: &Value, lacking: &[&str], args: &[&st
     }
 }
 
-#[tokio::test]
-async fn every_action_is_needed() {
-    let account = Account::with_queue().await;
-    let policy = account.policy(&[]).await;
-    let mut shown: BTreeSet<String> = IMPLIED.map(str::to_owned).into();
-    let mut need = |lacking: &[&str]| shown.extend(lacking.iter().map(|action| (*action).to_owned()));
-    // Siblings do not cancel one another, so that one run shows the need of several actions.
-    macro_rules! lacking {
-        ([$($action:expr),+] => $args:expr, $told:expr) => {{
-            let lacking = [$($action),+];
-            denied(&account, &policy, &lacking, &$args, &$told).await;
-            need(&lacking);
-        }};
-        ([$($action:expr),+] => $args:expr) => { lacking!([$($action),+] => $args, [$($action),+]) };
+/// An account in which actions are shown to be needed, and which ones were.
+struct Needs {
+    account: Account,
+    policy: Value,
+    shown: BTreeSet<String>,
+}
+
+impl Needs {
+    async fn new() -> Self {
+        let account = Account::with_queue().await;
+        let policy = account.policy(&[]).await;
+        Self { account, policy, shown: BTreeSet::new() }
     }
 
-    lacking!(["iam:CreateRole", "logs:CreateLogGroup", "dynamodb:CreateTable", "apigateway:POST"] => ["up"],
-        ["iam:CreateRole", "logs:CreateLogGroup", "dynamodb:CreateTable", "apigateway:CreateApi"]);
-    lacking!(["iam:PutRolePolicy", "logs:PutRetentionPolicy", "dynamodb:UpdateTimeToLive"] => ["up"]);
-    lacking!(["lambda:CreateFunction", "sqs:CreateQueue"] => ["up"]);
-    lacking!(["lambda:AddPermission", "lambda:CreateEventSourceMapping"] => ["up"]);
-    account.root(&["up"]).await.expect(0);
+    /// With a deployment made by `args`.
+    async fn deployed(args: &[&str]) -> Self {
+        let needs = Self::new().await;
+        needs.account.root(args).await.expect(0);
+        needs
+    }
 
-    let reads = actions(&account.policy(&["--read-only"]).await);
+    fn need(&mut self, actions: &[&str]) {
+        self.shown.extend(actions.iter().map(|action| (*action).to_owned()));
+    }
+
+    /// Siblings do not cancel one another, so that one run shows the need of several actions.
+    async fn lacking(&mut self, actions: &[&str], args: &[&str]) {
+        self.told(actions, args, actions).await;
+    }
+
+    async fn told(&mut self, actions: &[&str], args: &[&str], told: &[&str]) {
+        denied(&self.account, &self.policy, actions, args, told).await;
+        self.need(actions);
+    }
+}
+
+/// In several accounts at once, because it takes its time to tell a denied write to a role from a missing role (I1).
+#[tokio::test]
+async fn every_action_is_needed() {
+    let policy = Needs::new().await.policy;
+    let (made, tagged, untagged, changed) =
+        tokio::join!(needed_to_make_and_look(), needed_to_tag(), needed_to_untag(), needed_to_change_and_remove());
+    let implied: BTreeSet<String> = IMPLIED.map(str::to_owned).into();
+    let shown: BTreeSet<String> = [implied, made, tagged, untagged, changed].into_iter().flatten().collect();
+    assert_eq!(shown, actions(&policy));
+}
+
+async fn needed_to_make_and_look() -> BTreeSet<String> {
+    let mut needs = Needs::new().await;
+    needs
+        .told(
+            &["iam:CreateRole", "logs:CreateLogGroup", "dynamodb:CreateTable", "apigateway:POST"],
+            &["up"],
+            &["iam:CreateRole", "logs:CreateLogGroup", "dynamodb:CreateTable", "apigateway:CreateApi"],
+        )
+        .await;
+    needs.lacking(&["iam:PutRolePolicy", "logs:PutRetentionPolicy", "dynamodb:UpdateTimeToLive"], &["up"]).await;
+    needs.lacking(&["lambda:CreateFunction", "sqs:CreateQueue"], &["up"]).await;
+    needs.lacking(&["lambda:AddPermission", "lambda:CreateEventSourceMapping"], &["up"]).await;
+    needs.account.root(&["up"]).await.expect(0);
+
+    let reads = actions(&needs.account.policy(&["--read-only"]).await);
     // MiniStack has no such alarms (`runs/alarm.rs`).
-    need(&["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:DeleteAlarms"]);
+    needs.need(&["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:DeleteAlarms"]);
     let is_shown = |action: &&String| !IMPLIED.contains(&action.as_str()) && !action.starts_with("cloudwatch:");
     let of_status = reads.iter().filter(is_shown).map(|action| {
         let told = if action == "apigateway:GET" { "apigateway:GetApis" } else { action };
@@ -341,9 +379,9 @@ async fn every_action_is_needed() {
         ("logs:FilterLogEvents", "logs", "cannot read log group"),
     ];
     let looks: Vec<_> = of_status.chain(beyond).collect();
-    let (account_, policy_) = (&account, &policy);
+    let Needs { account, policy, .. } = &needs;
     join_all(looks.iter().map(async |(action, verb, told)| {
-        let ended = account_.with(&without(policy_, &[*action]), &[*verb]).await;
+        let ended = account.with(&without(policy, &[*action]), &[*verb]).await;
         // `verify` goes on, and says what it could not check.
         let does = ended.code == Some(0) && *verb != "verify";
         assert!(!does, "`{verb}` does without {action}: {}", ended.stdout);
@@ -351,55 +389,81 @@ async fn every_action_is_needed() {
     }))
     .await;
     for (action, ..) in &looks {
-        need(&[*action]);
+        needs.need(&[*action]);
     }
 
-    dead_letter(&account, "1").await;
-    lacking!(["sqs:ReceiveMessage"] => ["redrive"]);
-    lacking!(["sqs:SendMessage"] => ["redrive"]);
+    dead_letter(&needs.account, "1").await;
+    needs.lacking(&["sqs:ReceiveMessage"], &["redrive"]).await;
+    needs.lacking(&["sqs:SendMessage"], &["redrive"]).await;
     // That one is hidden for a while from the next run.
-    dead_letter(&account, "2").await;
-    lacking!(["sqs:DeleteMessage"] => ["redrive"]);
+    dead_letter(&needs.account, "2").await;
+    needs.lacking(&["sqs:DeleteMessage"], &["redrive"]).await;
+    needs.shown
+}
 
-    // A function is changed after its role and its log group, so only where those were.
-    let tag = ["up", "--tag", "team=chat"];
-    lacking!(["dynamodb:TagResource", "logs:TagResource", "iam:TagRole"] => tag);
-    lacking!(["lambda:TagResource", "sqs:TagQueue"] => tag);
-    account.root(&tag).await.expect(0);
-    lacking!(["dynamodb:UntagResource", "logs:UntagResource", "iam:UntagRole"] => ["up"]);
-    lacking!(["lambda:UntagResource", "sqs:UntagQueue"] => ["up"]);
-    account.root(&["up"]).await.expect(0);
+const TAGGED: [&str; 3] = ["up", "--tag", "team=chat"];
 
+/// A function is changed after its role and its log group, so only where those were.
+async fn needed_to_tag() -> BTreeSet<String> {
+    let mut needs = Needs::deployed(&["up"]).await;
+    needs.lacking(&["dynamodb:TagResource", "logs:TagResource", "iam:TagRole"], &TAGGED).await;
+    needs.lacking(&["lambda:TagResource", "sqs:TagQueue"], &TAGGED).await;
+    needs.account.root(&TAGGED).await.expect(0);
+    needs.shown
+}
+
+async fn needed_to_untag() -> BTreeSet<String> {
+    let mut needs = Needs::deployed(&TAGGED).await;
+    needs.lacking(&["dynamodb:UntagResource", "logs:UntagResource", "iam:UntagRole"], &["up"]).await;
+    needs.lacking(&["lambda:UntagResource", "sqs:UntagQueue"], &["up"]).await;
+    needs.account.root(&["up"]).await.expect(0);
+    needs.shown
+}
+
+async fn needed_to_change_and_remove() -> BTreeSet<String> {
+    let mut needs = Needs::deployed(&["up"]).await;
     let handlers = Folder::new();
     for (name, mut content) in chatctl::handlers::embedded() {
         content.extend(if name == "onConnect.mjs" { &b"// edited\n"[..] } else { b"" });
         fs::write(handlers.0.join(&name), content).unwrap();
     }
-    let lambda = aws_sdk_lambda::Client::new(&account.ministack.sdk_config(&account.id));
+    let lambda = aws_sdk_lambda::Client::new(&needs.account.ministack.sdk_config(&needs.account.id));
     let brake = lambda.put_function_concurrency().function_name("p-onConnect").reserved_concurrent_executions(0);
     brake.send().await.unwrap();
-    lacking!(["lambda:DeleteFunctionConcurrency"] => ["up"]);
-    account.root(&["up"]).await.expect(0);
+    needs.lacking(&["lambda:DeleteFunctionConcurrency"], &["up"]).await;
+    needs.account.root(&["up"]).await.expect(0);
 
-    drift(&account).await;
+    drift(&needs.account).await;
     let folder = handlers.0.display().to_string();
     let change = ["up", "--handlers", &folder, "--memory", "768", "--throttle-rate", "9", "--throttle-burst", "9"];
-    lacking!(["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
-            "apigateway:PATCH", "lambda:RemovePermission", "sqs:SetQueueAttributes"] => change,
-        ["iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "dynamodb:UpdateTable",
-            "apigateway:UpdateStage", "lambda:RemovePermission", "sqs:SetQueueAttributes"]);
-    lacking!(["lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"] => change);
-    account.root(&["up"]).await.expect(0);
-    stray_policies(&account).await;
-    lacking!(["iam:DetachRolePolicy", "iam:DeleteRolePolicy"] => ["up"]);
+    let of_all = |stage| {
+        [
+            "iam:UpdateAssumeRolePolicy",
+            "iam:DeleteRolePermissionsBoundary",
+            "dynamodb:UpdateTable",
+            stage,
+            "lambda:RemovePermission",
+            "sqs:SetQueueAttributes",
+        ]
+    };
+    needs.told(&of_all("apigateway:PATCH"), &change, &of_all("apigateway:UpdateStage")).await;
+    needs.lacking(&["lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"], &change).await;
+    needs.account.root(&["up"]).await.expect(0);
+    stray_policies(&needs.account).await;
+    needs.lacking(&["iam:DetachRolePolicy", "iam:DeleteRolePolicy"], &["up"]).await;
 
     // MiniStack lets everybody change and delete mappings.
-    need(&["lambda:DeleteEventSourceMapping", "lambda:UpdateEventSourceMapping"]);
-    lacking!(["lambda:DeleteFunction", "dynamodb:DeleteTable"] => ["down"]);
-    lacking!(["logs:DeleteLogGroup", "apigateway:DELETE", "iam:DeleteRole", "sqs:DeleteQueue"] => ["down"],
-        ["logs:DeleteLogGroup", "apigateway:DeleteApi", "iam:DeleteRole", "sqs:DeleteQueue"]);
-    account.root(&["down"]).await.expect(0);
-    assert_eq!(shown, actions(&policy));
+    needs.need(&["lambda:DeleteEventSourceMapping", "lambda:UpdateEventSourceMapping"]);
+    needs.lacking(&["lambda:DeleteFunction", "dynamodb:DeleteTable"], &["down"]).await;
+    needs
+        .told(
+            &["logs:DeleteLogGroup", "apigateway:DELETE", "iam:DeleteRole", "sqs:DeleteQueue"],
+            &["down"],
+            &["logs:DeleteLogGroup", "apigateway:DeleteApi", "iam:DeleteRole", "sqs:DeleteQueue"],
+        )
+        .await;
+    needs.account.root(&["down"]).await.expect(0);
+    needs.shown
 }
 
 fn role(function: &str) -> String {
