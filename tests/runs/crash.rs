@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chatctl::error::Exit;
 use chatctl::resources::KINDS;
@@ -63,39 +64,55 @@ struct Death {
     left: Snapshot,
 }
 
+/// Who watches a run, and takes down where it may die.
+#[derive(Default)]
+struct Watch {
+    moments: usize,
+    effects: usize,
+    reads: BTreeSet<(&'static str, usize)>,
+    instants: BTreeSet<(usize, Duration)>,
+    deaths: Vec<Death>,
+}
+
+impl Watch {
+    /// Calls at the same instant with no effect between them find the same world: one of them is the case.
+    fn take(&mut self, world: &World, moment: Moment, operation: &'static str) {
+        self.moments += 1;
+        if self.instants.insert((self.effects, world.now())) {
+            self.deaths.push(Death { moment, operation, left: world.snapshot() });
+        }
+    }
+}
+
 /// Runs `line` to its end, and takes down where it may die on the way.
-async fn deaths(world: &World, line: &str) -> Vec<Death> {
-    let deaths = Arc::new(Mutex::new(Vec::new()));
-    let effects = Arc::new(Mutex::new(0));
-    let seen = Mutex::new(BTreeSet::new());
-    let (living, found, so_many) = (world.clone(), deaths.clone(), effects.clone());
+async fn watched(world: &World, line: &str) -> Watch {
+    let watch = Arc::new(Mutex::new(Watch::default()));
+    let (living, watching) = (world.clone(), watch.clone());
     world.set_interceptor(move |call| {
-        let effects = *so_many.lock().expect("nobody panics here");
-        if call.write || seen.lock().expect("nobody panics here").insert((call.operation, effects)) {
-            let (moment, operation) = (Moment::Before(call.seq), call.operation);
-            let death = Death { moment, operation, left: living.snapshot() };
-            found.lock().expect("nobody panics here").push(death);
+        let mut watch = watching.lock().expect("nobody panics here");
+        let effects = watch.effects;
+        if call.write || watch.reads.insert((call.operation, effects)) {
+            watch.take(&living, Moment::Before(call.seq), call.operation);
         }
         Verdict::Pass
     });
-    let (living, found) = (world.clone(), deaths.clone());
+    let (living, watching) = (world.clone(), watch.clone());
     world.set_witness(move |call| {
-        *effects.lock().expect("nobody panics here") += 1;
-        let (moment, operation) = (Moment::AfterTheEffect(call.seq), call.operation);
-        let death = Death { moment, operation, left: living.snapshot() };
-        found.lock().expect("nobody panics here").push(death);
+        let mut watch = watching.lock().expect("nobody panics here");
+        watch.effects += 1;
+        watch.take(&living, Moment::AfterTheEffect(call.seq), call.operation);
     });
     Process::new(world, line).label(VICTIM).run().await.expect(Exit::Done);
     world.clear_interceptor();
     world.clear_witness();
-    std::mem::take(&mut *deaths.lock().expect("nobody panics here"))
+    std::mem::take(&mut *watch.lock().expect("nobody panics here"))
 }
 
 /// Every moment at which the run may die, and after it every run that may follow. Returns how many cases there were.
 async fn matrix(scenario: &Scenario<'_>) -> usize {
     let world = world(scenario).await;
     let others = strangers(&world);
-    let deaths = deaths(&world, scenario.dies).await;
+    let Watch { moments, deaths, .. } = watched(&world, scenario.dies).await;
     for death in &deaths {
         for then in scenario.then {
             let what = format!("{}, then `{then}`: {:?} ({})", scenario.name, death.moment, death.operation);
@@ -115,8 +132,8 @@ async fn matrix(scenario: &Scenario<'_>) -> usize {
             assert_eq!(strangers(&world), others, "{what}: something foreign was written");
         }
     }
-    let cases = deaths.len() * scenario.then.len();
-    println!("{}: {cases} cases", scenario.name);
+    let (cases, runs) = (moments * scenario.then.len(), deaths.len() * scenario.then.len());
+    println!("{}: {cases} cases in {runs} runs", scenario.name);
     cases
 }
 
@@ -127,7 +144,7 @@ async fn a_killed_run_leaves_what_the_snapshots_of_that_instant_show() {
     for (before, line) in before.into_iter().zip(["up", "down"]) {
         let scenario = Scenario { name: "a kill", before, edit: AS_IT_IS, dies: line, then: &[] };
         let begun = world(&scenario).await.snapshot();
-        let deaths = deaths(&begun.world(), line).await;
+        let deaths = watched(&begun.world(), line).await.deaths;
         for death in deaths.iter().step_by(3) {
             let world = begun.world();
             let moment = death.moment;

@@ -14,7 +14,7 @@ use support::{ACCOUNT, Process, REGION, assert_nothing_left, problems, run};
 use world::{Crowd, Fault, Switches, Verdict, World};
 
 /// A figure of minutes: `.ci/run` has more.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 
 /// Seeds that once failed.
 const REGRESSIONS: [u64; 4] = [100, 410, 742, 915];

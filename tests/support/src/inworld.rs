@@ -175,6 +175,9 @@ pub fn brisk() -> Switches {
         table_creating: second,
         table_deleting: second,
         table_updating: second,
+        queue_lag: second,
+        mapping_settling: second,
+        mapping_sees_policy: second,
         ..Switches::default()
     }
 }
