@@ -220,3 +220,30 @@ fn every_file_begins_with_what_it_is_for() {
         assert!(text.starts_with("//! "), "{} has no module comment", path.display());
     }
 }
+
+/// A file that no binary knows is compiled by nobody, and its tests run nowhere.
+#[test]
+fn every_file_of_tests_is_in_a_binary() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    for (folder, list) in [
+        ("tests", "main.rs"),
+        ("tests/cli", "mod.rs"),
+        ("tests/clients", "mod.rs"),
+        ("tests/distribution", "mod.rs"),
+        ("tests/runs", "mod.rs"),
+        ("tests/world/tests", "main.rs"),
+    ] {
+        let folder = root.join(folder);
+        let modules = fs::read_to_string(folder.join(list)).unwrap();
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let is_module = path.extension().is_some_and(|end| end == "rs") || path.join("mod.rs").exists();
+            if is_module && !path.ends_with(list) {
+                let name = path.file_stem().unwrap().to_str().unwrap();
+                let is_there = modules.lines().any(|line| line == format!("mod {name};"));
+                let is_binary = manifest.contains(&format!("path = \"tests/{name}.rs\""));
+                assert!(is_there || is_binary, "{} is in no test binary", path.display());
+            }
+        }
+    }
+}

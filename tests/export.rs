@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::process::Stdio;
 
 use proptest::collection::{btree_map, vec};
@@ -16,7 +15,6 @@ use serde_json::{Value, json};
 use support::settings;
 use support::{Folder, HOSTILE, Ministack, chatctl, is_harmless, ministack, python_tools};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 /// All settings that change the template, each beside few others and beside many.
 fn variants() -> Vec<String> {
@@ -287,42 +285,6 @@ async fn handlers_of_ones_own_go_as_zips() {
     fs::remove_file(&template).unwrap();
     // Another name, so that CloudFormation sees the change.
     assert_eq!(files().await.intersection(&before).count(), 3);
-}
-
-/// The tests of the handlers, on what they become within a template.
-#[tokio::test]
-async fn inlined_handlers_pass_their_tests() {
-    let folder = Folder::new();
-    let lambda = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda");
-    let jwt = "--authorizer jwt --jwt-issuer https://issuer.example --jwt-audience chat";
-    let template = exported(&folder, jwt).await;
-    for function in ["onConnect", "onDisconnect", "sendMessage", "authorizer"] {
-        let (first, rest) = function.split_at(1);
-        let properties = &template["Resources"][format!("{}{rest}Function", first.to_uppercase())]["Properties"];
-        assert_eq!(properties["Handler"], "index.handler");
-        let code = properties["Code"]["ZipFile"].as_str().unwrap();
-        fs::write(folder.0.join(format!("{function}.cjs")), code).unwrap();
-        // Each import is an execution environment of its own.
-        let module = format!(
-            "import {{ createRequire }} from 'node:module';\n\
-             const require = createRequire(import.meta.url);\n\
-             delete require.cache[require.resolve('./{function}.cjs')];\n\
-             export const {{ handler }} = require('./{function}.cjs');\n"
-        );
-        fs::write(folder.0.join(format!("{function}.mjs")), module).unwrap();
-    }
-    fs::create_dir(folder.0.join("testing")).unwrap();
-    let tests = ["handlers.test.mjs", "authorizer.test.mjs", "testing/aws.js", "testing/issuer.js"];
-    // What the tests ask for by itself.
-    let asked = ["issuer.mjs", "jwt.mjs", "package.json"];
-    for file in tests.into_iter().chain(asked) {
-        fs::copy(lambda.join(file), folder.0.join(file)).unwrap();
-    }
-    let tests =
-        Command::new("node").args(["--test", "--test-reporter=tap"]).current_dir(&folder.0).output().await.unwrap();
-    let report = String::from_utf8_lossy(&tests.stdout);
-    assert!(tests.status.success(), "{report}");
-    assert!(!report.contains("# pass 0"), "{report}");
 }
 
 const DEPLOY: &str = "
