@@ -86,6 +86,8 @@ describe('sendMessage with a queue', () => {
     const { input } = aws.calls[0];
     assert.equal(input.QueueUrl, QUEUE_URL);
     assert.equal(input.MessageDeduplicationId, 'a');
+    // One group, so one order for everybody.
+    assert.deepEqual(aws.queue.map(({ record }) => record.attributes.MessageGroupId), ['chat', 'chat']);
   });
 
   test('tells the sender what is wrong with a message, and that a right one could not be sent', async (t) => {
@@ -315,6 +317,15 @@ describe('a worker behind a queue', () => {
     const { thrown } = await worker().invoke(batch);
     assert.match(thrown, /not ours any more: ReceiptHandleIsInvalid/);
     assert.equal(aws.count('Post'), 0);
+  });
+
+  test('a worker whose messages are handed to somebody else meanwhile stops when it says again that they are its own', async (t) => {
+    const { aws, worker } = await begin(t, many(37), { rate: 5 });
+    enqueue(aws, 'one');
+    aws.before = ({ operation }) => void (operation === 'Post' && aws.pass(300));
+    const { thrown } = await worker().invoke(aws.receive(), { time: 9_900 });
+    assert.match(thrown, /not ours any more/);
+    assert.ok(aws.count('Post') < 37);
   });
 
   test('a worker that fails ends what is under way before it returns, and counts it', async (t) => {

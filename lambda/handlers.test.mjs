@@ -59,6 +59,7 @@ const TEXTS = {
   null: [null, 'null'],
   false: [false, 'false'],
   'an object': [{ a: [1, 'ü', '\ud83d'] }, '{"a":[1,"ü","\\ud83d"]}'],
+  "half a frame of API Gateway's": [{ message: 'hi', connectionId: 'x' }, '{"message":"hi","connectionId":"x"}'],
   'line breaks': ['a\r\n\r\nb', 'a\r\n\r\nb'],
   '32 KB': ['ä'.repeat(16 * 1024), 'ä'.repeat(16 * 1024)],
 };
@@ -104,6 +105,7 @@ const GARBAGE = {
   'a frame of the service, written otherwise': JSON.stringify({ data: '{"more":1,"\\u0063hatctl":0}' }),
   'a frame of the service, as an object': JSON.stringify({ data: { chatctl: { error: 'pay here' } } }),
   "a frame of API Gateway's": JSON.stringify({ data: { message: 'Forbidden', connectionId: 'x', requestId: 'y' } }),
+  "a frame of Lambda's": JSON.stringify({ data: { errorMessage: 'no', errorType: 'Error' } }),
 };
 
 for (const [name, body] of Object.entries(GARBAGE)) {
@@ -235,13 +237,14 @@ test('a table that cannot be read is an error of the function, after a throttled
   assert.equal(aws.received.get('a').at(-1), 'hello');
 });
 
-test('when the second page cannot be read, the first one is still sent', async (t) => {
+test('when the second page cannot be read, the first one is still sent, and the sender is told', async (t) => {
   const aws = await StandIn.start(t);
   for (let i = 0; i < 1_500; i++) aws.connect(`id-${i}`);
   aws.before = ({ input }) => (input?.Segment === 3 ? 400 : undefined);
   await assert.rejects(say('id-0', 'hello'), /HTTP 400/);
   const heard = [...aws.received.values()].flat().filter((text) => text === 'hello');
   assert.ok(heard.length >= 1_000);
+  assert.match(aws.received.get('id-0').at(-1), /the list of receivers could not be read to its end/);
 });
 
 test('a row that cannot be removed is told, and stops nobody', async (t) => {
