@@ -228,10 +228,11 @@ describe('a worker behind a queue', () => {
     assert.deepEqual({ sent, gone, failed }, { sent: 900, gone: 0, failed: 110 * 3 });
     // In the next batch they come last.
     const before = aws.calls.length;
-    enqueue(aws, 'four');
+    enqueue(aws, 'four', 'five');
     await drain(aws, lambda);
     const posts = aws.calls.slice(before).filter(({ operation }) => operation === 'Post');
     assert.ok(posts.slice(0, 250).every(({ connectionId }) => connectionId.startsWith('well')));
+    assert.equal(posts.length, 2 * 300 + 110, 'who was silent before is asked once');
   });
 
   test('killed with silent receivers set aside, it still owes them the rest', async (t) => {
@@ -318,6 +319,19 @@ describe('a worker behind a queue', () => {
     assert.match(thrown, /not ours any more: ReceiptHandleIsInvalid/);
     assert.equal(aws.count('Post'), 0);
   });
+
+  for (const [refusals, aside] of [[3, []], [4, [['bad', 0]]]]) {
+    test(`after ${refusals} refusals set aside are ${aside.length}`, async (t) => {
+      const { aws, worker } = await begin(t, [...many(5), 'bad']);
+      enqueue(aws, 'one');
+      let left = refusals;
+      aws.before = ({ connectionId }) => (connectionId === 'bad' && left-- > 0 ? 500 : undefined);
+      await drain(aws, worker());
+      assertHeard(aws, ['one']);
+      const legs = aws.calls.filter(({ operation }) => operation === 'PutItem').map(({ input }) => JSON.parse(input.Item.legs.S));
+      assert.deepEqual(legs.flat().flatMap((leg) => leg.aside), aside);
+    });
+  }
 
   test('a worker whose messages are handed to somebody else meanwhile stops when it says again that they are its own', async (t) => {
     const { aws, worker } = await begin(t, many(37), { rate: 5 });
