@@ -451,6 +451,16 @@ mod tests {
     }
 
     #[test]
+    fn two_accesses_to_the_table_allow_together_what_either_does_and_no_more() {
+        use TableAccess::{None, Read, ReadWrite, Write};
+        let all = [None, Read, Write, ReadWrite];
+        for (one, other) in all.into_iter().flat_map(|one| all.map(|other| (one, other))) {
+            let together: BTreeSet<_> = one.actions().iter().chain(other.actions()).collect();
+            assert_eq!(one.and(other).actions().iter().collect::<BTreeSet<_>>(), together, "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
     fn no_two_routes_are_escaped_to_the_same() {
         let keys = ["a.b", "a_b", "a/b", "a-b", "ab", "a_pb", "$default", "default"];
         let escaped: BTreeSet<String> = keys.iter().map(|key| RouteKey::parse(key).unwrap().escaped()).collect();

@@ -382,6 +382,22 @@ mod tests {
         assert_eq!(Rule::for_failure(&failure, true).map(|rule| rule.waits_for), None);
     }
 
+    /// A role to which something is still attached stays as it is, however often one looks.
+    #[test]
+    fn a_conflict_is_a_moved_world_unless_it_is_about_what_is_attached() {
+        let is_moved = |code: &str| {
+            Failure { code: code.to_owned(), ..Failure::ours(None, "it", Code::Client, "") }.is_moved_world()
+        };
+        let codes = [
+            "ResourceConflictException",
+            "ConflictException",
+            "ResourceInUseException",
+            "DeleteConflict",
+            "BadRequest",
+        ];
+        assert_eq!(codes.map(is_moved), [true, true, true, false, false]);
+    }
+
     /// What each failure advises, in the order of the rules: none takes what belongs to another.
     #[test]
     fn each_failure_has_its_own_hint_and_most_have_none() {
