@@ -768,6 +768,27 @@ async fn either_limit_of_a_stage_changes_without_the_other() {
     }
 }
 
+/// SQS shows an empty name where a queue has no key of its own.
+#[tokio::test(start_paused = true)]
+async fn a_queue_with_an_empty_name_of_a_key_has_none() {
+    let world = deployed_with("--delivery queue").await;
+    world.edit(|state| {
+        for queue in state.region(ACCOUNT, REGION).queues.values_mut() {
+            queue.attributes.insert("KmsMasterKeyId".to_owned(), String::new());
+        }
+    });
+    run(&world, "status --delivery queue").await.expect(Exit::Done);
+}
+
+/// Whose it is, is told where its tags tell it.
+#[tokio::test(start_paused = true)]
+async fn what_another_deployment_has_is_told_with_the_name_of_that_one() {
+    let world = deployed().await;
+    tampering("table").look_alike.expect("there are two chats")(&world);
+    let up = run(&world, "up").await;
+    assert!(up.exit != Some(Exit::Done) && up.stderr.contains("belongs to the deployment `another`"), "{}", up.stderr);
+}
+
 /// As much as is kept for one is taken from all others, and AWS leaves them ten (L8).
 #[tokio::test(start_paused = true)]
 async fn a_reserve_that_the_account_cannot_keep_is_named_with_what_to_do() {
