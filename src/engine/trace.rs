@@ -159,4 +159,16 @@ mod tests {
         assert_eq!(names, ["slow", "first", "second"]);
         assert_eq!(tasks.iter().map(|task| task.calls.len()).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
     }
+
+    #[test]
+    fn calls_that_overlap_do_not_follow_one_another() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let call = |(from, to)| Call { operation: "x:Call", from: at(from), to: at(to) };
+        let row = |times: &[(u64, u64)]| in_a_row(&times.iter().copied().map(call).collect::<Vec<_>>());
+        assert_eq!(row(&[]), 0);
+        assert_eq!(row(&[(0, 10), (10, 20)]), 2);
+        assert_eq!(row(&[(0, 10), (5, 20), (12, 30)]), 2);
+        assert_eq!(row(&[(0, 30), (0, 10), (10, 20)]), 2);
+    }
 }
