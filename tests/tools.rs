@@ -82,7 +82,7 @@ async fn a_run_is_captured_and_can_be_signalled() {
 /// After a new botocore: `python tests/world/service-models.py > tests/world/service-models.json`, with that botocore.
 #[tokio::test]
 async fn the_service_models_are_those_of_the_pinned_botocore() {
-    let world = concat!(env!("CARGO_MANIFEST_DIR"), "/../world/service-models");
+    let world = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/world/service-models");
     let tools = python_tools().await;
     let output = tools.command("python").arg(format!("{world}.py")).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
