@@ -331,6 +331,19 @@ async fn each_verb_of_the_local_aws_answers_in_json() {
     assert_eq!(run("stop", 0).await["stopped"], true);
 }
 
+/// What a function may do on this machine is what its server may.
+#[tokio::test]
+async fn who_starts_it_as_root_is_told_that_functions_are_root_too() {
+    let data_dir = DataDir::new().await;
+    let local = async |verb: &str| {
+        let program = support::chatctl(env!("CARGO_BIN_EXE_chatctl")).data_dir(&data_dir);
+        program.args(["local", verb]).run().await.expect(0).stderr
+    };
+    let warned = [local("start").await, local("start").await].map(|stderr| stderr.contains("warning: started as root"));
+    assert_eq!(warned, [nix::unistd::geteuid().is_root(), false]);
+    local("stop").await;
+}
+
 /// What was there is lost, and the chat has another id, perhaps another port: whoever was in it comes along.
 #[tokio::test]
 async fn a_chat_goes_along_to_a_local_aws_that_was_started_again() {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{About, Session, target, verify, warnings};
 use crate::chat::verify::VerifyReport;
 use crate::cli;
+use crate::config::Authorizer;
 use crate::engine::apply::Step;
 use crate::engine::change::Action;
 use crate::engine::key::Key;
@@ -61,6 +62,11 @@ pub fn note(session: &Session, converged: &Converged) {
     let is_new = |step: &Step| step.is_done() && step.action == Action::Create && step.key.kind == names::API;
     if converged.steps.iter().any(is_new) {
         session.hint("`chatctl chat` talks through it, `chatctl open` in the browser, `chatctl down` removes it");
+        let scope = &session.ctx.scope;
+        if scope.config.authorizer == Authorizer::None && scope.endpoints.emulator.is_none() {
+            session
+                .hint("anybody who has the URL may connect and write, which you pay for; `--authorizer` says who may");
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::geteuid;
+
 use crate::error::{Code, Error, Exit, Result};
 use crate::host::{Env, Host};
 use crate::progress::{Ended, Reporter};
@@ -50,6 +52,10 @@ pub async fn start(host: &Host, reporter: &dyn Reporter) -> Result<Endpoint> {
         reporter.begin("local AWS", "starting");
         let started = server.launch(&installation, &host.env, Lifetime::Detached).await;
         reporter.end("local AWS", ended(&started, "started"));
+        if started.is_ok() && geteuid().is_root() {
+            reporter
+                .note("warning: started as root, so the functions in the local AWS may do anything on this machine");
+        }
         started.map(|(endpoint, _)| endpoint)
     };
     tokio::select! {

@@ -39,6 +39,18 @@ fn authorizers(world: &World) -> usize {
     world.edit(|state| state.region(ACCOUNT, REGION).apis.values().map(|api| api.authorizers.len()).sum())
 }
 
+/// Once, where it is made: who has nothing to add to it is not told again.
+#[tokio::test(start_paused = true)]
+async fn the_first_up_says_where_anybody_may_connect() {
+    for (given, expected) in [("", [true, false]), (FLAG, [false, false])] {
+        let world = world(&[(REGION, "gate")]);
+        let line = format!("up {given}");
+        let runs = [run(&world, &line).await, run(&world, &line).await];
+        let told = runs.map(|ended| ended.expect(Exit::Done).stderr.contains("anybody who has the URL may connect"));
+        assert_eq!(told, expected, "{line}");
+    }
+}
+
 /// Without the permission on the user's function every `$connect` would end with 500 (G20).
 #[tokio::test(start_paused = true)]
 async fn an_authorizer_comes_and_goes_with_its_setting_and_so_does_its_permission() {
