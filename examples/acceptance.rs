@@ -31,6 +31,9 @@ struct Arguments {
     /// How many clients connect at once, one verification each
     #[arg(long, value_delimiter = ',', default_value = "100,1000")]
     clients: Vec<u32>,
+    /// Only the steps that have this in their names, after a fresh `up`
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Where `acceptance.md` and `acceptance.json` go
     #[arg(long, default_value = ".")]
     report: PathBuf,
@@ -67,6 +70,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let place = Processes::new(program, folder.0.clone(), host.env.0, sdk, host.interrupt);
     let options = Options {
+        only: arguments.only,
         crowds: arguments.clients,
         kills: [500, 2_000, 6_000, 12_000].map(Duration::from_millis).into(),
         idle: Some(Duration::from_secs(11 * 60)),

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::{
     Account, Chatctl, Client, Finished, Folder, Issuer, Ministack, Proxy, chatctl, eventually, ministack, moto,
+    moto_with_deployments,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -600,6 +601,27 @@ async fn an_emulator_that_lacks_a_call_is_named_and_left_clean() {
     let up = run("up").await.expect(1);
     for said in ["apigateway:CreateDeployment", "does not know this call", "exists now: "] {
         assert!(up.stderr.contains(said), "no `{said}` in {}", up.stderr);
+    }
+    run("down").await.expect(0);
+    run("status").await.expect(4);
+}
+
+/// Another model of AWS, by other authors. It knows no UpdateStage, no change of a function's architecture and no tags of a
+/// stage, so that no setting here takes any of these.
+#[tokio::test]
+async fn a_deployment_lives_on_moto_too() {
+    const SETTINGS: &str = "--memory 512 --log-retention-days 30 --ttl 1h --reserved-concurrency 5 --delivery queue \
+        --api-name Chat --description tried --role-path /own/";
+    let moto = moto_with_deployments().await;
+    let run = |line: &str| {
+        let args = line.split_whitespace().map(str::to_owned);
+        chatctl(PROGRAM).args(args).credentials(&moto.url, "AKIDEXAMPLE", "secret").run()
+    };
+    for settings in ["", SETTINGS, ""] {
+        run(&format!("up {settings}")).await.expect(0);
+        run(&format!("status {settings}")).await.expect(0);
+        // It would end with 3 if there were a change.
+        run(&format!("plan --exit-code {settings}")).await.expect(0);
     }
     run("down").await.expect(0);
     run("status").await.expect(4);

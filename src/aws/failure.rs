@@ -195,7 +195,7 @@ impl Failure {
             Class::Other if service == "dynamodb" && self.message.contains("eletion protection") => {
                 "somebody protected the table; switch its deletion protection off, then run the same command again".to_owned()
             }
-            // L8
+            // L18
             Class::Other if name == "PutFunctionConcurrency" && self.message.contains("UnreservedConcurrentExecution") => {
                 "the account runs too few functions at once to keep so many for one: ask AWS for more (Lambda's quota `Concurrent executions`), or set a smaller `--reserved-concurrency`".to_owned()
             }

@@ -789,7 +789,7 @@ async fn what_another_deployment_has_is_told_with_the_name_of_that_one() {
     assert!(up.exit != Some(Exit::Done) && up.stderr.contains("belongs to the deployment `another`"), "{}", up.stderr);
 }
 
-/// As much as is kept for one is taken from all others, and AWS leaves them ten (L8).
+/// As much as is kept for one is taken from all others, and AWS leaves them ten (L18).
 #[tokio::test(start_paused = true)]
 async fn a_reserve_that_the_account_cannot_keep_is_named_with_what_to_do() {
     let reserved = |world: &World| {

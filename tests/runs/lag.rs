@@ -192,3 +192,25 @@ async fn roles_that_are_shown_late_are_repaired_and_continued() {
         assert_nothing_left(&world);
     }
 }
+
+/// As `docs/limits.md` says: a run that was killed has made a role that IAM shows only when `down` has ended.
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_only_after_a_down_goes_with_the_next() {
+    let world = World::new(Switches { iam_role_window: Duration::from_secs(60), ..support::brisk() });
+    world.set_interceptor(|call| {
+        let dies = call.operation == "CreateRole" && call.resource.ends_with("broadcast");
+        if dies { Verdict::HangAfter } else { Verdict::Pass }
+    });
+    let killed = run(&world, "up --delivery queue").await;
+    assert_eq!(killed.exit, None);
+    world.clear_interceptor();
+    run(&world, "down --delivery queue").await.expect(Exit::Done);
+    let left = world.everything(ACCOUNT);
+    assert!(!left.is_empty() && left.iter().all(|line| line.starts_with("role")), "{left:#?}");
+
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let list = run(&world, "list").await.expect(Exit::Done);
+    assert!(list.stdout.contains("\nchat"), "{}", list.stdout);
+    run(&world, "down --delivery queue").await.expect(Exit::Done);
+    assert_nothing_left(&world);
+}

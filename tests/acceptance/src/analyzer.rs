@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::{Refusal, said};
 use crate::life::{Ended, Life, NAME};
-use crate::wire::Call;
+use crate::wire::{Call, region};
 
 /// Findings that refute; the others, `WARNING` and `SUGGESTION`, are matters of style, and told.
 const REFUTING: [&str; 2] = ["ERROR", "SECURITY_WARNING"];
@@ -66,13 +66,15 @@ impl Life<'_> {
         let boundary = format!("arn:aws:iam::{account}:policy/{NAME}");
         let function = format!("arn:aws:lambda:us-east-1:{account}:function:{NAME}");
         let key = format!("arn:aws:kms:us-east-1:{account}:key/11111111-2222-3333-4444-555555555555");
+        let topic = format!("arn:aws:sns:{}:{account}:{NAME}", region(self.place.sdk()));
         let identity = [
             String::new(),
             "--read-only".to_owned(),
+            "--sender".to_owned(),
             "--boundary".to_owned(),
             "--delivery queue --boundary".to_owned(),
             format!(
-                "--permissions-boundary {boundary} --delivery queue --keep-alive --authorizer {function} --kms-key {key}"
+                "--permissions-boundary {boundary} --delivery queue --keep-alive --authorizer {function} --kms-key {key} --alarm-topic {topic}"
             ),
         ];
         let trusts = ["environment:production", "pull_request", "ref:refs/heads/main"];

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::clients::ECHO;
 use crate::ledger::{Refusal, said};
 use crate::life::{Ended, Life};
 
@@ -45,7 +46,7 @@ impl Life<'_> {
             let key = vec![("key".to_owned(), "right".to_owned())];
             let right = Endpoint { url: self.url.clone(), auth: Auth::Query(key) };
             let mut socket = right.connect().await.map_err(|error| error.to_string())?;
-            let reply = self.echoed(&mut socket).await?;
+            let reply = self.answered(&mut socket, ECHO).await?;
             chatctl::websocket::close(socket, Duration::from_secs(20)).await;
             let is_told = reply.as_deref() == Some("somebody");
             self.ledger.is_so("H21", "who it is, told to a handler", is_told, format!("{reply:?}"));

@@ -12,10 +12,13 @@ use crate::ledger::Refusal;
 use crate::life::{Ended, Life, NAME};
 use crate::wire::Call;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// To a route that answers.
+pub const ECHO: &str = r#"{"action":"echo"}"#;
 
 impl Life<'_> {
-    async fn connect(&self) -> Result<Socket, String> {
+    pub async fn connect(&self) -> Result<Socket, String> {
         let endpoint = Endpoint { url: self.url.clone(), auth: Auth::None };
         endpoint.connect().await.map_err(|error| error.to_string())
     }
@@ -133,7 +136,7 @@ impl Life<'_> {
         let flags = format!("--config {}", self.project()?);
         self.up(&flags).await?;
         let mut ada = self.connect().await?;
-        let reply = self.echoed(&mut ada).await?;
+        let reply = self.answered(&mut ada, ECHO).await?;
         self.ledger.is_so(
             "H9",
             "a reply where the route has a response",
@@ -152,10 +155,10 @@ impl Life<'_> {
         Ok(String::new())
     }
 
-    /// What the route `echo` answers: a new deployment of the API reaches clients after a moment.
-    pub async fn echoed(&self, socket: &mut Socket) -> Result<Option<String>, String> {
+    /// What a route of one's own answers: a new deployment of the API reaches clients after a moment.
+    pub async fn answered(&self, socket: &mut Socket, frame: &str) -> Result<Option<String>, String> {
         for _ in 0..10 {
-            send(socket, r#"{"action":"echo"}"#).await.map_err(|error| error.to_string())?;
+            send(socket, frame).await.map_err(|error| error.to_string())?;
             let reply = hear(socket).await;
             if reply.as_deref().is_some_and(|reply| !reply.contains("Forbidden")) {
                 return Ok(reply);
@@ -255,7 +258,7 @@ async fn say(socket: &mut Socket, data: &str) -> Result<(), String> {
 }
 
 /// The next text frame, if one comes in time.
-async fn hear(socket: &mut Socket) -> Option<String> {
+pub async fn hear(socket: &mut Socket) -> Option<String> {
     let next = async {
         loop {
             match socket.next().await?.ok()? {

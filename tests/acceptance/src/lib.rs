@@ -13,6 +13,7 @@ mod lag;
 mod ledger;
 mod life;
 mod looks;
+mod models;
 mod narrowed;
 mod place;
 mod queues;

@@ -20,6 +20,8 @@ const TTL: &str = "--ttl 6h";
 
 /// What a run may leave out or add.
 pub struct Options {
+    /// Only the steps that have this in their names, between a fresh `up` and the end.
+    pub only: Option<String>,
     /// How many clients are connected at once, one verification each.
     pub crowds: Vec<u32>,
     /// After how long `up` and `down` are killed.
@@ -76,10 +78,10 @@ pub async fn live(place: &dyn Place, options: &Options) -> Report {
 
 impl Life<'_> {
     async fn whole(&mut self) {
-        self.step("nothing is left of an earlier run", async |life| life.clear().await).await;
-        self.step("a role with exactly the printed policy", async |life| life.deployer().await).await;
+        self.step(FIRST[0], async |life| life.clear().await).await;
+        self.step(FIRST[1], async |life| life.deployer().await).await;
         self.step("plan on an empty account", async |life| life.plan().await).await;
-        self.step("a fresh up", async |life| life.fresh().await).await;
+        self.step(FIRST[2], async |life| life.fresh().await).await;
         self.step("up again changes nothing", async |life| life.unchanged().await).await;
         self.step("what AWS says of what was made", async |life| life.look().await).await;
         self.step("what Access Analyzer finds in the policies", async |life| life.analyzed().await).await;
@@ -90,6 +92,8 @@ impl Life<'_> {
         }
         self.step("another display name and a description, and back", async |life| life.described().await).await;
         self.step("routes and an index of one's own, and back", async |life| life.extended().await).await;
+        self.step("messages that are held to a schema, and back", async |life| life.held().await).await;
+        self.step("runs that are kept for one function, and back", async |life| life.reserved().await).await;
         self.step("a queue, and back", async |life| life.queued().await).await;
         self.step("an alarm, and back", async |life| life.alarmed().await).await;
         self.step("what the stage takes", async |life| life.look_at_stage().await).await;
@@ -131,7 +135,8 @@ impl Life<'_> {
     }
 
     async fn step(&mut self, name: &str, work: impl AsyncFnOnce(&mut Self) -> Ended) {
-        if self.place.interrupt().is_raised() {
+        let is_left_out = |only: &String| !FIRST.contains(&name) && !name.contains(only);
+        if self.place.interrupt().is_raised() || self.options.only.as_ref().is_some_and(is_left_out) {
             return;
         }
         (self.options.told)(name);
@@ -334,11 +339,15 @@ impl Life<'_> {
         Ok("and clients chat".to_owned())
     }
 
-    /// Routes of one's own, in a settings file: its path.
-    pub fn app(&self) -> Result<String, String> {
-        let path = self.place.folder().join("app.toml");
-        std::fs::write(&path, APP).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(path.display().to_string())
+    /// Routes of one's own, in a settings file: its path, and that of the same without the schema.
+    pub fn app(&self) -> Result<(String, String), String> {
+        let folder = self.place.folder();
+        let files = [("held.json", HELD), ("app.toml", APP), ("free.toml", &APP.replace(SCHEMA, ""))];
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).map_err(|error| format!("{name}: {error}"))?;
+        }
+        let path = |name: &str| folder.join(name).display().to_string();
+        Ok((path("app.toml"), path("free.toml")))
     }
 
     /// Handlers of one's own beside those that are built in: the path of the settings file.
@@ -403,10 +412,26 @@ impl Life<'_> {
     }
 
     async fn extended(&mut self) -> Ended {
-        let flags = format!("--config {}", self.app()?);
+        let flags = format!("--config {}", self.app()?.0);
         self.set(&flags).await?;
         self.ledger.confirm("D10", "an index came and went");
         Ok(String::new())
+    }
+
+    /// As far as the account has any to spare (L18).
+    async fn reserved(&mut self) -> Ended {
+        let put = self.aws.lambda.put_function_concurrency().function_name(format!("{NAME}-sendMessage"));
+        let all = put.reserved_concurrent_executions(1_000_000).send().await;
+        self.ledger.is_refused("L18", &["InvalidParameterValueException"], &all);
+        let flags = "--reserved-concurrency 1";
+        let ended = match self.up(flags).await {
+            Ok(_) => self.ends(&format!("status {flags}"), 0).await.map(|_| "one was kept"),
+            Err(why) if why.contains("UnreservedConcurrentExecution") => Ok("the account has none to spare"),
+            Err(why) => Err(why),
+        };
+        self.up("").await?;
+        self.ends("status", 0).await?;
+        ended.map(str::to_owned)
     }
 
     async fn repaired(&mut self, edit: crate::drift::Edit) -> Ended {
@@ -465,13 +490,28 @@ impl Life<'_> {
     }
 }
 
-/// Two routes more, one of which takes what no other takes, and an index.
+/// What is lived whatever is left out.
+const FIRST: [&str; 3] = ["nothing is left of an earlier run", "a role with exactly the printed policy", "a fresh up"];
+
+/// What the messages of a route are to be like; CloudFormation might find something of its own in it.
+const HELD: &str = r#"{
+  "type": "object",
+  "properties": { "data": { "type": "string" }, "Ref": { "enum": ["${AWS::AccountId}"], "maxLength": 20 } }
+}
+"#;
+const SCHEMA: &str = "schema = \"held.json\"\n";
+
+/// Three routes more, one of which takes what no other takes, one of which is held to a schema, and an index.
 const APP: &str = r#"table-indexes = ["room"]
 
 [routes.shout]
 handler = "sendMessage"
 rate = 50
 burst = 100
+
+[routes.held]
+handler = "sendMessage"
+schema = "held.json"
 
 [routes."$default"]
 handler = "sendMessage"

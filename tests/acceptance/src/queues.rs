@@ -1,9 +1,15 @@
 //! What SQS and Lambda do with queues: looks at the deployment's own, and at one beside it that holds no message of a chat.
 
-use aws_sdk_sqs::types::QueueAttributeName;
+use std::time::Duration;
 
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::clients::{PATIENCE, hear};
 use crate::ledger::{Refusal, said};
 use crate::life::{Ended, Life, NAME};
+use crate::place::Ran;
 
 /// What SQS and API Gateway call alike: the queue that stands beside.
 const QUEUE: &str = "acceptance-twin.fifo";
@@ -12,6 +18,7 @@ impl Life<'_> {
     pub async fn queued(&mut self) -> Ended {
         self.up("--delivery queue").await?;
         self.ends("status --delivery queue", 0).await?;
+        let redriven = self.redriven().await;
         let ended = match self.place.lacks() {
             Some(why) => {
                 for id in ["Q1", "Q2", "Q3", "Q4", "Q5", "Q7"] {
@@ -25,10 +32,61 @@ impl Life<'_> {
         self.up("").await?;
         self.ends("status", 0).await?;
         ended?;
+        let redriven = redriven?;
         if self.place.lacks().is_none() {
             self.look_at_name().await?;
         }
-        Ok(String::new())
+        Ok(redriven)
+    }
+
+    /// A message that could not be delivered: put there by hand, told by `status`, sent again by `redrive`.
+    async fn redriven(&mut self) -> Ended {
+        let sqs = self.aws.sqs.clone();
+        let url = async |name: &str| {
+            let found = sqs.get_queue_url().queue_name(format!("{NAME}-{name}.fifo")).send().await.map_err(said)?;
+            found.queue_url.ok_or_else(|| format!("the queue `{name}` has no URL"))
+        };
+        let (dead, waiting) = (url("dead-letters").await?, url("messages").await?);
+        let host = self.url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        // As `sendMessage` writes it.
+        let message = json!({ "apiId": self.api().await?, "domainName": host, "stage": "prod", "text": "once more" });
+        let body = message.to_string();
+        let mut ada = if self.place.no_clients().is_none() { Some(self.connect().await?) } else { None };
+        let send = sqs.send_message().queue_url(dead).message_group_id("chat").message_deduplication_id("by-hand");
+        send.message_body(&body).send().await.map_err(said)?;
+        let number = |ran: Ran, key: &str| {
+            serde_json::from_str::<Value>(&ran.stdout)
+                .ok()
+                .and_then(|document| document[key].as_u64())
+                .unwrap_or_default()
+        };
+        let began = Instant::now();
+        // What SQS counts is late (Q2).
+        while number(self.ends("status --delivery queue -o json", 0).await?, "deadLetters") != 1 {
+            if began.elapsed() > Duration::from_secs(60) {
+                return Err("`status` does not tell of the message that could not be delivered".to_owned());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let moved = number(self.ends("redrive --delivery queue -o json", 0).await?, "moved");
+        let arrived = match &mut ada {
+            Some(ada) => hear(ada).await,
+            // Nobody works here, and a queue is removed only when it is empty.
+            None => {
+                let receive = sqs.receive_message().queue_url(&waiting);
+                let receive = receive.message_system_attribute_names(MessageSystemAttributeName::MessageGroupId);
+                let received = receive.send().await.map_err(said)?;
+                let message = received.messages.unwrap_or_default().pop().ok_or("nothing was sent again")?;
+                let done = sqs.delete_message().queue_url(waiting).set_receipt_handle(message.receipt_handle);
+                done.send().await.map_err(said)?;
+                message.body.filter(|arrived| *arrived == body).map(|_| "once more".to_owned())
+            }
+        };
+        if let Some(ada) = ada {
+            chatctl::websocket::close(ada, PATIENCE).await;
+        }
+        let told = format!("{moved} sent again, {arrived:?} arrived");
+        if moved == 1 && arrived.as_deref() == Some("once more") { Ok(told) } else { Err(told) }
     }
 
     async fn look_at_queues(&mut self) -> Result<(), String> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::analyzer::encoded;
@@ -54,7 +54,7 @@ impl Life<'_> {
     }
 
     async fn stack_lives(&mut self) -> Ended {
-        let settings = format!("{} --config {}", self.place.settings_of_stack(SETTINGS), self.app_of_stack()?);
+        let settings = format!("{} --config {}", self.place.settings_of_stack(SETTINGS), self.app()?.0);
         let export = format!("export -o json --name {STACK} {settings}");
         let exported = self.place.chatctl(&export, None).await;
         let document: Value = serde_json::from_str(&exported.stdout).map_err(|_| unexpected("export", 0, &exported))?;
@@ -90,21 +90,6 @@ impl Life<'_> {
         }
         self.ledger.confirm("F2", "clients chat by the code in the template");
         Ok(format!("made in {took} s; {}", verified.stdout.trim().replace('\n', "; ")))
-    }
-
-    /// The app of the deployment, and a route with a schema in which CloudFormation might find something of its own.
-    fn app_of_stack(&self) -> Result<String, String> {
-        const HELD: &str = "\n[routes.held]\nhandler = \"sendMessage\"\nschema = \"held.json\"\n";
-        let schema =
-            json!({ "type": "object", "properties": { "Ref": { "enum": ["${AWS::AccountId}"], "maxLength": 20 } } });
-        let (folder, app) = (self.place.folder(), self.app()?);
-        let path = folder.join("stack.toml");
-        let write = || {
-            std::fs::write(folder.join("held.json"), schema.to_string())?;
-            std::fs::write(&path, std::fs::read_to_string(app)? + HELD)
-        };
-        write().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?;
-        Ok(path.display().to_string())
     }
 
     /// What `up` would still change is what CloudFormation does otherwise, and nothing else.

@@ -10,7 +10,6 @@ pub const UNSHOWN: &[(&str, &str)] = &[
     ("G1", DEAR),
     ("G2", RARE),
     ("G19", "there are WebSocket APIs in the region, or the run would end at once"),
-    ("G31", "no client sends a message to a route that has a schema"),
     (
         "L2",
         "a function whose policy comes late would have to be made; that the order suffices, a fresh `up --verify` shows",
@@ -27,7 +26,7 @@ pub const UNSHOWN: &[(&str, &str)] = &[
     ("D5", BY_TESTS),
     ("D7", "it takes days"),
     ("Q6", "a key of one's own is paid by the month"),
-    ("Q8", "a message would have to fail for five minutes and more"),
+    ("Q8", "the task is not used; what `redrive` does in its place, the step with the queue tells"),
     ("W2", "a message would have to fail, and somebody be told"),
     ("W4", "a topic that takes nothing would have to be there"),
     ("W5", "a message would have to fail, and somebody be told"),

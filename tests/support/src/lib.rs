@@ -34,7 +34,7 @@ pub use ministack::{DataDir, Ministack, installation, ministack, private_minista
 pub use node::axe;
 pub use process::Service;
 pub use proxy::{Call, Proxy};
-pub use python::{Tools, microburst, moto, python_tools};
+pub use python::{Tools, microburst, moto, moto_with_deployments, python_tools};
 
 /// The folder below `target/` in which tests keep what they download; as `CHATCTL_DATA_DIR` it spares a second download.
 pub fn data_dir() -> PathBuf {

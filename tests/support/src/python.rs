@@ -37,7 +37,10 @@ web.run_app(make_app(Microburst(upstream, rules=yaml.safe_load(rules) or [])), s
 ";
 
 const MOTO: &str = "
-import logging
+import json, logging
+from uuid import uuid4
+from moto.apigatewayv2 import urls
+from moto.apigatewayv2.models import Stage
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -45,6 +48,24 @@ logging.getLogger('werkzeug').setLevel(logging.ERROR)
 listener = listen()
 # Which it has not: it breaks off with 500 instead.
 ApiGatewayV2Response.get_authorizers = lambda self: '{\"items\": []}'
+if 'deployments' in sys.argv:
+    made = {}
+    def of(self):
+        return made.setdefault(self.path.split('/apis/')[1].split('/')[0], [])
+    def create(self):
+        one = {'deploymentId': f'd{uuid4().hex}', 'deploymentStatus': 'DEPLOYED', 'createdDate': '2026-01-01T00:00:00Z'}
+        of(self).append({**one, 'description': json.loads(self.body or '{}').get('description')})
+        return 201, {}, json.dumps(one)
+    def delete(self):
+        of(self)[:] = [one for one in of(self) if one['deploymentId'] != self.path.split('/')[-1]]
+        return 204, {}, ''
+    for path in ['', '/(?P<deployment_id>[^/]+)']:
+        urls.url_paths['{0}/v2/apis/(?P<api_id>[^/]+)/deployments' + path + '$'] = ApiGatewayV2Response.dispatch
+    ApiGatewayV2Response.create_deployment = create
+    ApiGatewayV2Response.get_deployments = lambda self: json.dumps({'items': of(self)})
+    ApiGatewayV2Response.delete_deployment = delete
+    shown = Stage.to_json
+    Stage.to_json = lambda self: {**shown(self), 'deploymentId': self.config.get('deploymentId')}
 app = DomainDispatcherApplication(create_backend_app)
 make_server('127.0.0.1', listener.getsockname()[1], app, threaded=True, fd=listener.fileno()).serve_forever()
 ";
@@ -94,4 +115,10 @@ pub async fn microburst(upstream: &str, rules: &str) -> Service {
 pub async fn moto() -> Service {
     let tools = python_tools().await;
     Service::start(tools.command("python"), &format!("{SERVE}{MOTO}"), &[]).await
+}
+
+/// The same with deployments of APIs, which it has not.
+pub async fn moto_with_deployments() -> Service {
+    let tools = python_tools().await;
+    Service::start(tools.command("python"), &format!("{SERVE}{MOTO}"), &["deployments"]).await
 }

@@ -424,7 +424,7 @@ fn get(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
     Ok(Reply::json(200, body))
 }
 
-/// So many runs at once stay for all functions for which none are kept (L8).
+/// So many runs at once stay for all functions for which none are kept (L18).
 const UNRESERVED: i64 = 10;
 
 fn put_concurrency(cx: &mut Context<'_>, mut fields: Fields) -> Answer {
