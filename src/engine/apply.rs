@@ -172,9 +172,10 @@ async fn carry_out(
 }
 
 /// What only `found` tells of may have been made by a racing run since this pass has looked; then the next pass removes it
-/// first, because no later run would find it.
+/// first, because no later run would find it. What is made first is looked at last: then the least is made between look and
+/// deletion.
 async fn stay_for_others(ctx: &Ctx, graph: &Graph, plan: &Plan, found: &Found) -> Result<(), Failure> {
-    for kind in graph.kinds {
+    for kind in graph.kinds.iter().rev() {
         let told_anyway = [kind.probes(&ctx.scope), kind.hinted(&ctx.scope, &[])].concat();
         let told = kind.hinted(&ctx.scope, std::slice::from_ref(found));
         for probe in told.into_iter().filter(|probe| !told_anyway.contains(probe)) {
