@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Stdio;
 
+use chatctl::engine::graph::Graph;
+use chatctl::resources::KINDS;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample;
@@ -83,6 +85,16 @@ print(json.dumps([cfn_yaml.load(file) for file in json.load(sys.stdin)]))
     }
     let held = json!({ "$default": models[0]["Properties"]["Name"] });
     assert!(of_type("AWS::ApiGatewayV2::Route").iter().any(|route| route["Properties"]["RequestModels"] == held));
+}
+
+#[test]
+fn all_that_is_wanted_is_in_the_template() {
+    for flags in variants() {
+        let scope = settings::scope(&flags);
+        for wanted in Graph::declare(KINDS, &scope).wanted() {
+            assert!(!wanted.resource.template(&scope, &wanted.key).is_empty(), "`{flags}`: {}", wanted.key);
+        }
+    }
 }
 
 /// What looks to CloudFormation, to YAML or to a terminal like something of theirs.

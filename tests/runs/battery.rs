@@ -780,13 +780,15 @@ async fn a_queue_with_an_empty_name_of_a_key_has_none() {
     run(&world, "status --delivery queue").await.expect(Exit::Done);
 }
 
-/// Whose it is, is told where its tags tell it.
+/// Whose it is, is told where its tags tell it, and at once: there is nothing to wait for.
 #[tokio::test(start_paused = true)]
 async fn what_another_deployment_has_is_told_with_the_name_of_that_one() {
     let world = deployed().await;
     tampering("table").look_alike.expect("there are two chats")(&world);
+    let began = tokio::time::Instant::now();
     let up = run(&world, "up").await;
     assert!(up.exit != Some(Exit::Done) && up.stderr.contains("belongs to the deployment `another`"), "{}", up.stderr);
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "it took {:?}", began.elapsed());
 }
 
 /// As much as is kept for one is taken from all others, and AWS leaves them ten (L18).

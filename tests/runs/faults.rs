@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chatctl::error::Exit;
 use support::{ACCOUNT, Ended, Process, assert_nothing_left, assert_whole, run};
-use world::{Call, CallInfo, Fault, Snapshot, Verdict, World};
+use world::{Call, CallInfo, Fault, Service, Snapshot, Verdict, World};
 
 const PATIENT: &str = "patient";
 
@@ -361,12 +361,61 @@ async fn what_never_converges_says_what_failed_last() {
         message.contains("`apigateway:CreateRoute` failed with NotFoundException: Invalid API identifier"),
         "{message}"
     );
+    assert!(message.contains("and 1 more failed"), "{message}");
     let mut looks: Vec<_> =
         world.calls().iter().filter(|call| call.operation == "GetApis").map(|call| call.start).collect();
     looks.dedup_by_key(|at| at.as_secs());
     let gaps: Vec<_> = looks.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
     // Each is drawn from a range that begins where the one before has ended.
     assert!(gaps.len() >= 4 && gaps[gaps.len() - 4..].is_sorted_by(|one, next| one < next), "{gaps:?}");
+}
+
+/// The SDK sends the creation of an API once (G4); what the program adds to that has an end.
+#[tokio::test(start_paused = true)]
+async fn an_api_that_cannot_be_made_is_given_up_after_five_tries() {
+    let world = world();
+    world.set_interceptor(|call| match call.operation {
+        "CreateApi" => Verdict::FailBefore(Fault::ServerError(503)),
+        _ => Verdict::Pass,
+    });
+    let ended = run(&world, "up -o json").await.expect(Exit::Failed).json();
+    assert_eq!(ended["error"]["code"], "ServiceUnavailable", "{ended}");
+    assert!(!ended["error"]["message"].to_string().contains("more failed"), "{ended}");
+    assert_eq!(world.calls().iter().filter(|call| call.operation == "CreateApi").count(), 5);
+}
+
+/// The SDK would wait longer for a quota of ten a second, and give up sooner (G1, L8): its second try would succeed here.
+#[tokio::test(start_paused = true)]
+async fn what_a_quota_has_refused_is_not_tried_again_by_the_sdk() {
+    let world = world();
+    world.set_interceptor(|call| {
+        let refused = matches!(call.service, Service::ApiGateway | Service::Lambda) && call.seq % 2 == 0;
+        if refused && call.attempt == 1 { Verdict::FailBefore(Fault::Throttle) } else { Verdict::Pass }
+    });
+    run(&world, "up").await.expect(Exit::Done);
+    let calls = world.calls();
+    assert!(calls.iter().filter(|call| call.status == Some(429)).count() > 5);
+    assert!(calls.iter().all(|call| call.attempt == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_always_breaks_off_is_named() {
+    let world = world();
+    world.set_interceptor(|call| match call.operation {
+        "GetApis" => Verdict::FailAfter(Fault::HalfBody),
+        _ => Verdict::Pass,
+    });
+    let ended = run(&world, "status -o json").await.expect(Exit::Failed).json();
+    assert_eq!(ended["error"]["code"], "BadResponse", "{ended}");
+}
+
+/// A wait of ours ends before the run has to, and says what it was for.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_never_settles_is_given_up_before_the_deadline() {
+    let world = world();
+    world.switch(|switches| switches.table_creating = std::time::Duration::from_secs(10_000));
+    let up = run(&world, "up --timeout 1h").await.expect(Exit::Failed);
+    assert!(up.stderr.contains("the table has not settled in time"), "{}", up.stderr);
 }
 
 /// A service that is down for good: the run ends by its deadline and says so.

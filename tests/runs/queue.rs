@@ -150,6 +150,28 @@ async fn a_queue_is_not_removed_before_it_is_empty() {
     assert_whole(&world, "chat");
 }
 
+/// What SQS counts is right a minute after the last change (Q2).
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_counted_late_keeps_the_worker_for_another_minute() {
+    let world = deployed().await;
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        queue(&world, "chat-messages.fifo", |queue| {
+            queue.attributes.insert("ApproximateNumberOfMessages".to_owned(), "1".to_owned());
+        });
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        queue(&world, "chat-messages.fifo", |queue| {
+            queue.attributes.remove("ApproximateNumberOfMessages");
+        });
+        world.now()
+    };
+    let (ended, delivered) = tokio::join!(run(&world, "up"), late);
+    ended.expect(Exit::Done);
+    let effects = world.effects();
+    let goes = effects.iter().find(|call| call.operation == "DeleteEventSourceMapping").expect("it goes");
+    assert!(goes.start >= delivered + Duration::from_secs(60), "it went at {:?}", goes.start);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_altered_or_deleted_behind_our_back_is_repaired() {
     type Edit = fn(&World);

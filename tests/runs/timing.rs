@@ -186,6 +186,23 @@ async fn timings_and_verbose_tell_of_every_call() {
     assert_eq!(noted, made);
 }
 
+/// A run that waits says for what, and an AWS that is quick is not spoken of.
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_told_and_so_is_its_end() {
+    let world = World::new(aws(1));
+    let up = Process::new(&world, "up -v").run().await.expect(Exit::Done);
+    assert!(up.stderr.contains(": waiting for the role to be assumable by Lambda\n"), "{}", up.stderr);
+    assert!(!up.stderr.contains("AWS: "), "{}", up.stderr);
+    let slow = |call: &world::CallInfo| match call.operation {
+        "GetApis" => Verdict::Latency(Duration::from_secs(20)),
+        _ => Verdict::Pass,
+    };
+    world.set_interceptor(slow);
+    let up = Process::new(&world, "up -v").run().await.expect(Exit::Done);
+    assert!(up.stderr.contains("AWS: waiting for its answers\n"), "{}", up.stderr);
+    assert!(up.stderr.contains("AWS: answered"), "{}", up.stderr);
+}
+
 /// It shows what is there at this moment, a table that is still being made for one.
 #[tokio::test(start_paused = true)]
 async fn status_waits_for_nothing_to_settle() {
