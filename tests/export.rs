@@ -46,6 +46,16 @@ async fn python(script: &str, input: Value) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// The templates in these files, as cfn-lint reads them.
+async fn read(files: &[String]) -> Value {
+    let script = "
+import json, sys
+from cfnlint.decode import cfn_yaml
+print(json.dumps([cfn_yaml.load(file) for file in json.load(sys.stdin)]))
+";
+    python(script, json!(files)).await
+}
+
 #[tokio::test]
 async fn cfn_lint_finds_nothing_and_reads_what_was_meant() {
     let folder = Folder::new();
@@ -66,13 +76,8 @@ async fn cfn_lint_finds_nothing_and_reads_what_was_meant() {
     }
     let lint = python_tools().await.command("cfn-lint").args(&files).output().await.unwrap();
     assert!(lint.status.success() && lint.stdout.is_empty(), "{}", String::from_utf8_lossy(&lint.stdout));
-    let script = "
-import json, sys
-from cfnlint.decode import cfn_yaml
-print(json.dumps([cfn_yaml.load(file) for file in json.load(sys.stdin)]))
-";
-    let read = python(script, json!(files.iter().step_by(2).collect::<Vec<_>>())).await;
-    assert_eq!(read, json!(meant));
+    let templates: Vec<String> = files.into_iter().step_by(2).collect();
+    assert_eq!(read(&templates).await, json!(meant));
     let of_type = |kind: &str| -> Vec<&Value> {
         let resources = meant.iter().flat_map(|template| template["Resources"].as_object().unwrap().values());
         resources.filter(|resource| resource["Type"] == kind).collect()
@@ -114,7 +119,9 @@ const HOSTILE_TO_TEMPLATES: [&str; 9] = [
 async fn what_is_set_is_a_text_in_the_template_whatever_it_looks_like() {
     let account = "${AWS::AccountId}";
     let issuer = "https://issuer.example/${AWS::AccountId}";
-    for hostile in HOSTILE_TO_TEMPLATES {
+    let written = Folder::new();
+    let (mut files, mut meant) = (Vec::new(), Vec::new());
+    for (at, hostile) in HOSTILE_TO_TEMPLATES.into_iter().enumerate() {
         let folder = Folder::new();
         // Of more than one line where there may be more.
         let lines = format!("{hostile}\n{hostile}");
@@ -140,19 +147,16 @@ async fn what_is_set_is_a_text_in_the_template_whatever_it_looks_like() {
         let model = properties("ShoutActionModel")["Schema"].as_str().unwrap();
         assert_eq!(serde_json::from_str::<Value>(model).unwrap(), schema);
 
-        let file = folder.0.join("template.yaml");
+        let file = written.0.join(format!("{at}.yaml"));
         fs::write(&file, export(&folder, "").await).unwrap();
-        let script = "
-import json, sys
-from cfnlint.decode import cfn_yaml
-print(json.dumps(cfn_yaml.load(json.load(sys.stdin))))
-";
-        assert_eq!(python(script, json!(file)).await, template, "{hostile:?}");
-        // E1029 asks whether an `Fn::Sub` was forgotten, which CloudFormation does not.
-        let mut lint = python_tools().await.command("cfn-lint");
-        let lint = lint.arg(&file).args(["--ignore-checks", "E1029"]).output().await.unwrap();
-        assert!(lint.status.success(), "{hostile:?}: {}", String::from_utf8_lossy(&lint.stdout));
+        files.push(file.display().to_string());
+        meant.push(template);
     }
+    assert_eq!(read(&files).await, json!(meant));
+    // E1029 asks whether an `Fn::Sub` was forgotten, which CloudFormation does not.
+    let lint = python_tools().await.command("cfn-lint").args(&files).args(["--ignore-checks", "E1029"]).output().await;
+    let lint = lint.unwrap();
+    assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
 }
 
 #[tokio::test]

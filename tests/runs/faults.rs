@@ -1,7 +1,7 @@
 //! Faults at every call: transient ones are ridden out, permanent ones end in exit 1 with the call, the code, what
 //! stands and a hint. Never a duplicate, never a hang.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chatctl::error::Exit;
 use support::{ACCOUNT, Ended, Process, assert_nothing_left, assert_whole, run};
@@ -17,8 +17,7 @@ fn world() -> World {
 /// was one.
 async fn run_with(world: &World, line: &str, k: usize, verdict: &Verdict) -> (Option<&'static str>, Ended) {
     world.clear_calls();
-    let verdict = verdict.clone();
-    let stays = matches!(verdict, Verdict::FailBefore(Fault::AccessDenied | Fault::ExpiredToken));
+    let (verdict, stays) = (verdict.clone(), stays(verdict));
     world.set_interceptor(
         move |call: &CallInfo| {
             if call.seq == k || (stays && call.seq > k) { verdict.clone() } else { Verdict::Pass }
@@ -36,24 +35,31 @@ struct Place {
     first: bool,
 }
 
-/// Where a fault may strike a run of `verb` from there. Reads of the same thing with no write between them are one place.
-async fn places(begun: &Snapshot, verb: &str) -> Vec<Place> {
+/// What is denied once is denied for good.
+fn stays(fault: &Verdict) -> bool {
+    matches!(fault, Verdict::FailBefore(Fault::AccessDenied | Fault::ExpiredToken))
+}
+
+/// Where a fault may strike a run of `verb` from there: calls of one operation that arrive at the same instant, and so
+/// find the same world, together. Reads of the same thing with no write between them are one place.
+async fn places(begun: &Snapshot, verb: &str) -> Vec<Vec<Place>> {
     let world = begun.world();
     run(&world, verb).await.expect(Exit::Done);
     let (mut services, mut seen, mut writes) = (BTreeSet::new(), BTreeSet::new(), 0);
-    let mut places = Vec::new();
+    let mut places = BTreeMap::<_, Vec<Place>>::new();
     for call in world.calls() {
         writes += usize::from(call.write);
         if call.write || seen.insert((call.operation, call.resource.clone(), writes)) {
             let first = services.insert((format!("{:?}", call.service), call.write));
-            places.push(Place { call, first });
+            places.entry((call.start, call.operation)).or_default().push(Place { call, first });
         }
     }
-    places
+    places.into_values().collect()
 }
 
 /// The faults of a place, at every place of `verb`; `check` says what must hold of how the run ended. Where it ended well all
-/// is as it has to be, also without another run; where it did not, an undisturbed one makes it so.
+/// is as it has to be, also without another run; where it did not, an undisturbed one makes it so. Of calls that arrive
+/// together each fault strikes the next in turn; one that stays strikes each, because it lets through those before it.
 async fn everywhere(verb: &str, faults: fn(&Place) -> Vec<Verdict>, check: impl Fn(&Ended, &Verdict, &str)) -> usize {
     let begun = world();
     let (first, settings) = verb.split_once(' ').unwrap_or((verb, ""));
@@ -67,30 +73,35 @@ async fn everywhere(verb: &str, faults: fn(&Place) -> Vec<Verdict>, check: impl 
         "down" => assert_nothing_left(world),
         _ => assert_eq!(world.everything(ACCOUNT), as_it_was),
     };
-    let mut cases = 0;
+    let (mut cases, mut runs) = (0, 0);
     let mut repaired = BTreeSet::new();
-    for place in places(&begun, verb).await {
-        for fault in faults(&place) {
-            let world = begun.world();
-            let (hit, ended) = run_with(&world, verb, place.call.seq, &fault).await;
-            let what = format!("{verb}: {fault:?} at {} ({})", place.call.seq, place.call.operation);
-            assert_eq!(hit, Some(place.call.operation), "{what}");
-            cases += 1;
-            check(&ended, &fault, &what);
-            if ended.exit == Some(Exit::Done) {
-                holds(&world);
-                if first == "up" && place.call.write {
-                    let status = run(&world, &format!("status {settings}")).await;
-                    assert_eq!(status.exit, Some(Exit::Done), "after {what}:\n{}", status.stdout);
+    for together in places(&begun, verb).await {
+        cases += together.iter().map(|place| faults(place).len()).sum::<usize>();
+        for (turn, fault) in faults(&together[0]).into_iter().enumerate() {
+            let one = turn % together.len();
+            let struck = if stays(&fault) { &together[..] } else { &together[one..=one] };
+            for place in struck {
+                let world = begun.world();
+                let (hit, ended) = run_with(&world, verb, place.call.seq, &fault).await;
+                let what = format!("{verb}: {fault:?} at {} ({})", place.call.seq, place.call.operation);
+                assert_eq!(hit, Some(place.call.operation), "{what}");
+                runs += 1;
+                check(&ended, &fault, &what);
+                if ended.exit == Some(Exit::Done) {
+                    holds(&world);
+                    if first == "up" && place.call.write {
+                        let status = run(&world, &format!("status {settings}")).await;
+                        assert_eq!(status.exit, Some(Exit::Done), "after {what}:\n{}", status.stdout);
+                    }
+                } else if repaired.insert(world.everything(ACCOUNT)) {
+                    let quiet = run(&world, verb).await;
+                    assert_eq!(quiet.exit, Some(Exit::Done), "after {what}:\n{}", quiet.stderr);
+                    holds(&world);
                 }
-            } else if repaired.insert(world.everything(ACCOUNT)) {
-                let quiet = run(&world, verb).await;
-                assert_eq!(quiet.exit, Some(Exit::Done), "after {what}:\n{}", quiet.stderr);
-                holds(&world);
             }
         }
     }
-    println!("{verb}: {cases} cases, {} of them repaired by another run", repaired.len());
+    println!("{verb}: {cases} cases in {runs} runs, {} of them repaired by another run", repaired.len());
     cases
 }
 
