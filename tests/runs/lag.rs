@@ -6,7 +6,7 @@ use std::time::Duration;
 use chatctl::error::Exit;
 use futures_util::future::join;
 use support::{ACCOUNT, Process, assert_nothing_left, assert_whole, run};
-use world::{Switches, Verdict, World};
+use world::{Fault, Switches, Verdict, World};
 
 const SEEDS: u64 = 20;
 
@@ -124,6 +124,21 @@ async fn down_and_status_right_after_up_know_their_own_table() {
 
 fn late_roles(seed: u64) -> World {
     World::new(Switches { seed, page_size: 25, iam_read_lag: Duration::from_secs(20), ..Switches::default() })
+}
+
+/// A function tells of its role, which may be shown later than all that rests on it; nothing tells of it after them.
+#[tokio::test(start_paused = true)]
+async fn a_down_looks_again_for_roles_that_are_not_shown_yet() {
+    let world = World::new(support::brisk());
+    run(&world, "up").await.expect(Exit::Done);
+    let (clock, shown) = (world.clone(), world.now() + Duration::from_secs(15));
+    world.set_interceptor(move |call| {
+        let is_hidden = call.operation == "GetRole" && clock.now() < shown;
+        let hidden = Fault::status(404, "NoSuchEntity", "The role with name x cannot be found.");
+        if is_hidden { Verdict::FailBefore(hidden) } else { Verdict::Pass }
+    });
+    run(&world, "down").await.expect(Exit::Done);
+    assert_nothing_left(&world);
 }
 
 /// Right after one another: made, tagged, trusted, given another policy, removed, made again.
