@@ -2,6 +2,7 @@
 //! truth.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chatctl::error::Exit;
@@ -32,6 +33,23 @@ async fn eight_ups_at_once_leave_one_deployment_and_tell_its_url() {
             assert!(ended.stderr.contains("error: "), "seed {seed}: {ended:?}");
         }
     }
+}
+
+/// A role that somebody removes while its function waits for it does not come by waiting, of which there may be minutes (L1).
+#[tokio::test(start_paused = true)]
+async fn a_role_that_goes_while_its_function_waits_for_it_is_made_again() {
+    let world = World::new(support::brisk());
+    let (other, is_gone) = (world.clone(), AtomicBool::new(false));
+    world.set_interceptor(move |call: &CallInfo| {
+        let waits = call.operation == "CreateFunction" && call.resource.ends_with("onConnect");
+        if waits && !is_gone.swap(true, Ordering::Relaxed) {
+            other.edit(|state| state.account(ACCOUNT).roles.retain(|name, _| !name.ends_with("onconnect")));
+        }
+        Verdict::Pass
+    });
+    run(&world, "up").await.expect(Exit::Done);
+    assert!(world.now() < Duration::from_secs(120), "it took {:?}", world.now());
+    assert_whole(&world, "chat");
 }
 
 #[tokio::test(start_paused = true)]
