@@ -21,10 +21,10 @@ use tokio::time::Instant;
 use crate::aws::failure::{Class, Failure};
 use crate::engine::apply::{End, Step, apply};
 use crate::engine::change::{Action, Change};
-use crate::engine::found::Observed;
+use crate::engine::found::{Found, Observed, Owner};
 use crate::engine::graph::Graph;
 use crate::engine::key::Key;
-use crate::engine::observe::{Patience, observe};
+use crate::engine::observe::{Patience, SETTLE_BUDGET, observe};
 use crate::engine::plan::Plan;
 use crate::engine::run::Ctx;
 use crate::engine::scope::Scope;
@@ -109,6 +109,9 @@ async fn passes(ctx: &Ctx, graph: &Graph, wish: Wish, may: impl AsyncFn(&Observe
             refuse_guarded(&observed)?;
         }
         if plan.is_empty() {
+            if wish == Wish::Present {
+                refuse_unsettled(&observed)?;
+            }
             return Ok(Converged { observed, steps });
         }
         if pass == PASSES {
@@ -210,6 +213,17 @@ fn refuse_guarded(observed: &Observed) -> Result<()> {
     Err(Error::failed(Code::Guarded, format!("somebody protected it, nothing was removed: {}", guarded.join("; "))).hint(
         "if it is to go, take the protection off (`chatctl up` does so for a table), then run the same command again",
     ))
+}
+
+/// What AWS still works on, after all the time that a look gives it, is as wanted but no use to anybody yet.
+fn refuse_unsettled(observed: &Observed) -> Result<()> {
+    let is_unsettled = |found: &&Found| found.owner == Owner::Ours && found.settling.is_some();
+    let mut unsettled = observed.found.iter().filter(is_unsettled).map(|found| &found.key).peekable();
+    if unsettled.peek().is_none() {
+        return Ok(());
+    }
+    let message = format!("AWS has not finished in {} minutes: {}", SETTLE_BUDGET.as_secs() / 60, few(unsettled));
+    Err(Error::failed(Code::Timeout, message).hint("run the same command again, which waits on"))
 }
 
 fn interrupted() -> Error {

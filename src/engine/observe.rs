@@ -31,7 +31,7 @@ pub enum Patience {
 /// A log is never silent for long, also while reads are tried again (R2).
 const SLOW: Duration = Duration::from_secs(8);
 /// How long a thing may take to settle: D2's slow tables are the longest.
-const SETTLE_BUDGET: Duration = Duration::from_secs(300);
+pub const SETTLE_BUDGET: Duration = Duration::from_secs(300);
 /// How long the tags of what may be ours may stay out of sight (D9).
 pub const TAGS_BUDGET: Duration = Duration::from_secs(30);
 /// How long what we made may stay out of sight (I1, D1).

@@ -429,6 +429,21 @@ async fn a_table_that_never_settles_is_given_up_before_the_deadline() {
     assert!(up.stderr.contains("the table has not settled in time"), "{}", up.stderr);
 }
 
+/// It is as wanted, but nobody can call it yet: a URL would be a promise.
+#[tokio::test(start_paused = true)]
+async fn a_function_that_never_becomes_active_is_no_success() {
+    let world = world();
+    world.switch(|switches| switches.function_pending = std::time::Duration::from_secs(2_000));
+    let up = run(&world, "up --timeout 30m").await.expect(Exit::Failed);
+    assert_eq!(up.stdout, "");
+    let said = "AWS has not finished in 5 minutes: function chat-onConnect, function chat-onDisconnect, function chat-sendMessage";
+    assert!(up.stderr.contains(said), "{}", up.stderr);
+    run(&world, "status").await.expect(Exit::Differs);
+    tokio::time::sleep(std::time::Duration::from_secs(2_000)).await;
+    run(&world, "up").await.expect(Exit::Done);
+    assert_whole(&world, "chat");
+}
+
 /// A service that is down for good: the run ends by its deadline and says so.
 #[tokio::test(start_paused = true)]
 async fn an_outage_ends_by_the_deadline() {
