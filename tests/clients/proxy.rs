@@ -79,16 +79,21 @@ async fn run(mut command: Command, input: &'static str) -> Output {
     tokio::task::spawn_blocking(wait).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_to_aws_go_through_the_proxy() {
-    let proxy = Tunnels::start().await;
-    let env = [
-        ("HTTPS_PROXY", proxy.url.as_str()),
+/// What leads the calls to AWS through `proxy`; its first refusal ends a run.
+fn to_aws_by(proxy: &Tunnels) -> [(&str, &str); 5] {
+    [
+        ("HTTPS_PROXY", &proxy.url),
         ("AWS_REGION", "eu-central-1"),
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("AWS_MAX_ATTEMPTS", "1"),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_to_aws_go_through_the_proxy() {
+    let proxy = Tunnels::start().await;
+    let env = to_aws_by(&proxy);
     let output = run(chatctl(&["status"], &env), "").await;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
@@ -110,13 +115,7 @@ async fn calls_go_to_aws_where_no_emulator_is_heeded() {
     const VPC: &str = "vpce-0a1b-2c3d.sts.eu-central-1.vpce.amazonaws.com";
     let proxy = Tunnels::start().await;
     let in_a_vpc = format!("https://{VPC}");
-    let env = [
-        ("HTTPS_PROXY", proxy.url.as_str()),
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-        ("AWS_SECRET_ACCESS_KEY", "secret"),
-        ("AWS_MAX_ATTEMPTS", "1"),
-    ];
+    let env = to_aws_by(&proxy);
     for (led, host) in [
         (&[("AWS_ENDPOINT_URL_STS", in_a_vpc.as_str())][..], VPC),
         (
